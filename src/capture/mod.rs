@@ -1,0 +1,88 @@
+//! Where changes come from.
+//!
+//! A source yields committed changes in batches and is told, with a receipt only the state store
+//! can make, what it may forget (invariant 1). Everything it holds for the engine is counted
+//! against the shared [`Budget`] (invariant 5). What it never does: deliver a change of a
+//! transaction that did not commit, wait for the engine while the server wants an answer, or make
+//! a slot when it reconnects.
+
+mod budget;
+mod settings;
+
+pub use budget::Budget;
+pub use settings::{Capture, LogicalSettings, Settings, StateSettings};
+
+use crate::{
+    model::{Change, Lsn, Row, TableName},
+    state::Saved,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// What a source yields.
+#[derive(Clone, Debug)]
+pub enum Captured {
+    /// A change of a routed table. It is charged to the budget; whoever settles it frees it.
+    Change(Change),
+    /// The transaction has no further changes: the unit that is checkpointed.
+    Commit(Commit),
+    /// Nothing for us up to here; only sent while no transaction is open.
+    Idle(Lsn),
+}
+
+/// The end of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// What the ids of its changes carry.
+    pub lsn: Lsn,
+    /// Just behind it: acknowledging this means never seeing the transaction again.
+    pub end: Lsn,
+    pub at: Timestamp,
+}
+
+/// A source of changes. Live stream, snapshot and replay all look like this.
+#[async_trait]
+pub trait ChangeSource: Send {
+    /// The next batch, never empty; `None` once there will be no more.
+    ///
+    /// Cancel safe: dropping the future loses nothing.
+    async fn next(&mut self) -> Result<Option<Vec<Captured>>, SourceError>;
+
+    /// Tells the source it may forget everything the receipt covers.
+    fn acknowledge(&mut self, saved: &Saved);
+}
+
+/// Reads present rows: for changes that concern an entity without carrying its row.
+#[async_trait]
+pub trait RowReader: Send + Sync {
+    /// The row whose `key` columns have these values (as text), as it is now.
+    async fn row(&self, table: &TableName, key: &[(String, String)]) -> Result<Option<Row>, SourceError>;
+
+    /// The first row of a query of the configuration's own, as a JSON object. The key's values
+    /// are its parameters `$1`, `$2`, ….
+    async fn fetch(&self, sql: &str, key: &[String]) -> Result<Option<Value>, SourceError>;
+}
+
+/// What stops a source. Unless [`SourceError::is_final`], connecting again may help.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The connection could not be made or was lost.
+    #[error("{doing}: {message}")]
+    Connection { doing: String, message: String },
+    /// Another process streams from the slot.
+    #[error(
+        "replication slot `{slot}` is in use by process {pid} of the server: another instance of rowcall is running; waiting as its standby"
+    )]
+    SlotInUse { slot: String, pid: String },
+    /// Something a person must repair: one message that says what, where and how.
+    #[error("{0}")]
+    Final(String),
+}
+
+impl SourceError {
+    /// Whether trying again cannot help.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Final(_))
+    }
+}

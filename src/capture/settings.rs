@@ -1,0 +1,67 @@
+use crate::model::Span;
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// `sources.<name>`: a Postgres database and the way its changes are captured.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `postgres://user:password@host:5432/database?sslmode=verify-full`; several hosts, unix
+    /// sockets and libpq's keywords are understood.
+    #[schemars(with = "String")]
+    pub url: SecretString,
+    /// How changes are captured.
+    #[serde(default)]
+    pub capture: Capture,
+    /// Where Rowcall keeps its own state; the source database unless given.
+    #[serde(default)]
+    pub state: Option<StateSettings>,
+    /// How often the checkpoint follows the server while no routed change arrives.
+    #[serde(default = "heartbeat")]
+    pub heartbeat: Span,
+}
+
+/// `sources.<name>.state`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateSettings {
+    /// The state database's URL.
+    #[schemars(with = "String")]
+    pub url: SecretString,
+}
+
+/// `sources.<name>.capture`: one of the ways.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Capture {
+    /// Logical replication: a slot and a publication, made by `rowcall init`.
+    Logical(LogicalSettings),
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self::Logical(LogicalSettings::default())
+    }
+}
+
+/// `sources.<name>.capture.logical`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogicalSettings {
+    /// The replication slot's name.
+    pub slot: String,
+    /// The publication's name.
+    pub publication: String,
+}
+
+impl Default for LogicalSettings {
+    fn default() -> Self {
+        Self { slot: "rowcall".to_owned(), publication: "rowcall".to_owned() }
+    }
+}
+
+fn heartbeat() -> Span {
+    Span(Duration::from_secs(10))
+}

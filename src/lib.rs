@@ -1,0 +1,21 @@
+//! Rowcall keeps a remote system that can be reached only through its HTTP API in step with a
+//! Postgres database: a committed row becomes its sequence of calls.
+//!
+//! The rooms, in the order a change meets them:
+//!
+//! 1. [`capture`]: where changes come from: logical replication.
+//! 2. [`routing`]: which routes a table's change concerns, and for which key.
+//! 3. [`engine`]: lanes per key, the watermark, settling. The only one that runs 1 to 6.
+//! 4. [`synchronize`]: which calls a change needs, over [`mapping`]'s expressions. Pure.
+//! 5. [`remote`]: how a call is made: HTTP, auth, retry.
+//! 6. [`state`]: what survives a crash: checkpoint, links, parked changes.
+//!
+//! [`model`] holds the nouns they share and imports none of them; [`postgres`] is how the server
+//! is reached. [`config`] puts the rooms' own settings together; [`app`] builds the rooms from it
+//! and is the only place that does; [`cli`] is one file a command.
+
+pub mod capture;
+pub mod model;
+pub mod remote;
+pub mod state;
+pub mod synchronize;

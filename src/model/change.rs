@@ -1,0 +1,122 @@
+use super::{Lsn, Row, Table};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+
+/// Names one row change for ever: same WAL, same id, however often it is read.
+///
+/// The ordinal counts every row message of the transaction twice over, routed or not: a
+/// key-changing update is two changes (delete, insert) and takes both of its numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChangeId {
+    pub commit: Lsn,
+    pub ordinal: u64,
+}
+
+impl fmt::Display for ChangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.commit, self.ordinal)
+    }
+}
+
+/// What happened to the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Op {
+    Insert,
+    Update,
+    Delete,
+    /// Read from a snapshot or a re-read: the present state, not a change.
+    Read,
+    Truncate,
+}
+
+impl Op {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Read => "read",
+            Self::Truncate => "truncate",
+        }
+    }
+}
+
+/// The row before and after, as far as the operation and the replica identity give them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Image {
+    Insert {
+        new: Row,
+    },
+    /// `old` holds the whole old row under replica identity full, else nothing.
+    Update {
+        old: Option<Row>,
+        new: Row,
+    },
+    /// Under any identity but full only the identity's columns are known; the rest are
+    /// [`super::Cell::Unchanged`].
+    Delete {
+        old: Row,
+    },
+    Read {
+        new: Row,
+    },
+    Truncate,
+}
+
+impl Image {
+    pub fn op(&self) -> Op {
+        match self {
+            Self::Insert { .. } => Op::Insert,
+            Self::Update { .. } => Op::Update,
+            Self::Delete { .. } => Op::Delete,
+            Self::Read { .. } => Op::Read,
+            Self::Truncate => Op::Truncate,
+        }
+    }
+
+    /// The row as it is now, or as it last was.
+    pub fn row(&self) -> Option<&Row> {
+        match self {
+            Self::Insert { new } | Self::Update { new, .. } | Self::Read { new } => Some(new),
+            Self::Delete { old } => Some(old),
+            Self::Truncate => None,
+        }
+    }
+
+    /// The row as it was before.
+    pub fn old(&self) -> Option<&Row> {
+        match self {
+            Self::Update { old, .. } => old.as_ref(),
+            Self::Delete { old } => Some(old),
+            _ => None,
+        }
+    }
+
+    /// What the images cost in memory, for the byte budget.
+    pub fn bytes(&self) -> usize {
+        let old = if let Self::Update { old: Some(old), .. } = self { old.bytes() } else { 0 };
+        self.row().map_or(0, Row::bytes) + old
+    }
+}
+
+/// One committed row change.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub id: ChangeId,
+    pub table: Arc<Table>,
+    pub image: Image,
+    pub committed_at: Timestamp,
+}
+
+impl Change {
+    pub fn op(&self) -> Op {
+        self.image.op()
+    }
+
+    /// What the change costs in memory, for the byte budget.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.image.bytes()
+    }
+}

@@ -1,0 +1,26 @@
+//! The nouns every room shares: data with invariants. No I/O, no clock.
+
+mod call;
+mod change;
+mod lsn;
+mod outcome;
+mod row;
+mod types;
+mod units;
+
+pub use call::{Answer, Body, Call, CallKey, Method};
+pub use change::{Change, ChangeId, Image, Op};
+pub use lsn::{BadLsn, Lsn};
+pub use outcome::{Link, LinkUpdate, Outcome, ParkReason, Parked, ParkedState};
+pub use row::{Cell, Column, Row, RowBuilder, Table, TableId, TableName};
+pub use types::{Field, Type};
+pub use units::{ByteSize, Span};
+
+/// One remembered answer: which step it answered, and what the remote said.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Answered {
+    /// The step's occurrence name, as in [`Call::step`].
+    pub step: std::sync::Arc<str>,
+    #[serde(flatten)]
+    pub answer: Answer,
+}

@@ -1,0 +1,97 @@
+use crate::model::Span;
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+
+/// `remotes.<name>`: a target API.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The base URL; step paths are appended to it. HTTPS unless the host is loopback or
+    /// `allow_http` is set.
+    pub url: String,
+    /// How a request proves who we are.
+    #[serde(default)]
+    pub auth: Auth,
+    /// Headers sent with every call.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// How long one attempt may take as a whole.
+    #[serde(default = "timeout")]
+    pub timeout: Span,
+    /// How long connecting may take.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout: Span,
+    /// How many calls may be under way at once.
+    #[serde(default = "concurrency")]
+    pub concurrency: NonZeroU32,
+    /// What happens after a failure that may pass.
+    #[serde(default)]
+    pub retry: Retry,
+    /// Allow plain HTTP to a host that is not loopback.
+    #[serde(default)]
+    pub allow_http: bool,
+}
+
+/// `remotes.<name>.auth`: one of the schemes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Auth {
+    #[default]
+    None,
+    /// `Authorization: Bearer <token>`.
+    Bearer {
+        #[schemars(with = "String")]
+        token: SecretString,
+    },
+    /// `Authorization: Basic …`.
+    Basic {
+        username: String,
+        #[schemars(with = "String")]
+        password: SecretString,
+    },
+    /// A header of the API's own, such as `X-Api-Key`.
+    ApiKey {
+        header: String,
+        #[schemars(with = "String")]
+        value: SecretString,
+    },
+}
+
+/// `remotes.<name>.retry`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    /// Attempts in all, the first one included, before the change is parked.
+    pub attempts: NonZeroU32,
+    /// The wait after the first failure; it doubles with each further one.
+    pub base: Span,
+    /// The longest wait.
+    pub max: Span,
+    /// The statuses that may pass by themselves. Connection errors and timeouts always may.
+    pub on: Vec<u16>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: NonZeroU32::new(8).unwrap_or(NonZeroU32::MIN),
+            base: Span(Duration::from_millis(500)),
+            max: Span(Duration::from_secs(300)),
+            on: vec![408, 425, 429, 500, 502, 503, 504],
+        }
+    }
+}
+
+fn timeout() -> Span {
+    Span(Duration::from_secs(10))
+}
+
+fn connect_timeout() -> Span {
+    Span(Duration::from_secs(5))
+}
+
+fn concurrency() -> NonZeroU32 {
+    NonZeroU32::new(16).unwrap_or(NonZeroU32::MIN)
+}

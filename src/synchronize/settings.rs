@@ -1,0 +1,80 @@
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The sequences of a declared entity, by what happened to the row.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sequences {
+    /// For an inserted row; `upsert` serves where it is left out.
+    pub insert: Option<Vec<StepSettings>>,
+    /// For an updated row; `upsert` serves where it is left out.
+    pub update: Option<Vec<StepSettings>>,
+    /// For a deleted row.
+    pub delete: Option<Vec<StepSettings>>,
+    /// For an inserted, updated or re-read row.
+    pub upsert: Option<Vec<StepSettings>>,
+    /// For each linked key when a person lets a truncate through; `delete` serves where it is
+    /// left out.
+    pub truncate: Option<Vec<StepSettings>>,
+}
+
+/// One step: one call, or one call for each item of a list.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StepSettings {
+    /// The step's name, unique within the entity's sequence: `on`, `answers.<name>` and the call
+    /// key go by it.
+    pub name: String,
+    /// `GET` this path.
+    pub get: Option<String>,
+    /// `POST` to this path.
+    pub post: Option<String>,
+    /// `PUT` to this path.
+    pub put: Option<String>,
+    /// `PATCH` this path.
+    pub patch: Option<String>,
+    /// `DELETE` this path.
+    pub delete: Option<String>,
+    /// Query parameters; a null value leaves its parameter out.
+    pub query: BTreeMap<String, Value>,
+    /// Headers beyond the remote's own.
+    pub headers: BTreeMap<String, String>,
+    /// A JSON body.
+    pub body: Option<Value>,
+    /// A form body (`application/x-www-form-urlencoded`).
+    pub form: Option<BTreeMap<String, Value>>,
+    /// A text body.
+    pub text: Option<String>,
+    /// The step is left out when this is false.
+    #[serde(rename = "if")]
+    pub condition: Option<String>,
+    /// Which statuses (or an expression over `answer`) count as success; any 2xx by default.
+    pub accept: Option<Accept>,
+    /// Values to keep from the answer: `saved.<name>` now, `link.<name>` from the next change on.
+    pub save: BTreeMap<String, Value>,
+    /// What to do on a status that is not accepted.
+    pub on: BTreeMap<u16, OnStatus>,
+    /// Asks the remote whether the object exists already, before this step creates it again: when
+    /// it is found, its `save` is kept and this step is left out.
+    pub lookup: Option<Box<StepSettings>>,
+    /// A list; the step runs once for each `item` of it.
+    pub for_each: Option<String>,
+}
+
+/// `accept`: statuses, or an expression that is true for a good answer.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Accept {
+    Statuses(Vec<u16>),
+    Expression(String),
+}
+
+/// `on.<status>`: a step of this sequence to go to, `lookup`, or a sequence of its own.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OnStatus {
+    Step(String),
+    Sequence(Vec<StepSettings>),
+}
