@@ -15,7 +15,10 @@
 //! and is the only place that does; [`cli`] is one file a command.
 
 pub mod capture;
+pub mod config;
+pub mod engine;
 pub mod model;
 pub mod remote;
+pub mod routing;
 pub mod state;
 pub mod synchronize;

@@ -5,6 +5,7 @@ mod change;
 mod lsn;
 mod outcome;
 mod row;
+mod secret;
 mod types;
 mod units;
 
@@ -13,6 +14,7 @@ pub use change::{Change, ChangeId, Image, Op};
 pub use lsn::{BadLsn, Lsn};
 pub use outcome::{Link, LinkUpdate, Outcome, ParkReason, Parked, ParkedState};
 pub use row::{Cell, Column, Row, RowBuilder, Table, TableId, TableName};
+pub use secret::{MASK, masked};
 pub use types::{Field, Type};
 pub use units::{ByteSize, Span};
 

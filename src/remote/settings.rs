@@ -1,11 +1,11 @@
 use crate::model::Span;
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 /// `remotes.<name>`: a target API.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The base URL; step paths are appended to it. HTTPS unless the host is loopback or
@@ -35,32 +35,35 @@ pub struct Settings {
 }
 
 /// `remotes.<name>.auth`: one of the schemes.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Auth {
     #[default]
     None,
     /// `Authorization: Bearer <token>`.
     Bearer {
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("writeOnly" = true))]
+        #[serde(serialize_with = "crate::model::masked")]
         token: SecretString,
     },
     /// `Authorization: Basic …`.
     Basic {
         username: String,
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("writeOnly" = true))]
+        #[serde(serialize_with = "crate::model::masked")]
         password: SecretString,
     },
     /// A header of the API's own, such as `X-Api-Key`.
     ApiKey {
         header: String,
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("writeOnly" = true))]
+        #[serde(serialize_with = "crate::model::masked")]
         value: SecretString,
     },
 }
 
 /// `remotes.<name>.retry`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// Attempts in all, the first one included, before the change is parked.

@@ -1,0 +1,5 @@
+//! Carries changes to the remotes, in order per key.
+
+mod settings;
+
+pub use settings::Limits;
