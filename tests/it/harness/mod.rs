@@ -3,7 +3,7 @@
 //! Everything started here ends with the test that started it, also when the test panics or is
 //! killed. Everything lies below the temporary directory (`TMPDIR`), so whoever runs the tests can
 //! see that nothing is left.
-#![allow(dead_code, reason = "each capability's tests use what they need")]
+#![allow(dead_code, unused_imports, reason = "each capability's tests use what they need")]
 
 pub mod postgres;
 pub mod rowcall;

@@ -4,7 +4,10 @@
 mod container;
 mod local;
 
-use self::{container::Container, local::Local};
+use self::{
+    container::Container,
+    local::{Local, free_port},
+};
 use super::wait::{LONG, eventually};
 use std::{fmt, ops::Deref};
 use tokio::task::JoinSet;
@@ -86,7 +89,7 @@ impl Setup {
 
     pub async fn start(self) -> Postgres {
         let server = if container::wanted() {
-            Server::Container(Container::start(self.version, &self).await)
+            Server::Container(Box::new(Container::start(self.version, &self).await))
         } else {
             Server::Local(Local::start(self.version, &self))
         };
@@ -98,7 +101,7 @@ impl Setup {
 
 enum Server {
     Local(Local),
-    Container(Container),
+    Container(Box<Container>),
 }
 
 /// A running server with one empty database, `postgres`, whose superuser `postgres` needs no
@@ -237,5 +240,3 @@ impl std::ops::DerefMut for Client {
         &mut self.client
     }
 }
-
-use local::free_port;
