@@ -16,6 +16,7 @@
 
 pub mod capture;
 pub mod model;
+pub mod postgres;
 pub mod remote;
 pub mod state;
 pub mod synchronize;
