@@ -67,7 +67,9 @@ pub struct StepSettings {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Accept {
+    /// These statuses and no others.
     Statuses(Vec<u16>),
+    /// Any 2xx whose answer makes this true.
     Expression(String),
 }
 
@@ -75,6 +77,8 @@ pub enum Accept {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OnStatus {
+    /// The name of a step of the same sequence, or `lookup`.
     Step(String),
+    /// Steps to run instead; the sequence then goes on.
     Sequence(Vec<StepSettings>),
 }
