@@ -1,9 +1,9 @@
 //! What a person reads about a call that failed.
 
 use super::Failure;
-use crate::model::{Answer, Call};
+use crate::model::{Answer, Call, one_line};
 
-/// How many characters of an answer's body are shown.
+/// How many characters of a path are shown.
 const SHOWN: usize = 300;
 
 /// One line: what was called, what came back, and for some statuses what to do about it.
@@ -11,16 +11,15 @@ const SHOWN: usize = 300;
 /// The query string is left out: it may carry what must not be shown (invariant 7).
 pub fn describe(call: &Call, failure: Failure<'_>) -> String {
     let path = call.path.split('?').next().unwrap_or_default();
-    let request = format!("step `{}`: {} {}", call.step, call.method.name(), printable(path, SHOWN));
+    let request = format!("step `{}`: {} {}", call.step, call.method.name(), one_line(path, SHOWN));
     match failure {
         Failure::Error(error) => format!("{request}: {error}"),
         Failure::Answer(answer) => {
-            let Answer { status, body, .. } = answer;
-            let mut line = format!("{request} was answered with {status}");
+            let mut line = format!("{request} was answered with {}", answer.status);
             if let Some(hint) = hint(answer) {
                 line.push_str(&hint);
             }
-            match excerpt(body) {
+            match answer.excerpt() {
                 said if said.is_empty() => line,
                 said => format!("{line}: {said}"),
             }
@@ -28,48 +27,12 @@ pub fn describe(call: &Call, failure: Failure<'_>) -> String {
     }
 }
 
-/// The first characters of a body, on one line; empty for an empty body.
-pub(super) fn excerpt(body: &[u8]) -> String {
-    match std::str::from_utf8(body) {
-        Ok(text) => printable(text.trim(), SHOWN),
-        // A multi-byte body cut in the middle of a character is still worth showing.
-        Err(error) if error.valid_up_to() >= SHOWN => {
-            printable(&String::from_utf8_lossy(&body[..error.valid_up_to()]), SHOWN)
-        }
-        Err(_) => format!("({} bytes that are not text)", body.len()),
-    }
-}
-
-fn printable(text: &str, limit: usize) -> String {
-    let mut line = String::with_capacity(text.len().min(limit));
-    let mut left = limit;
-    let mut blank = false;
-    for c in text.chars() {
-        let (c, is_blank) = if c.is_whitespace() || c.is_control() { (' ', true) } else { (c, false) };
-        if is_blank && blank {
-            continue;
-        }
-        if left == 0 {
-            line.push('…');
-            break;
-        }
-        blank = is_blank;
-        line.push(c);
-        left -= 1;
-    }
-    line
-}
-
 fn hint(answer: &Answer) -> Option<String> {
-    let header = |name: &str| answer.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value);
     match answer.status {
-        300..400 => Some(match header("location") {
+        300..=399 => Some(match answer.header("location") {
             Some(to) => {
                 let to = to.split('?').next().unwrap_or_default();
-                format!(
-                    " (a redirect to {}; redirects are not followed: correct the URL)",
-                    printable(to, 200)
-                )
+                format!(" (a redirect to {}; redirects are not followed: correct the URL)", one_line(to, 200))
             }
             None => " (redirects are not followed: correct the URL)".to_owned(),
         }),
