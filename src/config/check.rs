@@ -5,7 +5,7 @@ use super::{
     settings::Config,
     tree::{Node, Segment},
 };
-use crate::{capture, model::TableName, remote, routing};
+use crate::{capture, model::TableName, postgres, remote, routing};
 
 /// Longer names would not fit the columns and logs that carry them.
 const MAX_NAME: usize = 40;
@@ -91,14 +91,13 @@ impl Check<'_> {
         }
     }
 
-    /// Only the form: what the parts mean is the business of whoever connects.
     fn database(&mut self, path: &[&str], url: &str) {
-        let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
-        let is_keywords = !url.contains("://") && url.contains('=');
-        if !is_url && !is_keywords {
-            let message = "this is not the URL of a Postgres database; expected \
-                           `postgres://user:password@host:5432/database`";
+        if is_split_password(url) {
+            let message =
+                "the password in this URL holds a `/`, `?` or `#`: write `%2F`, `%3F` or `%23` instead";
             self.say(path, message);
+        } else if let Err(error) = url.parse::<postgres::Target>() {
+            self.say(path, error.to_string());
         }
     }
 
@@ -261,6 +260,16 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Whether what looks like the port of a URL is the beginning of a password: the parser's message
+/// would show it (invariant 7).
+fn is_split_password(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else { return false };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, behind) = rest.split_at(end);
+    let port = authority.rsplit_once(':').map_or("", |it| it.1);
+    !authority.contains('@') && behind.contains('@') && !port.bytes().all(|it| it.is_ascii_digit())
 }
 
 /// The base URL of a remote must be one that calls can be appended to, safely.

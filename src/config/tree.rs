@@ -3,7 +3,9 @@
 /// A position in the file, both counted from 1, columns in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Spot {
+    /// The first line is 1.
     pub line: usize,
+    /// The first character is 1.
     pub column: usize,
 }
 

@@ -1,7 +1,7 @@
 use crate::model::Span;
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 /// `remotes.<name>`: a target API.
@@ -14,8 +14,9 @@ pub struct Settings {
     /// How a request proves who we are.
     #[serde(default)]
     pub auth: Auth,
-    /// Headers sent with every call.
-    #[serde(default)]
+    /// Headers sent with every call. They may hold secrets, so their values are never shown.
+    #[serde(default, serialize_with = "masked_headers")]
+    #[schemars(extend("writeOnly" = true))]
     pub headers: BTreeMap<String, String>,
     /// How long one attempt may take as a whole.
     #[serde(default = "timeout")]
@@ -38,24 +39,30 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Auth {
+    /// Nothing is sent.
     #[default]
     None,
     /// `Authorization: Bearer <token>`.
     Bearer {
+        /// The token.
         #[schemars(with = "String", extend("writeOnly" = true))]
         #[serde(serialize_with = "crate::model::masked")]
         token: SecretString,
     },
     /// `Authorization: Basic …`.
     Basic {
+        /// The user's name.
         username: String,
+        /// The user's password.
         #[schemars(with = "String", extend("writeOnly" = true))]
         #[serde(serialize_with = "crate::model::masked")]
         password: SecretString,
     },
     /// A header of the API's own, such as `X-Api-Key`.
     ApiKey {
+        /// The header's name.
         header: String,
+        /// The key.
         #[schemars(with = "String", extend("writeOnly" = true))]
         #[serde(serialize_with = "crate::model::masked")]
         value: SecretString,
@@ -97,4 +104,11 @@ fn connect_timeout() -> Span {
 
 fn concurrency() -> NonZeroU32 {
     NonZeroU32::new(16).unwrap_or(NonZeroU32::MIN)
+}
+
+fn masked_headers<S: Serializer>(
+    headers: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(headers.keys().map(|name| (name, crate::model::MASK)))
 }

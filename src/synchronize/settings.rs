@@ -67,7 +67,9 @@ pub struct StepSettings {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Accept {
+    /// These statuses and no others.
     Statuses(Vec<u16>),
+    /// Any 2xx whose answer makes this true.
     Expression(String),
 }
 
@@ -75,6 +77,19 @@ pub enum Accept {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OnStatus {
+    /// The name of a step of the same sequence, or `lookup`.
     Step(String),
+    /// Steps to run instead; the sequence then goes on.
     Sequence(Vec<StepSettings>),
+}
+
+/// `entities.<name>.validate[]`: what must hold of a row before anything is sent.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateRule {
+    /// An expression that must be true.
+    pub rule: String,
+    /// What to tell the person who finds the row parked.
+    #[serde(default)]
+    pub message: String,
 }
