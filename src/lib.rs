@@ -15,6 +15,7 @@
 //! and is the only place that does; [`cli`] is one file a command.
 
 pub mod capture;
+pub mod mapping;
 pub mod model;
 pub mod remote;
 pub mod state;
