@@ -18,6 +18,7 @@ pub mod capture;
 pub mod config;
 pub mod demo;
 pub mod engine;
+pub mod mapping;
 pub mod model;
 pub mod postgres;
 pub mod remote;

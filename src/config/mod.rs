@@ -38,9 +38,10 @@ pub use problem::{ConfigError, Problems};
 pub use settings::{Config, Log, LogFormat, schema};
 pub use tree::Spot;
 
+use crate::mapping::{Locator, Place};
 use report::Report;
 use serde_json::Value;
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use tree::{Node, Segment};
 
 /// A configuration that passed every check, and where it was written.
@@ -49,7 +50,7 @@ pub struct Loaded {
     /// The settings.
     pub config: Config,
     /// Where each value begins, by its path, such as `entities.loan.upsert[0].body.amount`.
-    pub places: Vec<(String, Spot)>,
+    pub locator: Locator,
     /// The file as it was named.
     pub file: String,
 }
@@ -73,10 +74,20 @@ pub fn load_text(file: &str, text: &str, folder: &Path, env: Environment<'_>) ->
     };
     let config = read(&tree, folder, env, &mut report);
     if report.is_clean() {
-        return Ok(Loaded { config, places: tree.places(), file: file.to_owned() });
+        return Ok(Loaded { config, locator: locate(&tree, file), file: file.to_owned() });
     }
     let (problems, hidden) = report.finish(&tree);
     Err(ConfigError::Wrong(Problems::new(file, text, problems, &hidden)))
+}
+
+fn locate(tree: &Node, file: &str) -> Locator {
+    let file: Arc<str> = file.into();
+    let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+    let places = tree.places().into_iter().map(|(path, spot)| {
+        let place = Place { file: file.clone(), line: number(spot.line), column: number(spot.column) };
+        (path, place)
+    });
+    places.collect()
 }
 
 fn read(tree: &Node, folder: &Path, env: Environment<'_>, report: &mut Report) -> Config {

@@ -129,14 +129,14 @@ fn a_file_that_cannot_be_read_is_named() {
 #[test]
 fn places_point_at_the_first_character_of_each_value() {
     let loaded = read_text(GOOD).unwrap_or_else(|error| panic!("{error}"));
-    let place = |path: &str| loaded.places.iter().find(|it| it.0 == path).map(|it| it.1);
+    let place = |path: &str| loaded.locator.at(path).place.map(|it| it.to_string());
     for (path, line, column) in [
         ("entities.customer.table", 11, 12),
         ("entities.customer.upsert[0].put", 14, 14),
         ("entities.customer.upsert[0].body.fullName", 15, 28),
         ("entities.customer.upsert[0].on.409[0].get", 16, 52),
     ] {
-        assert_eq!(place(path), Some(Spot { line, column }), "{path}");
+        assert_eq!(place(path), Some(format!("rowcall.yaml:{line}:{column}")), "{path}");
     }
 }
 

@@ -9,7 +9,7 @@
 
 mod settings;
 
-pub use settings::{Accept, OnStatus, Sequences, StepSettings};
+pub use settings::{Accept, OnStatus, Sequences, StepSettings, ValidateRule};
 
 use crate::model::{Answered, Call, Change, Link, LinkUpdate, ParkReason};
 use serde_json::Value;
