@@ -7,6 +7,7 @@ use std::time::Duration;
 /// `sources.<name>`: a Postgres database and the way its changes are captured.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Source")]
 pub struct Settings {
     /// `postgres://user:password@host:5432/database?sslmode=verify-full`; several hosts, unix
     /// sockets and libpq's keywords are understood.

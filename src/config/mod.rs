@@ -27,6 +27,7 @@ mod resolve;
 mod secret;
 mod settings;
 mod shape;
+mod show;
 mod tree;
 mod walk;
 
@@ -36,6 +37,7 @@ mod tests;
 pub use interpolate::Environment;
 pub use problem::{ConfigError, Problems};
 pub use settings::{Config, Log, LogFormat, schema};
+pub use show::show;
 pub use tree::Spot;
 
 use crate::mapping::{Locator, Place};
@@ -91,7 +93,7 @@ fn locate(tree: &Node, file: &str) -> Locator {
 }
 
 fn read(tree: &Node, folder: &Path, env: Environment<'_>, report: &mut Report) -> Config {
-    let schema = settings::schema();
+    let schema = settings::generated();
     let mut walk =
         walk::Walk { schema: shape::Schema(&schema), env, folder, report: &mut *report, path: Vec::new() };
     let start = tree::Area { start: Spot { line: 1, column: 1 }, ..tree.area };

@@ -1,6 +1,14 @@
-//! `file:/run/secrets/x` in a secret field: the file's content is the secret.
+//! Secrets: which values are treated as such, and `file:/run/secrets/x`, by which one is read.
 
 use std::{fs::File, io::Read, path::Path};
+
+/// Whether a key's value is to be treated as a secret for its name: free values (a step's body, a
+/// class's settings) have no schema to say so.
+pub fn sounds_so(key: &str) -> bool {
+    const WORDS: &[&str] = &["password", "secret", "token", "authorization", "api_key", "apikey", "api-key"];
+    let key = key.to_lowercase();
+    WORDS.iter().any(|it| key.contains(it))
+}
 
 /// No token is longer; a wrong path may name something endless.
 const LIMIT: u64 = 64 << 10;

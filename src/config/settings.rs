@@ -1,7 +1,7 @@
 use crate::{capture, engine, remote, routing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The whole of `rowcall.yaml`. Each block's type belongs to the room that uses it.
@@ -50,7 +50,60 @@ pub enum LogFormat {
     Json,
 }
 
-/// The JSON Schema of `rowcall.yaml`; the loader checks files against it.
-pub fn schema() -> Value {
+/// The schema as the settings types generate it: what the loader checks files against.
+pub fn generated() -> Value {
     schemars::schema_for!(Config).to_value()
+}
+
+/// The JSON Schema of `rowcall.yaml` for editors: where a number or the like is expected, a
+/// reference to an environment variable is allowed too.
+pub fn schema() -> Value {
+    let mut schema = generated();
+    polish(&mut schema);
+    schema["title"] = "rowcall.yaml".into();
+    schema
+}
+
+const REFERENCE: &str = r"\$\{";
+
+fn polish(schema: &mut Value) {
+    let reference = || json!({ "type": "string", "pattern": REFERENCE });
+    match schema {
+        Value::Array(branches) => branches.iter_mut().for_each(polish),
+        Value::Object(map) => {
+            if map.get("default") == Some(&Value::Null) {
+                map.shift_remove("default");
+            }
+            if let Some(Value::String(text)) = map.get_mut("description") {
+                let paragraphs = text.split("\n\n").map(|it| it.replace('\n', " "));
+                *text = paragraphs.collect::<Vec<_>>().join("\n\n");
+            }
+            match map.get("type") {
+                Some(Value::String(ty)) if ty == "integer" || ty == "boolean" => {
+                    map.insert("type".to_owned(), json!([ty, "string"]));
+                    map.insert("pattern".to_owned(), REFERENCE.into());
+                }
+                Some(Value::Array(_)) => {
+                    if let Some(Value::String(pattern)) = map.get_mut("pattern") {
+                        *pattern = format!("{pattern}|{REFERENCE}");
+                    }
+                }
+                _ => {}
+            }
+            for key in ["properties", "$defs", "patternProperties"] {
+                if let Some(Value::Object(named)) = map.get_mut(key) {
+                    named.values_mut().for_each(polish);
+                }
+            }
+            for key in ["items", "additionalProperties", "anyOf", "oneOf"] {
+                map.get_mut(key).into_iter().for_each(polish);
+            }
+            if let Some(Value::Array(branches)) = map.get_mut("oneOf")
+                && branches.iter().all(|it| it.get("const").is_some())
+            {
+                branches.push(reference());
+            }
+        }
+        _ => {}
+    }
 }

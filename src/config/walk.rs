@@ -170,7 +170,8 @@ impl<'a> Walk<'a> {
     }
 
     fn scalar(&mut self, node: &Node, scalar: &Scalar, leaves: &[Leaf<'a>], key: Area) -> Option<Value> {
-        let secret = leaves.iter().any(|it| it.secret) || self.sounds_secret();
+        let named_so = matches!(self.path.last(), Some(Segment::Key(key)) if secret::sounds_so(key));
+        let secret = leaves.iter().any(|it| it.secret) || named_so;
         // Text where a mapping belongs may be a secret in the wrong place.
         let may_be_map = leaves.iter().any(|it| it.types().contains(&"object"));
         let has_credentials = scalar.text.contains("://") && scalar.text.contains('@');
@@ -232,15 +233,6 @@ impl<'a> Walk<'a> {
             },
             _ => Some(text),
         }
-    }
-
-    /// Free values (a step's body, a class's settings) have no schema to say what is secret.
-    fn sounds_secret(&self) -> bool {
-        const WORDS: &[&str] =
-            &["password", "secret", "token", "authorization", "api_key", "apikey", "api-key"];
-        let Some(Segment::Key(key)) = self.path.last() else { return false };
-        let key = key.to_lowercase();
-        WORDS.iter().any(|it| key.contains(it))
     }
 
     fn bounded(&mut self, area: Area, leaf: Leaf<'a>, value: Value) -> Option<Value> {

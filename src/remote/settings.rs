@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 /// `remotes.<name>`: a target API.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Remote")]
 pub struct Settings {
     /// The base URL; step paths are appended to it. HTTPS unless the host is loopback or
     /// `allow_http` is set.

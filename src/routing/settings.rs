@@ -5,9 +5,9 @@ use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// `entities.<name>`: a business object and the tables whose changes concern it.
-///
-/// The loader fills in what may be left out: behind it `source` is always given and `remotes`
-/// names every remote, `remote` none.
+//
+// The loader fills in what may be left out: behind it `source` is always given and `remotes` names
+// every remote, `remote` none.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EntitySettings {
