@@ -12,5 +12,8 @@
 //! line in `bank/address.rs`; another fault, a variant of [`Fault`] and its arm in `bank/http.rs`.
 
 mod bank;
+mod dice;
+pub mod world;
 
 pub use bank::{Bank, Effect, Entry, Fault, Faults, Options, Rule, Stats};
+pub use dice::Dice;
