@@ -17,6 +17,7 @@
 pub mod capture;
 pub mod demo;
 pub mod model;
+pub mod postgres;
 pub mod remote;
 pub mod state;
 pub mod synchronize;
