@@ -3,4 +3,5 @@
 
 mod harness;
 
+mod demo_world;
 mod harness_itself;

@@ -163,6 +163,12 @@ impl Postgres {
         Client::connect(&self.url()).await.unwrap_or_else(|error| panic!("cannot connect: {error:?}"))
     }
 
+    /// A connection of the superuser's to another database.
+    pub async fn client_of(&self, database: &str) -> Client {
+        let url = format!("postgres://postgres@127.0.0.1:{}/{database}", self.port());
+        Client::connect(&url).await.unwrap_or_else(|error| panic!("cannot connect: {error:?}"))
+    }
+
     /// Runs statements on a connection of their own.
     pub async fn execute(&self, sql: &str) {
         self.client().await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{error:?}, in:\n{sql}"));
