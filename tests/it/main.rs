@@ -3,5 +3,6 @@
 
 mod harness;
 
+mod convergence;
 mod demo_world;
 mod harness_itself;

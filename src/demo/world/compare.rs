@@ -77,7 +77,7 @@ pub async fn expected(client: &Client) -> Result<BTreeMap<String, Value>, WorldE
              union all
              select 'loan ' || id, jsonb_build_object('ref', id, 'customer', customer_id, 'amount', amount::text,
                  'status', case status when 'active' then 'A' when 'closed' then 'C' else 'U' end,
-                 'version', version, 'schedule', jsonb_build_object('months', months))::text from loans
+                 'version', version, 'schedule', jsonb_build_object('months', months, 'version', version))::text from loans
              union all
              select 'collateral ' || id, jsonb_build_object('loan', loan_id, 'kind', kind, 'value', value,
                  'version', version)::text from collateral",
