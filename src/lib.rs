@@ -16,8 +16,10 @@
 
 pub mod capture;
 pub mod demo;
+pub mod engine;
 pub mod model;
 pub mod postgres;
 pub mod remote;
+pub mod routing;
 pub mod state;
 pub mod synchronize;
