@@ -4,5 +4,6 @@
 mod harness;
 
 mod convergence;
+mod demo_show;
 mod demo_world;
 mod harness_itself;

@@ -24,6 +24,8 @@ pub struct Written {
     pub rows: u64,
     /// It ended with a rollback, so that nothing of this may ever reach the bank.
     pub rolled_back: bool,
+    /// The last version a row was given, if any was.
+    pub version: Option<i64>,
     /// What was written, for people.
     pub summary: String,
 }
@@ -51,20 +53,24 @@ impl Writer {
     pub async fn write(&mut self, client: &mut Client) -> Result<Written, WorldError> {
         let statements = 1 + self.dice.below(4) * self.dice.below(3);
         let rolled_back = self.dice.happens(12);
-        let mut written = Written { rows: 0, rolled_back, summary: String::new() };
+        let mut written = Written { rows: 0, rolled_back, version: None, summary: String::new() };
         let mut transaction = client.transaction().await.map_err(doing("beginning"))?;
         for _ in 0..statements {
             let (what, sql) = self.statement();
             let undone = self.dice.happens(5);
             let part = transaction.savepoint("part").await.map_err(doing("setting a savepoint"))?;
-            let rows = part.execute(&sql, &[]).await.map_err(doing("writing"))?;
+            let rows =
+                part.query(&format!("{sql} returning version"), &[]).await.map_err(doing("writing"))?;
             if undone {
                 part.rollback().await.map_err(doing("rolling back to a savepoint"))?;
                 continue;
             }
             part.commit().await.map_err(doing("writing"))?;
-            written.rows += rows;
-            if rows > 0 {
+            written.rows += rows.len() as u64;
+            if let Some(row) = rows.last() {
+                if !sql.starts_with("delete") {
+                    written.version = Some(row.get(0));
+                }
                 let separator = if written.summary.is_empty() { "" } else { ", " };
                 // Writing to a string cannot fail.
                 let _ = write!(written.summary, "{separator}{what}");
