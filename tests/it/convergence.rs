@@ -27,9 +27,10 @@ each_version! {
         let world = World::new(version, |yaml| yaml).await;
         world.survive(&seed).await;
         world.equal(&seed).await;
-        let journal = world.bank.journal();
-        in_order(&journal, &seed);
-        exactly_once(&journal, &world.history().await, &seed);
+        let (writes, history) = (applied(&world.bank.journal()), world.history().await);
+        assert!(history.len() > 200, "only {} versions were written; {seed}", history.len());
+        assert_eq!(out_of_order(&writes), [""; 0], "{seed}");
+        assert_eq!(not_once(&writes, &history), [""; 0], "{seed}");
         assert_eq!(world.bank.stats().mismatched, 0, "a key came back with another request; {seed}");
     }
 }
@@ -44,11 +45,9 @@ async fn a_killed_service_converges_when_it_coalesces() {
     world.survive(&seed).await;
     world.equal(&seed).await;
     let committed: BTreeSet<_> = world.history().await.into_iter().collect();
-    for applied in world.bank.journal().iter().filter_map(applied) {
-        assert!(
-            committed.contains(&(applied.0.clone(), applied.1)),
-            "{applied:?} was never committed; {seed}"
-        );
+    for write in applied(&world.bank.journal()) {
+        let known = committed.contains(&(write.object.clone(), write.version));
+        assert!(known, "{write:?} was never committed; {seed}");
     }
 }
 
@@ -185,77 +184,89 @@ async fn write(mut writer: Writer, mut client: Client, enough: Arc<AtomicBool>) 
     }
 }
 
-/// What an applied entry wrote, if it wrote a row.
-fn applied(entry: &Entry) -> Option<Version> {
-    let body = entry.body();
-    let version = body["version"].as_i64()?;
-    let name = match entry.path.split('/').collect::<Vec<_>>()[..] {
-        ["", "customers", id] => format!("customer {id}"),
-        ["", "loans"] => format!("loan {}", body["ref"]),
-        ["", "objects", kind, id] => format!("{kind} {id}"),
-        _ => return None,
-    };
-    (entry.effect == Effect::Applied).then_some((name, version))
+/// One write of a row that the bank applied: which call of its sequence, and the version it carried.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Applied {
+    object: String,
+    step: &'static str,
+    version: i64,
 }
 
-/// The applied row writes in order, loans by their own ids instead of the bank's; `None` where an
-/// object was deleted.
-fn writes(journal: &[Entry], seed: &Seed) -> Vec<(String, &'static str, Option<i64>)> {
+/// The row writes in the order they were applied, loans by their own ids instead of the bank's.
+fn applied(journal: &[Entry]) -> Vec<Applied> {
     let mut loans = HashMap::new();
     let mut writes = Vec::new();
-    for entry in journal.iter().filter(|entry| entry.effect == Effect::Applied) {
+    for entry in journal.iter().filter(|entry| entry.effect == Effect::Applied && &*entry.method != "DELETE")
+    {
         let body = entry.body();
-        let version = body["version"].as_i64();
-        let (name, step) = match entry.path.split('/').collect::<Vec<_>>()[..] {
+        let (object, step) = match entry.path.split('/').collect::<Vec<_>>()[..] {
             ["", "loans"] => {
                 loans.insert(entry.object.clone(), body["ref"].clone());
                 (format!("loan {}", body["ref"]), "put")
             }
-            ["", "loans", _, "schedule"] => (format!("loan {}", loans[&entry.object]), "schedule"),
             ["", "loans", _] => (format!("loan {}", loans[&entry.object]), "put"),
+            ["", "loans", _, "schedule"] => (format!("loan {}", loans[&entry.object]), "schedule"),
             ["", "customers", id] => (format!("customer {id}"), "put"),
             ["", "objects", kind, id] => (format!("{kind} {id}"), "put"),
-            _ => panic!("what is {}? {seed}", entry.path),
+            _ => panic!("who wrote {}?", entry.path),
         };
-        assert!(version.is_some() || &*entry.method == "DELETE", "no version in {entry:?}; {seed}");
-        writes.push((name, step, version));
+        let version = body["version"].as_i64().unwrap_or_else(|| panic!("no version in {entry:?}"));
+        writes.push(Applied { object, step, version });
     }
     writes
 }
 
-fn in_order(journal: &[Entry], seed: &Seed) {
-    let mut newest: BTreeMap<String, i64> = BTreeMap::new();
-    for (name, step, version) in writes(journal, seed) {
-        let Some(version) = version else { continue };
-        let before = newest.insert(name.clone(), version);
-        assert!(before <= Some(version), "{step} of {name}: version {version} came after {before:?}; {seed}");
+/// What of an object's versions came after a newer one.
+fn out_of_order(writes: &[Applied]) -> Vec<String> {
+    let mut newest: HashMap<&str, i64> = HashMap::new();
+    let mut wrong = Vec::new();
+    for write in writes {
+        let newest = newest.entry(&write.object).or_insert(write.version);
+        if *newest > write.version {
+            wrong.push(format!("{write:?} was applied after version {newest}"));
+        }
+        *newest = write.version.max(*newest);
     }
+    wrong
 }
 
-fn exactly_once(journal: &[Entry], history: &[Version], seed: &Seed) {
-    let mut arrived: HashMap<(String, &str, i64), u32> = HashMap::new();
-    for (name, step, version) in writes(journal, seed) {
-        if let Some(version) = version {
-            *arrived.entry((name, step, version)).or_default() += 1;
-        }
+/// Which calls of committed versions were not made exactly once, or of versions never committed.
+fn not_once(writes: &[Applied], history: &[Version]) -> Vec<String> {
+    let mut times: BTreeMap<Applied, u32> = BTreeMap::new();
+    for write in writes {
+        *times.entry(write.clone()).or_default() += 1;
     }
     let mut wrong = Vec::new();
-    for (name, version) in history {
-        let steps: &[&str] = if name.starts_with("loan") { &["put", "schedule"] } else { &["put"] };
+    for (object, version) in history {
+        let steps: &[&str] = if object.starts_with("loan") { &["put", "schedule"] } else { &["put"] };
         for step in steps {
-            match arrived.remove(&(name.clone(), step, *version)) {
-                Some(1) => {}
-                times => {
-                    wrong.push(format!("{step} of {name}, version {version}: {} times", times.unwrap_or(0)))
-                }
+            let expected = Applied { object: object.clone(), step, version: *version };
+            let times = times.remove(&expected).unwrap_or(0);
+            if times != 1 {
+                wrong.push(format!("{expected:?} was applied {times} times"));
             }
         }
     }
-    wrong.extend(
-        arrived
-            .keys()
-            .map(|(name, step, version)| format!("{step} of {name}, version {version}: never committed")),
-    );
-    assert!(wrong.is_empty(), "{seed}\n{}", wrong.join("\n"));
-    assert!(history.len() > 200, "only {} versions were written; {seed}", history.len());
+    wrong.extend(times.keys().map(|write| format!("{write:?} was never committed")));
+    wrong
+}
+
+#[test]
+fn the_oracle_sees_what_is_repeated_reordered_lost_or_invented() {
+    let write = |object: &str, step, version| Applied { object: object.to_owned(), step, version };
+    let history = [("customer 1", 1), ("loan 7", 2), ("customer 1", 3)];
+    let history = history.map(|(object, version)| (object.to_owned(), version));
+    let good = [
+        write("loan 7", "put", 2),
+        write("customer 1", "put", 1),
+        write("customer 1", "put", 3),
+        write("loan 7", "schedule", 2),
+    ];
+    assert!(out_of_order(&good).is_empty() && not_once(&good, &history).is_empty());
+    let mut swapped = good.clone();
+    swapped.swap(1, 2);
+    assert_eq!(out_of_order(&swapped).len(), 1);
+    assert_eq!(not_once(&good[1..], &history).len(), 1, "lost");
+    assert_eq!(not_once(&[&good[..], &good[..1]].concat(), &history).len(), 1, "repeated");
+    assert_eq!(not_once(&good, &history[..2]).len(), 1, "invented");
 }

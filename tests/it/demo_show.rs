@@ -15,7 +15,10 @@ struct Idle {
 #[async_trait]
 impl Replicator for Idle {
     async fn init(&self, configuration: &str) -> Result<(), String> {
-        assert!(configuration.contains("rowcall_demo") && !configuration.contains("@NAME@"), "{configuration}");
+        assert!(
+            configuration.contains("rowcall_demo") && !configuration.contains("@NAME@"),
+            "{configuration}"
+        );
         self.init.clone()
     }
 
