@@ -9,9 +9,12 @@
 mod budget;
 mod catalog;
 pub mod logical;
+mod reader;
 mod settings;
+mod sql;
 
 pub use budget::Budget;
+pub use reader::PostgresReader;
 pub use settings::{Capture, LogicalSettings, Settings, StateSettings};
 
 use crate::{

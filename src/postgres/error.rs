@@ -54,7 +54,9 @@ pub enum Failure {
     #[error("the connection broke while logging in: {0}")]
     Broken(io::Error),
     /// `ssl = off` at the server.
-    #[error("the server does not offer TLS, which the URL asks for: switch on `ssl` at the server or lower `sslmode`")]
+    #[error(
+        "the server does not offer TLS, which the URL asks for: switch on `ssl` at the server or lower `sslmode`"
+    )]
     TlsRefused,
     /// The handshake failed.
     #[error("TLS: {0}")]

@@ -17,10 +17,8 @@ pub trait Login: Sync {
     ) -> impl Future<Output = Result<Self::Session, Failure>> + Send;
 
     /// Asks the server what it is. Only called when the URL cares.
-    fn standing(
-        &self,
-        session: &mut Self::Session,
-    ) -> impl Future<Output = Result<Standing, Failure>> + Send;
+    fn standing(&self, session: &mut Self::Session)
+    -> impl Future<Output = Result<Standing, Failure>> + Send;
 }
 
 /// What kind of server a session is on.

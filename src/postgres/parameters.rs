@@ -1,8 +1,6 @@
 //! What each connection parameter means.
 
-use super::{
-    Address, BadTarget, ChannelBinding, Host, RootCert, SessionAttrs, SslMode, Target, url::Pairs,
-};
+use super::{Address, BadTarget, ChannelBinding, Host, RootCert, SessionAttrs, SslMode, Target, url::Pairs};
 use secrecy::SecretString;
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
@@ -52,12 +50,10 @@ pub(super) fn target(pairs: Pairs) -> Result<Target, BadTarget> {
         (Some(cert), Some(key)) => Some((PathBuf::from(cert), PathBuf::from(key))),
         _ => return Err(BadTarget("`sslcert` and `sslkey` go together: one is missing".to_owned())),
     };
-    let channel_binding = take("channel_binding").map(|word| {
-        word_of("channel_binding", &word, ChannelBinding::from_word, ChannelBinding::WORDS)
-    });
-    let session = take("target_session_attrs").map(|word| {
-        word_of("target_session_attrs", &word, SessionAttrs::from_word, SessionAttrs::WORDS)
-    });
+    let channel_binding = take("channel_binding")
+        .map(|word| word_of("channel_binding", &word, ChannelBinding::from_word, ChannelBinding::WORDS));
+    let session = take("target_session_attrs")
+        .map(|word| word_of("target_session_attrs", &word, SessionAttrs::from_word, SessionAttrs::WORDS));
     Ok(Target {
         hosts,
         password: take("password").map(SecretString::from),
@@ -120,7 +116,9 @@ fn hosts(names: Option<&str>, ports: Option<&str>) -> Result<Vec<Host>, BadTarge
             "" => 5432,
             text => match text.parse() {
                 Ok(port) if port != 0 => port,
-                _ => return Err(BadTarget(format!("the URL's port `{text}` is not a number from 1 to 65535"))),
+                _ => {
+                    return Err(BadTarget(format!("the URL's port `{text}` is not a number from 1 to 65535")));
+                }
             },
         };
         let address = match *name {

@@ -15,7 +15,11 @@ use x509_cert::{
 };
 
 /// Encrypts a TCP connection whose server has agreed to it.
-pub(super) async fn encrypt(stream: Stream, host: &str, config: Arc<ClientConfig>) -> Result<Stream, Failure> {
+pub(super) async fn encrypt(
+    stream: Stream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<Stream, Failure> {
     let Stream::Tcp(tcp) = stream else { return Ok(stream) };
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| Failure::Tls(format!("`{host}` is not a host name that a certificate can carry")))?;

@@ -90,7 +90,9 @@ async fn authenticate(wire: &mut Wire, target: &Target) -> Result<(), Failure> {
         request::MD5 => {
             let salt = body.try_into().map_err(|_| garbled())?;
             let hash = md5_hash(target.user.as_bytes(), password(target)?, salt);
-            wire.send(|out| frontend::password_message(hash.as_bytes(), out)).await.map_err(Failure::Broken)?;
+            wire.send(|out| frontend::password_message(hash.as_bytes(), out))
+                .await
+                .map_err(Failure::Broken)?;
         }
         request::SASL => scram(wire, target, &body).await?,
         _ => {
@@ -139,9 +141,9 @@ async fn scram(wire: &mut Wire, target: &Target, mechanisms: &[u8]) -> Result<()
     if kind != request::SASL_FINAL {
         return Err(garbled());
     }
-    scram
-        .finish(&body)
-        .map_err(|error| Failure::Login(format!("the server does not prove that it knows the password: {error}")))
+    scram.finish(&body).map_err(|error| {
+        Failure::Login(format!("the server does not prove that it knows the password: {error}"))
+    })
 }
 
 /// The next authentication request: its number and what comes with it.

@@ -21,6 +21,7 @@
 mod assemble;
 mod cursor;
 mod decode;
+pub mod inspect;
 mod link;
 mod login;
 mod message;
@@ -28,6 +29,7 @@ mod pump;
 mod refusal;
 mod rows;
 mod server;
+pub mod setup;
 mod source;
 mod wire;
 

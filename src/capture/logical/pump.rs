@@ -9,7 +9,10 @@ use super::{
     wire::{Wire, server_error},
 };
 use crate::{
-    capture::{Budget, Captured, SourceError, catalog::{self, Types}},
+    capture::{
+        Budget, Captured, SourceError,
+        catalog::{self, Types},
+    },
     model::{Column, Lsn, Table},
     postgres::{self, Target},
 };

@@ -39,8 +39,7 @@ pub(super) fn old(table: &Arc<Table>, tuple: OldTuple<'_>) -> Result<Old, Decode
     match tuple {
         OldTuple::Full(tuple) => build(table, tuple, |_| Cell::Null).map(Old::Full),
         OldTuple::Key(tuple) => {
-            let unknown =
-                |at: usize| if table.columns[at].identity { Cell::Null } else { Cell::Unchanged };
+            let unknown = |at: usize| if table.columns[at].identity { Cell::Null } else { Cell::Unchanged };
             build(table, tuple, unknown).map(Old::Key)
         }
     }
@@ -60,7 +59,9 @@ fn build(
             RawCell::Null => null(at),
             RawCell::Unchanged => Cell::Unchanged,
             RawCell::Text(text) => Cell::Text(std::str::from_utf8(text).map_err(|_| {
-                DecodeError("a value is not UTF-8: the database's encoding is SQL_ASCII and its texts are not")
+                DecodeError(
+                    "a value is not UTF-8: the database's encoding is SQL_ASCII and its texts are not",
+                )
             })?),
         });
     }

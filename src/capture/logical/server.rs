@@ -32,7 +32,8 @@ pub async fn identify(target: &Target) -> Result<Identity, SourceError> {
 pub(super) async fn log_in(target: &Target) -> Result<(Session, Identity), SourceError> {
     let mut session = first_suitable(target, &Replication).await.map_err(unreachable)?;
     check_version(&session.server_version)?;
-    let rows = session.query("IDENTIFY_SYSTEM").await.map_err(|failure| broken("IDENTIFY_SYSTEM", &failure))?;
+    let rows =
+        session.query("IDENTIFY_SYSTEM").await.map_err(|failure| broken("IDENTIFY_SYSTEM", &failure))?;
     let identity = match rows.first().map(Vec::as_slice) {
         Some([Some(system), Some(timeline), Some(position), ..]) => {
             match (system.parse(), timeline.parse(), position.parse()) {

@@ -112,12 +112,7 @@ impl Drop for LogicalSource {
 }
 
 /// Looks at the slot and the publication, for messages better than the server's.
-async fn check(
-    session: &mut Session,
-    names: &Names,
-    target: &Target,
-    start: Lsn,
-) -> Result<(), SourceError> {
+async fn check(session: &mut Session, names: &Names, target: &Target, start: Lsn) -> Result<(), SourceError> {
     let Names { slot, publication } = names;
     let query = format!(
         "select coalesce(plugin::text, ''), coalesce(database::text, ''), coalesce(wal_status, ''), \
@@ -163,7 +158,8 @@ async fn check(
 /// How long the server waits for a sign of life.
 async fn sender_timeout(session: &mut Session) -> Result<Option<Duration>, SourceError> {
     let query = "select setting from pg_catalog.pg_settings where name = 'wal_sender_timeout'";
-    let rows = session.query(query).await.map_err(|failure| broken("asking for wal_sender_timeout", &failure))?;
+    let rows =
+        session.query(query).await.map_err(|failure| broken("asking for wal_sender_timeout", &failure))?;
     let millis = rows.first().and_then(|row| row.first()?.as_ref()?.parse().ok()).unwrap_or(0);
     Ok((millis > 0).then(|| Duration::from_millis(millis)))
 }
