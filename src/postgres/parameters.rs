@@ -117,7 +117,9 @@ fn hosts(names: Option<&str>, ports: Option<&str>) -> Result<Vec<Host>, BadTarge
             text => match text.parse() {
                 Ok(port) if port != 0 => port,
                 _ => {
-                    return Err(BadTarget(format!("the URL's port `{text}` is not a number from 1 to 65535")));
+                    return Err(BadTarget(format!(
+                        "the URL's port `{text}` is not a number from 1 to 65535"
+                    )));
                 }
             },
         };

@@ -38,22 +38,28 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Auth {
+    /// Nothing is sent.
     #[default]
     None,
     /// `Authorization: Bearer <token>`.
     Bearer {
+        /// The token.
         #[schemars(with = "String")]
         token: SecretString,
     },
     /// `Authorization: Basic …`.
     Basic {
+        /// The user's name.
         username: String,
+        /// The user's password.
         #[schemars(with = "String")]
         password: SecretString,
     },
     /// A header of the API's own, such as `X-Api-Key`.
     ApiKey {
+        /// The header's name.
         header: String,
+        /// The key.
         #[schemars(with = "String")]
         value: SecretString,
     },

@@ -18,6 +18,7 @@ use std::sync::Arc;
 /// What a synchronizer is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Work<'a> {
+    /// The change to carry over.
     pub change: &'a Change,
     /// The entity's key, as text; the parts of a composite key are joined by commas.
     pub key: &'a str,
@@ -33,6 +34,7 @@ pub struct Work<'a> {
 /// What a synchronizer wants next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
+    /// Make this call, and ask again with its answer.
     Send(Call),
     /// Every call is made; remember this of the key.
     Finish(LinkUpdate),
@@ -40,7 +42,9 @@ pub enum Step {
     Skip(Arc<str>),
     /// This change can never be sent as it is: a person must look.
     Reject {
+        /// Which kind of trouble it is.
         reason: ParkReason,
+        /// What is wrong, where, and what to do.
         message: String,
     },
 }

@@ -1,10 +1,10 @@
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The sequences of a declared entity, by what happened to the row.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sequences {
     /// For an inserted row; `upsert` serves where it is left out.
@@ -21,7 +21,7 @@ pub struct Sequences {
 }
 
 /// One step: one call, or one call for each item of a list.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StepSettings {
     /// The step's name, unique within the entity's sequence: `on`, `answers.<name>` and the call
@@ -64,17 +64,32 @@ pub struct StepSettings {
 }
 
 /// `accept`: statuses, or an expression that is true for a good answer.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Accept {
+    /// These statuses and no others.
     Statuses(Vec<u16>),
+    /// Any 2xx whose answer makes this true.
     Expression(String),
 }
 
 /// `on.<status>`: a step of this sequence to go to, `lookup`, or a sequence of its own.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OnStatus {
+    /// The name of a step of the same sequence, or `lookup`.
     Step(String),
+    /// Steps to run instead; the sequence then goes on.
     Sequence(Vec<StepSettings>),
+}
+
+/// `entities.<name>.validate[]`: what must hold of a row before anything is sent.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateRule {
+    /// An expression that must be true.
+    pub rule: String,
+    /// What to tell the person who finds the row parked.
+    #[serde(default)]
+    pub message: String,
 }
