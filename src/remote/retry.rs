@@ -16,6 +16,17 @@ pub enum Failure<'a> {
     Error(&'a CallError),
 }
 
+impl Failure<'_> {
+    /// Whether the remote may have acted all the same.
+    pub fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Answer(answer) => answer.status == 408 || answer.status >= 500,
+            Self::Error(CallError::BadRequest { .. }) => false,
+            Self::Error(_) => true,
+        }
+    }
+}
+
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {

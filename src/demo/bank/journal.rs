@@ -1,0 +1,63 @@
+use super::store::Request;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// One request that the bank acted on, or recognised: what an oracle goes by.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// Its place among all of them.
+    pub sequence: u64,
+    /// The request's method.
+    pub method: Arc<str>,
+    /// The request's path.
+    pub path: Arc<str>,
+    /// The object it concerned, which a `POST` to a collection names only afterwards.
+    pub object: Arc<str>,
+    /// Its `Idempotency-Key`.
+    pub key: Option<Arc<str>>,
+    /// Its status.
+    pub status: u16,
+    /// Whether it was applied or answered from memory.
+    pub effect: Effect,
+    #[serde(skip)]
+    body: Bytes,
+}
+
+/// What a request did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// It changed the object.
+    Applied,
+    /// Its idempotency key had been seen: nothing was changed.
+    Duplicate,
+}
+
+impl Entry {
+    pub(super) fn new(
+        sequence: u64,
+        request: &Request<'_>,
+        object: &str,
+        status: StatusCode,
+        applied: bool,
+    ) -> Self {
+        Self {
+            sequence,
+            method: request.method.as_str().into(),
+            path: request.path.into(),
+            object: object.into(),
+            key: request.key.map(Arc::from),
+            status: status.as_u16(),
+            effect: if applied { Effect::Applied } else { Effect::Duplicate },
+            body: request.body.clone(),
+        }
+    }
+
+    /// The request's body; null if it had none.
+    pub fn body(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+}

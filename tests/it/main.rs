@@ -1,0 +1,6 @@
+//! The integration tests: one binary, one module a capability. They need `scripts/provision
+//! postgres` to have run; `scripts/test` sees to that.
+
+mod harness;
+
+mod harness_itself;
