@@ -82,17 +82,20 @@ impl Classes {
             return Err(vec![BuildError::new(&declaration.at.child("class"), message)]);
         };
         let Declaration { sequences, when, validate, at, columns, fetched, .. } = declaration;
-        let names = Names {
-            columns: columns.clone(),
-            saved: super::declared::saved_names(sequences),
-            fetched: *fetched,
-            ..Names::default()
+        let inner = build(declaration);
+        let saved = match &inner {
+            Ok(inner) => inner.saves().into(),
+            Err(_) => super::declared::saved_names(sequences),
         };
-        // Both are read even if one is wrong, to say everything at once.
-        match (build(declaration), Rules::new(*when, validate, at, &names)) {
+        let names = Names { columns: columns.clone(), saved, fetched: *fetched, ..Names::default() };
+        // The rules are read even if the steps are wrong, to say everything at once.
+        match (inner, Rules::new(*when, validate, at, &names)) {
             (Ok(inner), Ok(rules)) if rules.is_empty() => Ok(inner),
             (Ok(inner), Ok(rules)) => Ok(Arc::new(Gate::new(rules, inner))),
             (inner, rules) => Err(inner.err().into_iter().chain(rules.err()).flatten().collect()),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

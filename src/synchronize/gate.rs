@@ -103,4 +103,8 @@ impl Synchronizer for Gate {
         }
         self.inner.next_step(work, answers)
     }
+
+    fn saves(&self) -> &[Arc<str>] {
+        self.inner.saves()
+    }
 }

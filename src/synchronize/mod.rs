@@ -71,6 +71,11 @@ pub trait Synchronizer: Send + Sync {
     /// `answers` has one entry per call already answered for this change, oldest first: with an
     /// accepted status, or with one the call said it handles.
     fn next_step(&self, work: &Work<'_>, answers: &[Answered]) -> Step;
+
+    /// The names it may save: what `link.<name>` can be in the entity's other expressions.
+    fn saves(&self) -> &[Arc<str>] {
+        &[]
+    }
 }
 
 /// What expressions see of a piece of work before anything is answered or saved.

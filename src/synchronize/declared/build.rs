@@ -2,7 +2,7 @@
 
 use super::{
     names,
-    plan::{Accepts, Content, Each, On, Plan, Sequence},
+    plan::{self, Accepts, Content, Each, On, Plan, Sequence},
 };
 use crate::{
     mapping::{At, Escape, Expression, Json, MappingError, Names, Text},
@@ -62,7 +62,9 @@ impl Reader<'_> {
         let names = &Names { item, ..outer.clone() };
         let (method, path) = self.request(step, at, names)?;
         let text = |text, at: &At, escape| Text::parse(text, at, names, escape);
-        let path = self.took(text(path, &at.child(key(method)), Escape::Path));
+        let at_path = at.child(key(method));
+        let gaps = plan::has_gap(path);
+        let path = self.took(text(path, &at_path, Escape::Path));
         let headers = step.headers.iter().filter_map(|(name, value)| {
             let at = at.child("headers").child(name);
             self.header(name, &at);
@@ -98,6 +100,8 @@ impl Reader<'_> {
             name,
             method,
             path,
+            gaps,
+            at: at_path,
             query,
             headers,
             body,

@@ -34,6 +34,7 @@ pub struct Declared {
     upsert: Option<Sequence>,
     delete: Option<Sequence>,
     truncate: Option<Sequence>,
+    saved: Arc<[Arc<str>]>,
     skips: Skips,
 }
 
@@ -91,11 +92,11 @@ impl Declared {
         let mut read = read.into_iter().map(Option::into_iter).map(|mut it| it.next());
         let mut next = || read.next().flatten();
         let [insert, update, upsert, delete, truncate] = std::array::from_fn(|_| next());
-        Ok(Self { insert, update, upsert, delete, truncate, skips: Skips::default() })
+        Ok(Self { insert, update, upsert, delete, truncate, saved: names.saved, skips: Skips::default() })
     }
 
     fn sequence(&self, work: &Work<'_>) -> Result<&Sequence, &Arc<str>> {
-        let Self { insert, update, upsert, delete, truncate, skips } = self;
+        let Self { insert, update, upsert, delete, truncate, skips, .. } = self;
         let (first, second, skip) = match work.change.op() {
             Op::Insert => (insert, upsert, &skips.insert),
             Op::Update => (update, upsert, &skips.update),
@@ -123,7 +124,11 @@ impl Synchronizer for Declared {
             Ok(_) => Step::Skip(self.skips.idle.clone()),
         }
     }
+
+    fn saves(&self) -> &[Arc<str>] {
+        &self.saved
+    }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,7 +1,7 @@
 //! A sequence as it is carried out: names resolved, templates parsed.
 
 use crate::{
-    mapping::{Expression, Json, Text},
+    mapping::{At, Expression, Json, Text},
     model::{Answer, Method},
 };
 use std::sync::Arc;
@@ -20,6 +20,11 @@ pub(super) struct Plan {
     pub name: Arc<str>,
     pub method: Method,
     pub path: Text,
+    /// Whether the path is written with a segment that has nothing in it (`/loans/`). Where it is
+    /// not, one that comes out so would be another resource: `DELETE /loans/` for want of an id.
+    pub gaps: bool,
+    /// Where the path stands in the configuration.
+    pub at: At,
     pub query: Vec<(String, Json)>,
     pub headers: Vec<(Arc<str>, Text)>,
     pub body: Content,
@@ -91,4 +96,10 @@ impl Plan {
     pub fn on(&self, answer: &Answer) -> Option<&On> {
         self.on.iter().find(|(status, _)| *status == answer.status).map(|(_, on)| on)
     }
+}
+
+/// Whether a path has a segment with nothing in it.
+pub(super) fn has_gap(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    path.ends_with('/') || path.contains("//")
 }

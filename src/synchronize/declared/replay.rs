@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     mapping::{Expression, Kind, MappingError, Scope},
-    model::{Answer, Answered, Call, ParkReason},
+    model::{Answer, Answered, Call, ParkReason, one_line},
     synchronize::Work,
 };
 use serde_json::{Map, Value};
@@ -237,6 +237,14 @@ impl<'a> Replay<'a> {
         Err(match request::write(step, name, lookup, &self.scope(place, None)) {
             Ok(call) => Stop::Send(Box::new(call)),
             Err(Unwritable::Mapping(error)) => template(error),
+            Err(Unwritable::Gap { path }) => Stop::Reject {
+                reason: ParkReason::Template,
+                message: format!(
+                    "{}: a value in the path is empty: `{}` is not what is meant; use `if` to leave the step out",
+                    step.at.path,
+                    one_line(&path, 200)
+                ),
+            },
             Err(Unwritable::Parameter { name, kind }) => Stop::Reject {
                 reason: ParkReason::Template,
                 message: format!(

@@ -1,6 +1,6 @@
 //! A step and the values in scope, written out as a call.
 
-use super::plan::{Content, Plan};
+use super::plan::{Content, Plan, has_gap};
 use crate::{
     mapping::{Json, MappingError, Scope},
     model::{Body, Call},
@@ -13,6 +13,10 @@ use std::{fmt::Write, sync::Arc};
 #[derive(Debug)]
 pub(super) enum Unwritable {
     Mapping(MappingError),
+    /// A value in the path is empty.
+    Gap {
+        path: String,
+    },
     /// A query or form parameter that is no plain value.
     Parameter {
         name: String,
@@ -35,6 +39,9 @@ pub(super) fn write(
 ) -> Result<Call, Unwritable> {
     let mut path = String::new();
     plan.path.write(scope, &mut path)?;
+    if !plan.gaps && has_gap(&path) {
+        return Err(Unwritable::Gap { path });
+    }
     if !plan.query.is_empty() {
         let query = parameters(&plan.query, scope)?;
         if !query.is_empty() {

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The loan of the architecture page.
-pub(super) fn loan() -> Value {
+pub(in crate::synchronize) fn loan() -> Value {
     json!({
         "upsert": [
             {
@@ -38,7 +38,7 @@ pub(super) fn loan() -> Value {
             },
             {
                 "name": "schedule",
-                "post": "/loans/{{ has(saved.loan_id) ? saved.loan_id : link.loan_id }}/schedule",
+                "post": "/loans/{{ saved.?loan_id.orValue(link.loan_id) }}/schedule",
                 "body": { "months": "{{ row.months }}" },
             },
         ],
@@ -49,7 +49,7 @@ pub(super) fn loan() -> Value {
     })
 }
 
-pub(super) fn read(sequences: Value) -> Result<Declared, Vec<BuildError>> {
+pub(in crate::synchronize) fn read(sequences: Value) -> Result<Declared, Vec<BuildError>> {
     let sequences: Sequences = serde_json::from_value(sequences).expect("well-formed settings");
     let at = Locator::default().at("entities.loan");
     Declared::new(&Declaration {
@@ -64,7 +64,7 @@ pub(super) fn read(sequences: Value) -> Result<Declared, Vec<BuildError>> {
     })
 }
 
-pub(super) fn row() -> Row {
+pub(in crate::synchronize) fn row() -> Row {
     let columns = [
         ("id", Type::Int, "7"),
         ("customer_id", Type::Int, "42"),
@@ -72,6 +72,7 @@ pub(super) fn row() -> Row {
         ("months", Type::Int, "12"),
         ("items", Type::Json, r#"[{"sku":"a/b"},{"sku":"c"}]"#),
         ("none", Type::Text, ""),
+        ("empty", Type::Text, ""),
     ];
     let column = |(name, ty, _): &(&str, Type, &str)| Column {
         name: (*name).into(),
@@ -91,7 +92,7 @@ pub(super) fn row() -> Row {
 }
 
 /// One change of one entity, in front of a synchronizer.
-pub(super) struct Case {
+pub(in crate::synchronize) struct Case {
     pub declared: Declared,
     pub change: Change,
     pub link: Option<Link>,
@@ -161,14 +162,14 @@ impl Case {
 }
 
 #[derive(Debug)]
-pub(super) struct Played {
+pub(in crate::synchronize) struct Played {
     pub calls: Vec<String>,
     pub answers: Vec<Answered>,
     pub end: End,
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum End {
+pub(in crate::synchronize) enum End {
     Step(Step),
     Failed(u16),
 }
@@ -182,18 +183,18 @@ impl Played {
     }
 }
 
-pub(super) fn saved(values: Value) -> End {
+pub(in crate::synchronize) fn saved(values: Value) -> End {
     let Value::Object(values) = values else { panic!("an object") };
     End::Step(Step::Finish(LinkUpdate::Save(values)))
 }
 
-pub(super) fn answered(step: &str, status: u16, body: Value) -> Answered {
+pub(in crate::synchronize) fn answered(step: &str, status: u16, body: Value) -> Answered {
     let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
     Answered { step: step.into(), answer: Answer { status, headers: Vec::new(), body } }
 }
 
 /// `create POST /loans {"amount":"1.10"}`.
-pub(super) fn shown(call: &Call) -> String {
+pub(in crate::synchronize) fn shown(call: &Call) -> String {
     let body =
         call.body.bytes().map(|body| format!(" {}", String::from_utf8_lossy(body))).unwrap_or_default();
     format!("{} {} {}{body}", call.step, call.method.name(), call.path)

@@ -161,7 +161,10 @@ fn lists_within_lists_are_named_by_both() {
 
 #[test]
 fn too_long_a_list_is_rejected() {
-    let mut case = Case::new(one(json!({ "for_each": "{{ link.ids }}", "put": "/x" })), Op::Insert);
+    let mut case = Case::new(
+        one(json!({ "for_each": "{{ link.ids }}", "put": "/x", "save": { "ids": 1 } })),
+        Op::Insert,
+    );
     case = case.linked(json!({ "ids": vec![0; 1_001] }));
     let played = case.play(fine);
     assert!(played.rejected().1.contains("1001 items"), "{played:?}");
@@ -196,11 +199,38 @@ fn a_template_that_fails_is_rejected() {
     for step in [
         json!({ "post": "/{{ row.nope }}" }),
         json!({ "post": "/", "if": "{{ row.id }}" }),
-        json!({ "post": "/", "body": { "x": "{{ link.nope }}" } }),
+        json!({ "post": "/", "body": { "x": "{{ link.later }}" }, "save": { "later": 1 } }),
         json!({ "post": "/", "for_each": "{{ row.id }}" }),
     ] {
         let played = Case::new(one(step), Op::Insert).play(fine);
         assert_eq!(played.rejected().0, ParkReason::Template, "{played:?}");
+    }
+}
+
+#[test]
+fn a_value_that_is_nothing_does_not_make_a_path_of_another_meaning() {
+    let path = |path: &str| {
+        let step = json!({ "delete": path });
+        match Case::new(one(step), Op::Insert).next(&[]) {
+            Step::Send(call) => Ok(call.path),
+            Step::Reject { reason: ParkReason::Template, message } => Err(message),
+            other => panic!("{other:?}"),
+        }
+    };
+    for wrong in [
+        "/loans/{{ row.empty }}",
+        "/loans/{{ row.empty }}/x",
+        "/loans/{{ row.empty }}?a=1",
+        "/loans/{{ row.none }}",
+    ] {
+        assert!(path(wrong).is_err(), "{wrong}");
+    }
+    assert!(
+        path("/loans/{{ row.empty }}")
+            .is_err_and(|it| it.contains("upsert[0].delete") && it.contains("`/loans/`"))
+    );
+    for fine in ["/", "/loans/", "//loans", "/loans?a={{ row.empty }}", "/loans/x{{ row.empty }}"] {
+        assert!(path(fine).is_ok(), "{fine}");
     }
 }
 
