@@ -17,6 +17,7 @@
 pub mod capture;
 pub mod demo;
 pub mod engine;
+pub mod mapping;
 pub mod model;
 pub mod postgres;
 pub mod remote;
