@@ -1,6 +1,6 @@
 //! The remote behind a real HTTP API.
 
-mod client;
+pub(super) mod client;
 
 use super::{BadHeader, CallError, RemoteClient, Settings, auth, path};
 use crate::model::{Answer, Body, Call, CallKey, Span};
