@@ -92,6 +92,10 @@ impl HttpRemote {
         let credentials =
             settings.auth.header().map_err(|source| RemoteError::Auth { remote: remote(), source })?;
         if let Some((name, value)) = credentials {
+            if headers.contains_key(&name) {
+                let source = BadHeader::Twice(name.to_string());
+                return Err(RemoteError::Header { remote: remote(), source });
+            }
             reserved.push(name.clone());
             headers.insert(name, value);
         }
