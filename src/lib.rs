@@ -15,6 +15,7 @@
 //! and is the only place that does; [`cli`] is one file a command.
 
 pub mod capture;
+pub mod config;
 pub mod demo;
 pub mod engine;
 pub mod mapping;

@@ -525,6 +525,9 @@ fn keyless(id: ChangeId) -> Arc<str> {
     Arc::from(format!("?{id}"))
 }
 
+#[cfg(test)]
+mod tests;
+
 fn parked(state: ParkedState, reason: ParkReason, message: String) -> Outcome {
     Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0 })
 }

@@ -67,7 +67,7 @@ fn closing(text: &str) -> Option<usize> {
 }
 
 /// Behind the closing quote of the string literal that opens at `open`.
-fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
+pub(super) fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
     let quote = bytes[open];
     let triple = bytes.get(open..open + 3) == Some(&[quote; 3][..]);
     let fence = if triple { 3 } else { 1 };

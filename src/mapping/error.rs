@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_caret_stands_under_the_part_that_is_wrong() {
         let problem = |start, end| Problem { kind: Kind::Syntax, message: "no".to_owned(), span: start..end };
-        let at = At { path: "a.b".to_owned(), ..At::default() };
+        let at = crate::mapping::Locator::default().at("a.b");
         let told = |text: &str, start, end| MappingError::within(problem(start, end), text, &at).to_string();
         assert_eq!(told("row.amout", 4, 9), "a.b: no\n  | row.amout\n  |     ^^^^^");
         assert_eq!(told("'é' + x", 7, 8), "a.b: no\n  | 'é' + x\n  |       ^");

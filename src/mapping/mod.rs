@@ -9,6 +9,8 @@ mod json;
 mod moment;
 mod pg_value;
 mod scope;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use at::{At, Locator, Place};

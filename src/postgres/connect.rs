@@ -18,6 +18,16 @@ use tokio_postgres::{
     tls::{ChannelBinding as BindingData, TlsConnect, TlsStream},
 };
 
+/// How values are printed, on every connection: the text of a value means the same whether it
+/// comes from the stream or from a query, whatever the database or the role has set.
+pub const PRINTING: [(&str, &str); 5] = [
+    ("DateStyle", "ISO, YMD"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("bytea_output", "hex"),
+    ("extra_float_digits", "1"),
+];
+
 /// A SQL connection. Dropping it ends the task that drives it.
 #[derive(Debug)]
 pub struct Client {
@@ -66,9 +76,7 @@ impl Login for Sql {
         if let Some(password) = &target.password {
             config.password(password.expose_secret());
         }
-        if let Some(options) = &target.options {
-            config.options(options);
-        }
+        config.options(options(target));
         config.channel_binding(match target.channel_binding {
             ChannelBinding::Disable => Binding::Disable,
             ChannelBinding::Prefer => Binding::Prefer,
@@ -99,6 +107,15 @@ impl Login for Sql {
         let bad = |error: tokio_postgres::Error| Failure::Login(error.to_string());
         Ok(Standing { read_only: row.try_get(0).map_err(bad)?, standby: row.try_get(1).map_err(bad)? })
     }
+}
+
+/// [`PRINTING`] as command-line options, behind the URL's own so that it wins.
+fn options(target: &Target) -> String {
+    let mut options = target.options.clone().unwrap_or_default();
+    for (name, value) in PRINTING {
+        options.push_str(&format!(" -c {name}={}", value.replace(' ', "\\ ")));
+    }
+    options
 }
 
 /// Hands tokio-postgres a stream whose handshake is done.

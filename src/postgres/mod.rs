@@ -23,7 +23,7 @@ mod tls;
 mod url;
 mod verify;
 
-pub use connect::{Client, connect};
+pub use connect::{Client, PRINTING, connect};
 pub use error::{ConnectError, Failure, ServerError, explain};
 pub use hosts::{Login, Standing, first_suitable};
 pub use pool::{Pool, pool};

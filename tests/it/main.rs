@@ -3,4 +3,7 @@
 
 mod harness;
 
+mod convergence;
+mod demo_show;
+mod demo_world;
 mod harness_itself;

@@ -136,9 +136,9 @@ impl Bank {
         self.inner.store.journal(0)
     }
 
-    /// The journal from this entry on.
-    pub fn journal_from(&self, entry: usize) -> Vec<Entry> {
-        self.inner.store.journal(entry)
+    /// The same, and forgets it.
+    pub fn take_journal(&self) -> Vec<Entry> {
+        self.inner.store.take_journal()
     }
 
     /// What goes wrong, and what should.

@@ -1,4 +1,7 @@
-use super::{address::Address, journal::Entry};
+use super::{
+    address::Address,
+    journal::{Entry, Journal},
+};
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -56,7 +59,7 @@ pub struct Store {
     /// `None`: keys are not remembered.
     answers: Option<Shards<Remembered>>,
     /// `None`: no journal is kept.
-    journal: Option<Mutex<Vec<Entry>>>,
+    journal: Option<Mutex<Journal>>,
     drawn: AtomicU64,
     pub counts: Counts,
 }
@@ -202,9 +205,7 @@ impl Store {
 
     fn record(&self, request: &Request<'_>, object: &str, status: StatusCode, applied: bool) {
         if let Some(journal) = &self.journal {
-            let mut journal = lock(journal);
-            let sequence = journal.len() as u64;
-            journal.push(Entry::new(sequence, request, object, status, applied));
+            lock(journal).push(request, object, status, applied);
         }
     }
 
@@ -260,10 +261,13 @@ impl Store {
         self.objects.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    /// The journal from this entry on.
-    pub fn journal(&self, from: usize) -> Vec<Entry> {
-        let Some(journal) = &self.journal else { return Vec::new() };
-        lock(journal).get(from..).unwrap_or_default().to_vec()
+    /// The journal from this sequence number on.
+    pub fn journal(&self, from: u64) -> Vec<Entry> {
+        self.journal.as_ref().map(|journal| lock(journal).from(from)).unwrap_or_default()
+    }
+
+    pub fn take_journal(&self) -> Vec<Entry> {
+        self.journal.as_ref().map(|journal| lock(journal).take()).unwrap_or_default()
     }
 }
 

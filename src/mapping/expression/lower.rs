@@ -216,19 +216,15 @@ impl<'t> Lowering<'t> {
                 return self.index(expr, of, index, how);
             }
             (operators::HAS, None, args) => return self.has(expr, args),
-            (name, None, args) if arithmetic(name).is_some() || comparison(name).is_some() => {
-                let sides = self.pair(args)?;
-                match (arithmetic(name), comparison(name)) {
-                    (Some(how), _) => NodeKind::Arithmetic(how, sides),
-                    (_, Some(how)) => NodeKind::Compare(how, sides),
-                    _ => unreachable_kind(),
-                }
-            }
             (name, Some(target), args) => return self.member(expr, name, target, args),
-            (name, None, args) => {
-                let function = self.function(expr, name, Style::Global, args.len())?;
-                NodeKind::Call(function, self.nodes(args.iter())?)
-            }
+            (name, None, args) => match (arithmetic(name), comparison(name)) {
+                (Some(how), _) => NodeKind::Arithmetic(how, self.pair(args)?),
+                (_, Some(how)) => NodeKind::Compare(how, self.pair(args)?),
+                _ => {
+                    let function = self.function(expr, name, Style::Global, args.len())?;
+                    NodeKind::Call(function, self.nodes(args.iter())?)
+                }
+            },
         };
         Ok(Node { span, kind })
     }
@@ -403,10 +399,6 @@ impl<'t> Lowering<'t> {
     fn problem(&self, expr: &IdedExpr, kind: Kind, message: impl Into<String>) -> Problem {
         Problem { kind, message: message.into(), span: self.span(expr) }
     }
-}
-
-fn unreachable_kind() -> NodeKind {
-    NodeKind::Literal(Val::Null)
 }
 
 fn listed<S: AsRef<str>>(names: &[S]) -> String {

@@ -4,12 +4,15 @@ mod eval;
 mod exact;
 mod field;
 mod functions;
+mod guard;
 mod lower;
 mod node;
 mod operators;
 mod problem;
 mod row;
 mod span;
+#[cfg(test)]
+pub(super) mod tests;
 mod value;
 
 pub(super) use exact::Exact;
@@ -22,9 +25,6 @@ use eval::Evaluation;
 use node::{Access, Name, Node, NodeKind};
 use serde_json::Value;
 use std::sync::Arc;
-
-/// The longest expression, in bytes.
-const LONGEST: usize = 16 << 10;
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -147,22 +147,36 @@ impl Expression {
     }
 }
 
+/// What the parser may use: it goes several calls down for each bracket and operator.
+const STACK: usize = 64 << 20;
+
 fn read(text: &str, names: &Names) -> Result<Node, Problem> {
-    let syntax = |message: String, span| Problem { kind: Kind::Syntax, message, span };
+    let syntax =
+        |message: &str| Problem { kind: Kind::Syntax, message: message.to_owned(), span: 0..text.len() };
     if text.is_empty() {
-        return Err(syntax("the expression is empty".to_owned(), 0..0));
+        return Err(syntax("the expression is empty"));
     }
-    if text.len() > LONGEST {
-        return Err(syntax(format!("the expression is longer than {LONGEST} bytes; split it up"), 0..1));
-    }
+    guard::check(text)?;
+    // On a thread of its own for the sake of its stack. Should the parser panic, that ends here too.
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || parse(text, names));
+        let read = reader.ok().and_then(|thread| thread.join().ok());
+        read.unwrap_or_else(|| Err(syntax("it cannot be read")))
+    })
+}
+
+fn parse(text: &str, names: &Names) -> Result<Node, Problem> {
     // Without macros: loops and `has` are lowered by ourselves, which keeps their places.
     let parser = cel::Env::default().parser().enable_ident_escape_syntax(true);
     let (expr, source) = parser.parse_with_source_info(text).map_err(|errors| {
         let first = errors.errors.into_iter().next();
         let (message, (line, column)) = first.map_or_else(Default::default, |it| (it.msg, it.pos));
-        let before: usize = text.split_inclusive('\n').take((line - 1).max(0) as usize).map(str::len).sum();
-        let start = before + (column - 1).max(0) as usize;
-        syntax(format!("it cannot be read: {message}"), start..start + 1)
+        let start = span::offset(text, line, column);
+        Problem {
+            kind: Kind::Syntax,
+            message: format!("it cannot be read: {message}"),
+            span: start..start + 1,
+        }
     })?;
     lower::Lowering::new(&source, names).node(&expr)
 }

@@ -56,5 +56,5 @@ pub(in crate::mapping) fn nearest<'n>(
 ) -> Option<&'n str> {
     let distance = |other: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase());
     let best = known.into_iter().map(|other| (distance(other), other)).min_by_key(|(distance, _)| *distance);
-    best.filter(|(distance, _)| *distance <= 1 + name.chars().count() / 4).map(|(_, other)| other)
+    best.filter(|(distance, _)| *distance <= (name.chars().count() / 3).max(1)).map(|(_, other)| other)
 }

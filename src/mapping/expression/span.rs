@@ -1,5 +1,5 @@
-//! Where the parts of an expression are written. The parser counts characters and names one token
-//! a part; messages point at bytes and at names.
+//! Where the parts of an expression are written. The parser names one token a part; messages point
+//! at names.
 
 use super::lower::Lowering;
 use cel::common::ast::IdedExpr;
@@ -14,9 +14,14 @@ impl Lowering<'_> {
         }
     }
 
-    fn bytes(&self, characters: u32) -> usize {
+    /// The parser's offsets are bytes; a cut is only made between characters.
+    fn bytes(&self, offset: u32) -> usize {
         let text = &self.source.source;
-        text.char_indices().nth(characters as usize).map_or(text.len(), |(at, _)| at)
+        let mut at = (offset as usize).min(text.len());
+        while !text.is_char_boundary(at) {
+            at += 1;
+        }
+        at
     }
 
     /// The name that stands behind this part's token, the dot.
@@ -36,4 +41,12 @@ impl Lowering<'_> {
             None => token,
         }
     }
+}
+
+/// The byte at a line, from 1, and a column as the parser counts it.
+pub(super) fn offset(text: &str, line: isize, column: isize) -> usize {
+    let count = |n: isize| usize::try_from(n - 1).unwrap_or(0);
+    let before: usize = text.split_inclusive('\n').take(count(line)).map(str::len).sum();
+    let line = &text[before..];
+    before + line.char_indices().nth(count(column)).map_or(line.len(), |(at, _)| at)
 }

@@ -132,7 +132,10 @@ fn write_offset(f: &mut fmt::Formatter<'_>, offset: i32) -> fmt::Result {
     let seconds = offset.unsigned_abs();
     let sign = if offset < 0 { '-' } else { '+' };
     write!(f, "{sign}{:02}:{:02}", seconds / 3600, seconds / 60 % 60)?;
-    if seconds % 60 > 0 { write!(f, ":{:02}", seconds % 60) } else { Ok(()) }
+    match seconds % 60 {
+        0 => Ok(()),
+        seconds => write!(f, ":{seconds:02}"),
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::{Form, Moment, Reading};
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 /// What a pattern may say, and what for.
 pub(in crate::mapping) const KNOWN: &str = "`yyyy`, `yy`, `MM`, `dd`, `HH`, `mm`, `ss`, `SSS` (milliseconds), `SSSSSS` (microseconds) and 'quoted text'";
@@ -18,7 +18,7 @@ pub(in crate::mapping) fn format(moment: &Moment, pattern: &str) -> Result<Strin
         }
         // Writing to a string cannot fail.
         let _ = match part {
-            Part::Text(text) => out.write_str(text),
+            Part::Text(text) => out.write_str(&text),
             Part::Letters("yyyy") if year < 0 => write!(out, "-{:04}", -year),
             Part::Letters("yyyy") => write!(out, "{year:04}"),
             Part::Letters("yy") => write!(out, "{:02}", year.rem_euclid(100)),
@@ -53,7 +53,7 @@ fn unknown_letters(letters: &str) -> String {
 
 enum Part<'p> {
     Letters(&'p str),
-    Text(&'p str),
+    Text(Cow<'p, str>),
 }
 
 /// Runs of one letter, quoted text (`''` is a quote), and what lies between.
@@ -62,22 +62,37 @@ fn parts(pattern: &str) -> impl Iterator<Item = Result<Part<'_>, String>> {
     std::iter::from_fn(move || {
         let first = rest.chars().next()?;
         let (part, length) = if first == '\'' {
-            match rest[1..].find('\'') {
-                None => {
-                    rest = "";
-                    return Some(Err("the quoted text in the date pattern has no closing quote".to_owned()));
-                }
-                Some(0) => (Part::Text(&rest[..1]), 2),
-                Some(end) => (Part::Text(&rest[1..=end]), end + 2),
-            }
+            let Some((text, length)) = quoted(rest) else {
+                rest = "";
+                return Some(Err("the quoted text in the date pattern has no closing quote".to_owned()));
+            };
+            (Part::Text(text), length)
         } else if first.is_ascii_alphabetic() {
             let length = rest.chars().take_while(|c| *c == first).count();
             (Part::Letters(&rest[..length]), length)
         } else {
             let length = rest.find(|c: char| c.is_ascii_alphabetic() || c == '\'').unwrap_or(rest.len());
-            (Part::Text(&rest[..length]), length)
+            (Part::Text(Cow::Borrowed(&rest[..length])), length)
         };
         rest = &rest[length..];
         Some(Ok(part))
     })
+}
+
+/// The text that stands in quotes at the start, and how long it is with them.
+fn quoted(pattern: &str) -> Option<(Cow<'_, str>, usize)> {
+    if pattern.starts_with("''") {
+        return Some((Cow::Borrowed("'"), 2));
+    }
+    let mut end = 1;
+    loop {
+        end += pattern.get(end..)?.find('\'')?;
+        if !pattern[end..].starts_with("''") {
+            break;
+        }
+        end += 2;
+    }
+    let text = &pattern[1..end];
+    let text = if text.contains('\'') { Cow::Owned(text.replace("''", "'")) } else { Cow::Borrowed(text) };
+    Some((text, end + 1))
 }

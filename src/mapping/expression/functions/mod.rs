@@ -38,7 +38,7 @@ const fn member(name: &'static str, least: usize, most: usize, run: Run) -> Func
 }
 
 const fn global(name: &'static str, run: Run) -> Function {
-    Function { name, style: Style::Global, least: 0, most: 0, takes_null: false, run }
+    Function { name, style: Style::Global, least: 1, most: 1, takes_null: false, run }
 }
 
 /// Every function.
