@@ -57,7 +57,7 @@ impl Loan {
     }
 
     /// Goes through the steps in order; the first one without an answer is the next call.
-    fn upsert(&self, work: &Work<'_>, row: &Row, answers: &[Answered]) -> Result<Step, Step> {
+    fn upsert(&self, work: &Work<'_>, row: &Row, answers: &[Answered]) -> Result<Step, Rejected> {
         let customer = text(row, "customer_id")?;
         if answer(answers, "customer").is_none() {
             let body = json!({ "name": text(row, "customer_name")?, "branch": self.branch });
@@ -117,7 +117,9 @@ impl Synchronizer for Loan {
     fn next_step(&self, work: &Work<'_>, answers: &[Answered]) -> Step {
         match (work.change.op(), work.change.image.row()) {
             (Op::Delete | Op::Truncate, _) | (_, None) => Self::delete(work, answers),
-            (_, Some(row)) => self.upsert(work, row, answers).unwrap_or_else(|rejected| rejected),
+            (_, Some(row)) => self
+                .upsert(work, row, answers)
+                .unwrap_or_else(|Rejected { reason, message }| Step::Reject { reason, message }),
         }
     }
 
@@ -126,7 +128,13 @@ impl Synchronizer for Loan {
     }
 }
 
-fn text<'a>(row: &'a Row, column: &str) -> Result<&'a str, Step> {
+/// Why a row cannot be sent as it is.
+struct Rejected {
+    reason: ParkReason,
+    message: String,
+}
+
+fn text<'a>(row: &'a Row, column: &str) -> Result<&'a str, Rejected> {
     match row.get(column) {
         Some(Cell::Text(text)) => Ok(text),
         Some(Cell::Null) => Err(reject(ParkReason::Invalid, format!("column `{column}` is null"))),
@@ -139,7 +147,7 @@ fn text<'a>(row: &'a Row, column: &str) -> Result<&'a str, Step> {
     }
 }
 
-fn loan_id(answer: &Answer) -> Result<String, Step> {
+fn loan_id(answer: &Answer) -> Result<String, Rejected> {
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     let id = body.as_ref().and_then(|body| body.get("id")).and_then(Value::as_str);
     id.map(str::to_owned)
@@ -160,8 +168,8 @@ fn send(step: &str, method: Method, path: String, body: Option<Value>) -> Step {
     Step::Send(call(step, method, path, body))
 }
 
-fn reject(reason: ParkReason, message: String) -> Step {
-    Step::Reject { reason, message }
+fn reject(reason: ParkReason, message: String) -> Rejected {
+    Rejected { reason, message }
 }
 
 /// The class, with what it needs, among Rowcall's own.
