@@ -3,4 +3,6 @@
 
 mod harness;
 
+mod capture;
+mod connect;
 mod harness_itself;
