@@ -69,7 +69,9 @@ pub fn load(path: &Path, env: Environment<'_>) -> Result<Loaded, ConfigError> {
         Ok(read) if (read as u64) < LIMIT => {
             load_text(&file, &text, path.parent().unwrap_or(Path::new("")), env)
         }
-        Ok(_) => Err(ConfigError::Unreadable { file, cause: std::io::Error::other("it is longer than 8 MiB") }),
+        Ok(_) => {
+            Err(ConfigError::Unreadable { file, cause: std::io::Error::other("it is longer than 8 MiB") })
+        }
         Err(cause) => Err(ConfigError::Unreadable { file, cause }),
     }
 }
