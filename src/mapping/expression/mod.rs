@@ -10,7 +10,6 @@ mod node;
 mod operators;
 mod problem;
 mod row;
-mod span;
 #[cfg(test)]
 pub(super) mod tests;
 mod value;
@@ -171,7 +170,7 @@ fn parse(text: &str, names: &Names) -> Result<Node, Problem> {
     let (expr, source) = parser.parse_with_source_info(text).map_err(|errors| {
         let first = errors.errors.into_iter().next();
         let (message, (line, column)) = first.map_or_else(Default::default, |it| (it.msg, it.pos));
-        let start = span::offset(text, line, column);
+        let start = lower::span::offset(text, line, column);
         Problem {
             kind: Kind::Syntax,
             message: format!("it cannot be read: {message}"),
