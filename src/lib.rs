@@ -15,8 +15,13 @@
 //! and is the only place that does; [`cli`] is one file a command.
 
 pub mod capture;
+pub mod config;
+pub mod demo;
+pub mod engine;
 pub mod mapping;
 pub mod model;
+pub mod postgres;
 pub mod remote;
+pub mod routing;
 pub mod state;
 pub mod synchronize;

@@ -7,9 +7,14 @@
 //! a slot when it reconnects.
 
 mod budget;
+mod catalog;
+pub mod logical;
+mod reader;
 mod settings;
+mod sql;
 
 pub use budget::Budget;
+pub use reader::PostgresReader;
 pub use settings::{Capture, LogicalSettings, Settings, StateSettings};
 
 use crate::{
@@ -51,6 +56,10 @@ pub trait ChangeSource: Send {
 
     /// Tells the source it may forget everything the receipt covers.
     fn acknowledge(&mut self, saved: &Saved);
+
+    /// Ends the stream in order: the server hears of the last acknowledgement. Dropping the
+    /// source does the same in the background.
+    async fn close(&mut self) {}
 }
 
 /// Reads present rows: for changes that concern an entity without carrying its row.

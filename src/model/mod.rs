@@ -2,17 +2,21 @@
 
 mod call;
 mod change;
+mod excerpt;
 mod lsn;
 mod outcome;
 mod row;
+mod secret;
 mod types;
 mod units;
 
 pub use call::{Answer, Body, Call, CallKey, Method};
 pub use change::{Change, ChangeId, Image, Op};
+pub use excerpt::one_line;
 pub use lsn::{BadLsn, Lsn};
 pub use outcome::{Link, LinkUpdate, Outcome, ParkReason, Parked, ParkedState};
 pub use row::{Cell, Column, Row, RowBuilder, Table, TableId, TableName};
+pub use secret::{MASK, masked};
 pub use types::{Field, Type};
 pub use units::{ByteSize, Span};
 

@@ -1,13 +1,36 @@
 //! How a call reaches the remote API: one attempt over HTTP, and what to do after a failure.
 //!
-//! Upholds invariant 3 (the call key travels as `Idempotency-Key` on every attempt) and 7 (no
-//! credential in an error or a log line). It knows neither changes nor routes.
+//! Upholds invariant 3 (the call key travels as `Idempotency-Key` on every attempt of a mutating
+//! call) and 7 (no credential and no query string in an error or a log line).
+//!
+//! [`HttpRemote`] makes exactly one attempt: it follows no redirect, keeps no cookie, undoes no
+//! compression and repeats nothing. Any status is an answer; [`CallError`] is for no answer.
+//! [`RetryPolicy`] says what to do about either, as a pure function, and [`describe`] says it to a
+//! person. This room knows neither changes nor routes, and waits for nothing by itself: the delay
+//! before a retry, and how many calls are under way, are the engine's.
+//!
+//! A new way of proving who we are is a variant of [`Auth`] and its arm in `auth.rs`. A new kind
+//! of client implements [`RemoteClient`] and runs `conformance.rs`.
 
+mod auth;
+mod fake;
+mod http;
+mod message;
+mod path;
+mod retry;
 mod settings;
 
+#[cfg(test)]
+mod conformance;
+
+pub use auth::BadHeader;
+pub use fake::{FakeRemote, SeenCall};
+pub use http::{HttpRemote, RemoteError};
+pub use message::describe;
+pub use retry::{Decision, Failure, RetryPolicy};
 pub use settings::{Auth, Retry, Settings};
 
-use crate::model::{Answer, Call, CallKey};
+use crate::model::{Answer, Call, CallKey, Span};
 use async_trait::async_trait;
 
 /// Why an attempt brought no answer. An answer of any status is an [`Answer`], not an error: what
@@ -17,14 +40,34 @@ pub enum CallError {
     /// The connection could not be made, or broke before the answer was complete. The remote may
     /// or may not have acted.
     #[error("no answer from {remote}: {message}")]
-    Transport { remote: String, message: String },
+    Transport {
+        /// The remote's name and host.
+        remote: String,
+        /// What happened to the connection.
+        message: String,
+    },
+    /// The answer was not complete in time. The remote may or may not have acted.
     #[error("no answer from {remote} within {limit}")]
-    Timeout { remote: String, limit: crate::model::Span },
+    Timeout {
+        /// The remote's name and host.
+        remote: String,
+        /// The time it had.
+        limit: Span,
+    },
+    /// The remote answered, but with more than we are willing to hold.
     #[error("the answer of {remote} is longer than {limit} bytes")]
-    TooLong { remote: String, limit: usize },
+    TooLong {
+        /// The remote's name and host.
+        remote: String,
+        /// The longest body that is read.
+        limit: usize,
+    },
     /// The request itself cannot be built (a header with a line break, a path that is no path).
     #[error("the request cannot be sent: {message}")]
-    BadRequest { message: String },
+    BadRequest {
+        /// What is wrong with it.
+        message: String,
+    },
 }
 
 /// A target API, ready to be called.

@@ -1,12 +1,13 @@
 use crate::model::Span;
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 /// `remotes.<name>`: a target API.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Remote")]
 pub struct Settings {
     /// The base URL; step paths are appended to it. HTTPS unless the host is loopback or
     /// `allow_http` is set.
@@ -14,8 +15,9 @@ pub struct Settings {
     /// How a request proves who we are.
     #[serde(default)]
     pub auth: Auth,
-    /// Headers sent with every call.
-    #[serde(default)]
+    /// Headers sent with every call. They may hold secrets, so their values are never shown.
+    #[serde(default, serialize_with = "masked_headers")]
+    #[schemars(extend("writeOnly" = true))]
     pub headers: BTreeMap<String, String>,
     /// How long one attempt may take as a whole.
     #[serde(default = "timeout")]
@@ -35,32 +37,41 @@ pub struct Settings {
 }
 
 /// `remotes.<name>.auth`: one of the schemes.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Auth {
+    /// Nothing is sent.
     #[default]
     None,
     /// `Authorization: Bearer <token>`.
     Bearer {
-        #[schemars(with = "String")]
+        /// The token.
+        #[schemars(with = "String", extend("writeOnly" = true))]
+        #[serde(serialize_with = "crate::model::masked")]
         token: SecretString,
     },
     /// `Authorization: Basic …`.
     Basic {
+        /// The user's name.
         username: String,
-        #[schemars(with = "String")]
+        /// The user's password.
+        #[schemars(with = "String", extend("writeOnly" = true))]
+        #[serde(serialize_with = "crate::model::masked")]
         password: SecretString,
     },
     /// A header of the API's own, such as `X-Api-Key`.
     ApiKey {
+        /// The header's name.
         header: String,
-        #[schemars(with = "String")]
+        /// The key.
+        #[schemars(with = "String", extend("writeOnly" = true))]
+        #[serde(serialize_with = "crate::model::masked")]
         value: SecretString,
     },
 }
 
 /// `remotes.<name>.retry`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// Attempts in all, the first one included, before the change is parked.
@@ -94,4 +105,11 @@ fn connect_timeout() -> Span {
 
 fn concurrency() -> NonZeroU32 {
     NonZeroU32::new(16).unwrap_or(NonZeroU32::MIN)
+}
+
+fn masked_headers<S: Serializer>(
+    headers: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(headers.keys().map(|name| (name, crate::model::MASK)))
 }

@@ -1,0 +1,198 @@
+use super::{
+    assemble::{Assembler, Routed},
+    link::Acknowledged,
+    login::Session,
+    pump::{Delivered, Pump},
+    refusal::{self, Names},
+    server::{Identity, broken, log_in},
+    wire::{Wire, server_error},
+};
+use crate::{
+    capture::{Budget, Captured, ChangeSource, SourceError},
+    model::Lsn,
+    postgres::{Failure, Target},
+    state::Saved,
+};
+use async_trait::async_trait;
+use postgres_protocol::message::frontend;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, task::JoinSet};
+
+/// How many batches may wait for the engine.
+const QUEUE: usize = 8;
+
+/// What to stream.
+pub struct Options {
+    /// The replication slot.
+    pub slot: String,
+    /// The publication.
+    pub publication: String,
+    /// Everything that ends at or before this is settled; zero starts where the slot stands.
+    pub start: Lsn,
+    /// Which tables are wanted.
+    pub routed: Routed,
+    /// The replication origin of our own writes, which are left out.
+    pub origin: String,
+    /// Charged with every change.
+    pub budget: Budget,
+    /// How often a position without changes is passed on.
+    pub heartbeat: Duration,
+}
+
+/// The live stream of a replication slot.
+#[derive(Debug)]
+pub struct LogicalSource {
+    batches: mpsc::Receiver<Delivered>,
+    acknowledged: Arc<Acknowledged>,
+    identity: Identity,
+    tasks: JoinSet<()>,
+}
+
+impl LogicalSource {
+    /// Connects, checks server, slot and publication, and starts to stream.
+    pub async fn open(target: &Target, options: Options) -> Result<Self, SourceError> {
+        let (mut session, identity) = log_in(target).await?;
+        let names = Names { slot: options.slot, publication: options.publication };
+        check(&mut session, &names, target, options.start).await?;
+        let server_limit = sender_timeout(&mut session).await?;
+        let wire = start(session, &names, options.start).await?;
+        let acknowledged = Arc::new(Acknowledged::new(options.start));
+        let (out, batches) = mpsc::channel(QUEUE);
+        let pump = Pump {
+            target: target.clone(),
+            names,
+            assembler: Assembler::new(options.routed, options.origin),
+            budget: options.budget,
+            heartbeat: options.heartbeat,
+            out,
+            acknowledged: acknowledged.clone(),
+            server_limit,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(pump.run(wire));
+        Ok(Self { batches, acknowledged, identity, tasks })
+    }
+
+    /// Who the server is that this streams from.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+#[async_trait]
+impl ChangeSource for LogicalSource {
+    async fn next(&mut self) -> Result<Option<Vec<Captured>>, SourceError> {
+        match self.batches.recv().await {
+            Some(delivered) => delivered.map(|delivery| Some(delivery.take())),
+            // The stream never ends by itself: the error that ended it has been given, or its
+            // task is gone.
+            None => Err(SourceError::Connection {
+                doing: "reading the replication stream".to_owned(),
+                message: "it has ended".to_owned(),
+            }),
+        }
+    }
+
+    fn acknowledge(&mut self, saved: &Saved) {
+        self.acknowledged.advance(saved.through());
+    }
+
+    async fn close(&mut self) {
+        self.batches.close();
+        while self.batches.recv().await.is_some() {}
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for LogicalSource {
+    /// The task notices that nobody listens, says goodbye to the server, and ends by itself.
+    fn drop(&mut self) {
+        self.tasks.detach_all();
+    }
+}
+
+/// Looks at the slot and the publication, for messages better than the server's.
+async fn check(session: &mut Session, names: &Names, target: &Target, start: Lsn) -> Result<(), SourceError> {
+    let Names { slot, publication } = names;
+    let query = format!(
+        "select coalesce(plugin::text, ''), coalesce(database::text, ''), coalesce(wal_status, ''), \
+         coalesce(confirmed_flush_lsn, '0/0')::text from pg_catalog.pg_replication_slots where slot_name = {}",
+        literal(slot)
+    );
+    let rows = session.query(&query).await.map_err(|failure| refused(&failure, names))?;
+    let Some([Some(plugin), Some(database), Some(status), Some(confirmed)]) = rows.first().map(Vec::as_slice)
+    else {
+        return Err(refusal::missing_slot(slot));
+    };
+    if plugin != "pgoutput" {
+        let kind = if plugin.is_empty() { "a physical one".to_owned() } else { format!("of `{plugin}`") };
+        return Err(SourceError::Final(format!(
+            "replication slot `{slot}` is {kind}, and Rowcall reads `pgoutput`: name another slot"
+        )));
+    }
+    if *database != target.database {
+        return Err(SourceError::Final(format!(
+            "replication slot `{slot}` belongs to database `{database}`, not `{}`: slots are shared by all databases of a \
+             server, so name another",
+            target.database
+        )));
+    }
+    if status == "lost" {
+        let message = "the slot's wal_status is `lost`: `max_slot_wal_keep_size` was exceeded".to_owned();
+        let error = crate::postgres::ServerError { code: "55000".to_owned(), message, ..Default::default() };
+        return Err(refusal::of(&error, names));
+    }
+    let confirmed: Lsn = confirmed.parse().unwrap_or_default();
+    if start != Lsn::ZERO && confirmed > start {
+        return Err(SourceError::Final(format!(
+            "replication slot `{slot}` has moved on to {confirmed}, past the checkpoint at {start}: the state was restored \
+             from an older copy, or someone else read from the slot, and the changes between are not in the stream any \
+             more. Bring the remote in step with the tables again, or set the checkpoint forward if they do not matter"
+        )));
+    }
+    let query = format!("select 1 from pg_catalog.pg_publication where pubname = {}", literal(publication));
+    let found = session.query(&query).await.map_err(|failure| refused(&failure, names))?;
+    if found.is_empty() { Err(refusal::missing_publication(publication)) } else { Ok(()) }
+}
+
+/// How long the server waits for a sign of life.
+async fn sender_timeout(session: &mut Session) -> Result<Option<Duration>, SourceError> {
+    let query = "select setting from pg_catalog.pg_settings where name = 'wal_sender_timeout'";
+    let rows =
+        session.query(query).await.map_err(|failure| broken("asking for wal_sender_timeout", &failure))?;
+    let millis = rows.first().and_then(|row| row.first()?.as_ref()?.parse().ok()).unwrap_or(0);
+    Ok((millis > 0).then(|| Duration::from_millis(millis)))
+}
+
+async fn start(mut session: Session, names: &Names, start: Lsn) -> Result<Wire, SourceError> {
+    let publications = literal(&identifier(&names.publication));
+    let command = format!(
+        "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {publications})",
+        identifier(&names.slot),
+    );
+    let failed = |error: std::io::Error| broken("starting the replication stream", &Failure::Broken(error));
+    session.wire.send(|out| frontend::query(&command, out)).await.map_err(failed)?;
+    loop {
+        let frame = session.wire.next().await.map_err(failed)?;
+        match frame.tag {
+            b'W' => return Ok(session.wire),
+            b'E' => return Err(refusal::of(&server_error(frame.body), names)),
+            _ => {}
+        }
+    }
+}
+
+fn refused(failure: &Failure, names: &Names) -> SourceError {
+    match failure {
+        Failure::Server(error) => refusal::of(error, names),
+        failure => broken("looking at the replication slot", failure),
+    }
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

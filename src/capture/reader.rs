@@ -1,0 +1,180 @@
+use super::{
+    RowReader, SourceError, catalog,
+    sql::{AsText, failed, no_connection, references},
+};
+use crate::{
+    model::{Cell, Row, RowBuilder, Table, TableName},
+    postgres::Pool,
+};
+use async_trait::async_trait;
+use serde_json::Value;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio_postgres::error::SqlState;
+
+/// Reads present rows over a pool. Values are printed exactly as the stream prints them.
+#[derive(Debug)]
+pub struct PostgresReader {
+    pool: Pool,
+    /// Tables as they were last described. Every read checks that they still look like that.
+    tables: Mutex<HashMap<TableName, Arc<Described>>>,
+}
+
+#[derive(Debug)]
+struct Described {
+    table: Arc<Table>,
+    signature: String,
+}
+
+/// Changes when a column is added, dropped, renamed or gets another type.
+const SIGNATURE: &str = "(select pg_catalog.md5(pg_catalog.string_agg(\
+    a.attname || ':' || a.atttypid || ':' || a.attnum, ',' order by a.attnum)) \
+    from pg_catalog.pg_attribute a where a.attrelid = $REL and a.attnum > 0 and not a.attisdropped)";
+
+impl PostgresReader {
+    /// Reads over this pool's connections.
+    pub fn new(pool: Pool) -> Self {
+        Self { pool, tables: Mutex::default() }
+    }
+
+    /// The table as the catalog has it now; `None` if there is none.
+    pub async fn describe(&self, table: &TableName) -> Result<Option<Table>, SourceError> {
+        let client = self.pool.get().await.map_err(no_connection)?;
+        let failed = |error| failed(format!("reading the description of table {table}"), &error);
+        catalog::describe(&client, table).await.map_err(failed)
+    }
+
+    async fn described(&self, name: &TableName) -> Result<Option<Arc<Described>>, SourceError> {
+        let cached = self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(described) = cached {
+            return Ok(Some(described));
+        }
+        let Some(table) = self.describe(name).await? else { return Ok(None) };
+        let sql = format!("select {}", SIGNATURE.replace("$REL", &table.id.0.to_string()));
+        let client = self.pool.get().await.map_err(no_connection)?;
+        let failed = |error| failed(format!("reading the description of table {name}"), &error);
+        let row = client.query_one(&sql, &[]).await.map_err(failed)?;
+        let signature = row.try_get::<_, Option<String>>(0).map_err(failed)?.unwrap_or_default();
+        let described = Arc::new(Described { table: Arc::new(table), signature });
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), described.clone());
+        Ok(Some(described))
+    }
+
+    fn forget(&self, name: &TableName) {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Reads by what is known of the table; `Err(None)` if it has changed since.
+    async fn read(
+        &self,
+        known: &Described,
+        key: &[(String, String)],
+    ) -> Result<Option<Row>, Option<SourceError>> {
+        let table = &known.table;
+        let name = &table.name;
+        if let Some((column, _)) = key.iter().find(|(column, _)| table.position(column).is_none()) {
+            let message = format!("table {name} has no column `{column}`, which the key names");
+            return Err(Some(SourceError::Final(message)));
+        }
+        let client = self.pool.get().await.map_err(|error| Some(no_connection(error)))?;
+        let sql = select(table, key);
+        let changed = |error: tokio_postgres::Error| match error.code() {
+            Some(&SqlState::UNDEFINED_COLUMN | &SqlState::UNDEFINED_TABLE) => None,
+            _ => Some(failed(format!("reading a row of table {name}"), &error)),
+        };
+        let statement = client.prepare_cached(&sql).await.map_err(changed)?;
+        let parameters: Vec<_> = key.iter().map(|(_, value)| AsText(value)).collect();
+        let rows = client.query(&statement, &references(&parameters)).await.map_err(changed)?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        if row.try_get::<_, Option<&str>>(0).map_err(changed)?.unwrap_or_default() != known.signature {
+            return Err(None);
+        }
+        let mut built = RowBuilder::with_capacity(table.columns.len(), 0);
+        for at in 0..table.columns.len() {
+            let text: Option<&str> = row.try_get(at + 1).map_err(changed)?;
+            built.push(text.map_or(Cell::Null, Cell::Text));
+        }
+        Ok(Some(built.finish(table.clone())))
+    }
+}
+
+/// `concat` prints by the type's own output function, as the stream does; a cast to text would
+/// not (`true` for `t`).
+fn select(table: &Table, key: &[(String, String)]) -> String {
+    let mut sql = format!("select {}", SIGNATURE.replace("$REL", &table.id.0.to_string()));
+    for column in &table.columns {
+        let column = quoted(&column.name);
+        sql.push_str(&format!(
+            ", case when {column} is distinct from null then pg_catalog.concat({column}) end"
+        ));
+    }
+    sql.push_str(&format!(" from {}", table.name.quoted()));
+    for (at, (column, _)) in key.iter().enumerate() {
+        let word = if at == 0 { "where" } else { "and" };
+        sql.push_str(&format!(" {word} {} = ${}", quoted(column), at + 1));
+    }
+    sql.push_str(" limit 1");
+    sql
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[async_trait]
+impl RowReader for PostgresReader {
+    async fn row(&self, table: &TableName, key: &[(String, String)]) -> Result<Option<Row>, SourceError> {
+        if key.is_empty() {
+            return Err(SourceError::Final(format!("a row of table {table} was asked for without a key")));
+        }
+        // A table that is altered faster than it can be read is given up on.
+        for _ in 0..3 {
+            let Some(known) = self.described(table).await? else {
+                return Err(SourceError::Final(format!("table {table} does not exist, or is a view")));
+            };
+            match self.read(&known, key).await {
+                Ok(row) => return Ok(row),
+                Err(None) => self.forget(table),
+                Err(Some(error)) => return Err(error),
+            }
+        }
+        let doing = format!("reading a row of table {table}");
+        Err(SourceError::Connection { doing, message: "the table is being altered".to_owned() })
+    }
+
+    async fn fetch(&self, sql: &str, key: &[String]) -> Result<Option<Value>, SourceError> {
+        let client = self.pool.get().await.map_err(no_connection)?;
+        let query = sql.trim().trim_end_matches(';');
+        // The line break ends a comment in the query's last line.
+        let wrapped =
+            format!("select pg_catalog.row_to_json(fetched)::text from ({query}\n) fetched limit 1");
+        let failed = |error| failed(format!("the query of `fetch` ({})", shortened(query)), &error);
+        let statement = client.prepare_cached(&wrapped).await.map_err(failed)?;
+        let wanted = statement.params().len();
+        if wanted > key.len() {
+            return Err(SourceError::Final(format!(
+                "the query of `fetch` ({}) uses ${wanted}, but the key has {} value(s): `$1` is the key's first column",
+                shortened(query),
+                key.len()
+            )));
+        }
+        let parameters: Vec<_> = key[..wanted].iter().map(|value| AsText(value)).collect();
+        let rows = client.query(&statement, &references(&parameters)).await.map_err(failed)?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let Some(json) = row.try_get::<_, Option<&str>>(0).map_err(failed)? else { return Ok(None) };
+        let unreadable = |error| SourceError::Final(format!("the row of `fetch` is not JSON: {error}"));
+        serde_json::from_str(json).map(Some).map_err(unreadable)
+    }
+}
+
+/// A query as a message shows it.
+fn shortened(sql: &str) -> String {
+    let words: Vec<_> = sql.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(80) {
+        Some((end, _)) => format!("`{}…`", &line[..end]),
+        None => format!("`{line}`"),
+    }
+}

@@ -1,0 +1,153 @@
+//! A stateful fake of a bank's API that remembers everything it did.
+
+mod address;
+mod faults;
+mod http;
+mod journal;
+mod line;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use faults::{Fault, Faults, Rule};
+pub use journal::{Effect, Entry};
+
+use self::{
+    line::{Lines, Scissors},
+    store::Store,
+};
+use axum::Router;
+use serde::Serialize;
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
+
+/// What the bank remembers. Everything, unless a bench wants it light.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Keep the journal of effects.
+    pub journal: bool,
+    /// Remember idempotency keys and their answers.
+    pub idempotency: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { journal: true, idempotency: true }
+    }
+}
+
+/// What the bank has seen so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Requests to its objects, in all.
+    pub requests: u64,
+    /// Those that changed something.
+    pub applied: u64,
+    /// Those whose idempotency key had been applied before.
+    pub duplicates: u64,
+    /// Duplicates that asked for something else than the first did.
+    pub mismatched: u64,
+    /// Those it refused of itself: 4xx.
+    pub refused: u64,
+    /// Those a fault befell.
+    pub faults: u64,
+    /// Objects it holds now.
+    pub objects: u64,
+}
+
+struct Inner {
+    store: Store,
+    faults: Faults,
+}
+
+impl Inner {
+    fn stats(&self) -> Stats {
+        let counts = &self.store.counts;
+        Stats {
+            requests: counts.requests.load(Relaxed),
+            applied: counts.applied.load(Relaxed),
+            duplicates: counts.duplicates.load(Relaxed),
+            mismatched: counts.mismatched.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+            faults: counts.faults.load(Relaxed),
+            objects: self.store.len() as u64,
+        }
+    }
+}
+
+/// A running bank. It stops listening, and ends its connections, when it is dropped.
+pub struct Bank {
+    addr: SocketAddr,
+    inner: Arc<Inner>,
+    _stop: oneshot::Sender<()>,
+    _listening: JoinSet<()>,
+}
+
+impl Bank {
+    /// Starts one that remembers everything, on this address; port 0 takes any.
+    pub async fn start(addr: &str) -> io::Result<Self> {
+        Self::start_with(addr, Options::default()).await
+    }
+
+    /// Starts one on this address.
+    pub async fn start_with(addr: &str, options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        let store = Store::new(options.journal, options.idempotency);
+        let inner = Arc::new(Inner { store, faults: Faults::default() });
+        let routes = Router::new().fallback(http::answer).with_state(inner.clone());
+        let routes = routes.into_make_service_with_connect_info::<Scissors>();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let mut listening = JoinSet::new();
+        listening.spawn(async move {
+            let serve = axum::serve(Lines(listener), routes).with_graceful_shutdown(async {
+                // Never sent: the bank is gone when its end is.
+                let _ = stopped.await;
+            });
+            // Ends only by the signal.
+            let _ = serve.await;
+        });
+        Ok(Self { addr, inner, _stop: stop, _listening: listening })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its base URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Every object, by its path.
+    pub fn dump(&self) -> BTreeMap<String, Value> {
+        self.inner.store.dump()
+    }
+
+    /// Every effect and duplicate, in the order they happened.
+    pub fn journal(&self) -> Vec<Entry> {
+        self.inner.store.journal(0)
+    }
+
+    /// The same, and forgets it.
+    pub fn take_journal(&self) -> Vec<Entry> {
+        self.inner.store.take_journal()
+    }
+
+    /// What goes wrong, and what should.
+    pub fn faults(&self) -> &Faults {
+        &self.inner.faults
+    }
+
+    /// What it has seen so far.
+    pub fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+}

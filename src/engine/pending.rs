@@ -1,0 +1,154 @@
+use super::{
+    lanes::{LaneId, Left},
+    work::{Charge, Work},
+};
+use crate::{
+    model::{ChangeId, Link, LinkUpdate, Outcome, Parked, ParkedState},
+    routing::{Route, RouteId},
+    state::{Parking, RouteCounts, RouteKey, Settlement},
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// Outcomes that wait for the next settlement.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    lanes: HashMap<LaneId, Entry>,
+    parkings: Vec<Parking>,
+    resolved: Vec<(RouteKey, ChangeId)>,
+    counts: HashMap<RouteId, RouteCounts>,
+    /// Parked changes stay in memory until they are stored.
+    charges: Vec<Arc<Charge>>,
+    outcomes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: RouteKey,
+    link: Option<Arc<Link>>,
+    outcomes: u32,
+    parkings: u32,
+}
+
+/// What a settlement under way will make durable, lane by lane.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Lane, outcomes, and the parkings among them.
+    pub(super) lanes: Vec<(LaneId, RouteKey, u32, u32)>,
+    _charges: Vec<Arc<Charge>>,
+}
+
+impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        self.outcomes == 0
+    }
+
+    /// How many outcomes wait.
+    pub(super) fn len(&self) -> usize {
+        self.outcomes
+    }
+
+    /// The counters of a route since the last settlement.
+    pub(super) fn counts(&mut self, route: RouteId) -> &mut RouteCounts {
+        self.counts.entry(route).or_default()
+    }
+
+    /// Whether a route's counters have to be told.
+    pub(super) fn has_counts(&self, route: RouteId) -> bool {
+        self.counts.contains_key(&route)
+    }
+
+    /// Takes one outcome and says what it leaves in its lane.
+    pub(super) fn add(
+        &mut self,
+        lane: LaneId,
+        (id, route): (RouteId, &Route),
+        key: &Arc<str>,
+        work: &mut Work,
+        link: Option<&Arc<Link>>,
+        outcome: Outcome,
+    ) -> Left {
+        let at = RouteKey { route: Arc::clone(&route.name), key: Arc::clone(key) };
+        let changes = 1 + work.absorbed.len() as u64;
+        self.outcomes += 1;
+        let mut left = Left::default();
+        match outcome {
+            Outcome::Applied { update, .. } => {
+                self.counts(id).applied += changes;
+                left.link = Some(Arc::new(updated(link, update, work.id())));
+            }
+            Outcome::Skipped { reason } => {
+                tracing::debug!(route = &*route.name, key = &**key, change = %work.id(), reason = &*reason, "skipped");
+                self.counts(id).skipped += changes;
+            }
+            Outcome::Parked(parked) => {
+                self.park(id, &at, work, parked);
+                left.parking = true;
+            }
+        }
+        if work.parked && !left.parking {
+            self.resolved.push((at.clone(), work.id()));
+            left.parking = true;
+        }
+        if left.link.is_some() || left.parking {
+            let fresh = || Entry { at, link: None, outcomes: 0, parkings: 0 };
+            let entry = self.lanes.entry(lane).or_insert_with(fresh);
+            entry.outcomes += 1;
+            entry.parkings += u32::from(left.parking);
+            if let Some(link) = &left.link {
+                entry.link = Some(Arc::clone(link));
+            }
+        }
+        left
+    }
+
+    fn park(&mut self, id: RouteId, at: &RouteKey, work: &mut Work, parked: Parked) {
+        let counts = self.counts(id);
+        counts.parked += u64::from(!work.parked);
+        if parked.state != ParkedState::Queued {
+            let line = parked.message.lines().next().unwrap_or_default();
+            tracing::warn!(
+                route = &*at.route,
+                key = &*at.key,
+                change = %work.change.id,
+                state = parked.state.name(),
+                reason = parked.reason.name(),
+                "parked: {line}"
+            );
+            counts.last_error = Some(format!("key {}: {}", at.key, parked.message));
+        }
+        self.charges.append(&mut work.charges);
+        let change = Arc::clone(&work.change);
+        self.parkings.push(Parking { at: at.clone(), change, parked, again: work.parked });
+    }
+
+    /// Everything that waits, as one settlement; the checkpoint is the caller's to fill in.
+    pub(super) fn take(&mut self, route_name: impl Fn(RouteId) -> Arc<str>) -> (Settlement, Batch) {
+        let mut settlement = Settlement {
+            parkings: std::mem::take(&mut self.parkings),
+            resolved: std::mem::take(&mut self.resolved),
+            counts: self.counts.drain().map(|(id, counts)| (route_name(id), counts)).collect(),
+            ..Settlement::default()
+        };
+        let mut lanes = Vec::with_capacity(self.lanes.len());
+        for (lane, entry) in self.lanes.drain() {
+            if let Some(link) = entry.link {
+                settlement.links.push((entry.at.clone(), link));
+            }
+            lanes.push((lane, entry.at, entry.outcomes, entry.parkings));
+        }
+        self.outcomes = 0;
+        (settlement, Batch { lanes, _charges: std::mem::take(&mut self.charges) })
+    }
+}
+
+fn updated(link: Option<&Arc<Link>>, update: LinkUpdate, change: ChangeId) -> Link {
+    match update {
+        LinkUpdate::Remove => Link { change, gone: true, ..Link::default() },
+        LinkUpdate::Save(new) => {
+            let known = link.filter(|link| !link.gone);
+            let mut saved = known.map(|link| link.saved.clone()).unwrap_or_default();
+            saved.extend(new);
+            Link { saved, change, gone: false }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! An orderly stop: the answers under way are waited for, half-done sequences are parked with the
+//! answers they have (invariant 3), and everything that ended is settled.
+
+use super::{Engine, EngineError, carry::Phase, lanes::LaneId, parked, work::Work};
+use crate::{
+    capture::ChangeSource,
+    model::{Outcome, ParkReason, ParkedState},
+};
+use std::cmp::Reverse;
+use tokio::time::{Instant, sleep_until};
+
+impl Engine {
+    /// Ends what can be ended within the limit. What was never started is left: it is not settled,
+    /// so it comes again.
+    pub(super) async fn drain(mut self, source: &mut dyn ChangeSource) -> Result<(), EngineError> {
+        self.phase.send_replace(Phase::Draining);
+        self.lanes.abandon_waiting();
+        for Reverse(wait) in std::mem::take(&mut self.waiting) {
+            let route = self.lanes.key(wait.lane).0;
+            self.in_flight[usize::from(route.0)].backing_off -= 1;
+            self.interrupted(wait.lane, *wait.work, false);
+        }
+        let limit = Instant::now() + self.limits.drain.0;
+        loop {
+            self.settle();
+            tokio::select! {
+                biased;
+                event = self.tasks.join_next() => match event {
+                    Some(event) => self.take(event, source)?,
+                    None => return Ok(()),
+                },
+                () = sleep_until(limit), if *self.phase.borrow() == Phase::Draining => {
+                    tracing::warn!("some calls have not been answered in time; they will be looked up or made again");
+                    self.phase.send_replace(Phase::Leaving);
+                }
+            }
+        }
+    }
+
+    /// A stop came before the sequence was finished: with answers it is kept, without it is simply
+    /// not settled.
+    pub(super) fn interrupted(&mut self, lane: LaneId, work: Work, has_slot: bool) {
+        if work.answers.is_empty() && !work.parked {
+            self.lanes.leave(lane, has_slot);
+            return;
+        }
+        let message = "the service stopped in the middle of the sequence".to_owned();
+        let mut outcome = parked(ParkedState::Retrying, ParkReason::Interrupted, message);
+        if let Outcome::Parked(parked) = &mut outcome {
+            parked.answers.clone_from(&work.answers);
+            parked.attempts = work.attempts;
+        }
+        self.finish(lane, work, has_slot, outcome);
+    }
+}

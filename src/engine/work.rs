@@ -1,0 +1,99 @@
+use crate::{
+    capture::Budget,
+    model::{Answered, Change, ChangeId, Image, Lsn, Op},
+};
+use std::sync::Arc;
+
+/// Memory of one captured change: freed when the last piece of work it caused has its outcome.
+#[derive(Debug)]
+pub(super) struct Charge {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Takes over what capture charged.
+    pub(super) fn adopt(budget: &Budget, bytes: usize) -> Self {
+        Self { budget: budget.clone(), bytes }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.free(self.bytes);
+    }
+}
+
+/// Numbers pieces of work in the order of their arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Arrival(pub(super) u64);
+
+/// One change to carry for one key of one route.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) arrival: Arrival,
+    pub(super) change: Arc<Change>,
+    /// It was parked before; otherwise it comes from the stream.
+    pub(super) parked: bool,
+    /// Must not start before this one has ended: the delete half of a key change.
+    pub(super) after: Option<Arrival>,
+    /// The key was inserted by a change this one absorbed, so the remote may never hear of it.
+    pub(super) born: bool,
+    /// Older changes that settle with this one.
+    pub(super) absorbed: Vec<(Arrival, Lsn)>,
+    pub(super) answers: Vec<Answered>,
+    /// Attempts of the present call.
+    pub(super) attempts: u32,
+    /// The present call may have been made without our knowing the answer.
+    pub(super) doubt: bool,
+    /// Held, not read: dropping them frees the budget.
+    pub(super) charges: Vec<Arc<Charge>>,
+}
+
+impl Work {
+    pub(super) fn id(&self) -> ChangeId {
+        self.change.id
+    }
+
+    /// Merges the older waiting change into this newer one, or gives it back.
+    ///
+    /// Known columns are merged forward: the newer image may lack an unchanged one that the older
+    /// carried. A change that deletes is never absorbed, since what follows it is another object.
+    pub(super) fn absorb(&mut self, mut older: Work) -> Result<(), Box<Work>> {
+        let mergeable = matches!(older.change.op(), Op::Insert | Op::Update | Op::Read)
+            && self.change.op() != Op::Truncate
+            && older.after.is_none()
+            && self.after.is_none()
+            && older.answers.is_empty()
+            && older.attempts == 0
+            && older.change.table.id == self.change.table.id;
+        if !mergeable {
+            return Err(Box::new(older));
+        }
+        self.born = self.born || older.born || older.change.op() == Op::Insert;
+        let change = Arc::unwrap_or_clone(Arc::clone(&self.change));
+        let image = merged(&older.change.image, change.image);
+        self.change = Arc::new(Change { image, ..change });
+        self.absorbed.append(&mut older.absorbed);
+        self.absorbed.push((older.arrival, older.change.id.commit));
+        self.charges.append(&mut older.charges);
+        Ok(())
+    }
+}
+
+fn merged(older: &Image, newer: Image) -> Image {
+    let Some(known) = older.row() else { return newer };
+    match (older, newer) {
+        (Image::Insert { .. }, Image::Update { new, .. } | Image::Read { new }) => {
+            Image::Insert { new: new.filled_from(known) }
+        }
+        (Image::Update { old, .. }, Image::Update { new, .. }) => {
+            Image::Update { old: old.clone(), new: new.filled_from(known) }
+        }
+        (_, Image::Insert { new }) => Image::Insert { new: new.filled_from(known) },
+        (_, Image::Update { old, new }) => Image::Update { old, new: new.filled_from(known) },
+        (_, Image::Read { new }) => Image::Read { new: new.filled_from(known) },
+        (_, Image::Delete { old }) => Image::Delete { old: old.filled_from(known) },
+        (_, Image::Truncate) => Image::Truncate,
+    }
+}

@@ -1,0 +1,237 @@
+use super::*;
+use crate::remote::{
+    Auth, Retry,
+    conformance::{self, Arrived, Stage, call, key},
+};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Mutex, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinSet,
+};
+use wiremock::{Mock, MockServer, Request as Seen, Respond, ResponseTemplate, matchers::any};
+
+fn settings(url: &str) -> Settings {
+    Settings {
+        url: url.to_owned(),
+        auth: Auth::None,
+        headers: BTreeMap::new(),
+        timeout: Span(Duration::from_secs(30)),
+        connect_timeout: Span(Duration::from_secs(30)),
+        concurrency: NonZeroU32::MIN,
+        retry: Retry::default(),
+        allow_http: false,
+    }
+}
+
+fn remote(url: &str) -> HttpRemote {
+    HttpRemote::new("bank", &settings(url)).expect("good settings")
+}
+
+/// A server that reads a request, writes these bytes and closes the connection.
+struct RawServer {
+    url: String,
+    _serving: JoinSet<()>,
+}
+
+async fn raw(reply: Option<&'static [u8]>) -> RawServer {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut buffer = [0; 4096];
+            let _ = socket.read(&mut buffer).await;
+            match reply {
+                Some(reply) => {
+                    let _ = socket.write_all(reply).await;
+                }
+                // Silence: the connection stays open.
+                None => kept.push(socket),
+            }
+        }
+    });
+    RawServer { url, _serving: serving }
+}
+
+/// Answers with each of its answers in turn.
+struct InTurn(Mutex<std::vec::IntoIter<Answer>>);
+
+impl Respond for InTurn {
+    fn respond(&self, _: &Seen) -> ResponseTemplate {
+        let answer = self.0.lock().expect("a lock").next().expect("an answer for every call");
+        ResponseTemplate::new(answer.status).set_body_bytes(answer.body)
+    }
+}
+
+#[derive(Default)]
+struct HttpStage {
+    server: Option<MockServer>,
+    raw: Option<RawServer>,
+}
+
+#[async_trait]
+impl Stage for HttpStage {
+    async fn answering(&mut self, answers: Vec<Answer>) -> Box<dyn RemoteClient> {
+        let server = MockServer::start().await;
+        let in_turn = InTurn(Mutex::new(answers.into_iter()));
+        Mock::given(any()).respond_with(in_turn).mount(&server).await;
+        let client = Box::new(remote(&server.uri()));
+        self.server = Some(server);
+        client
+    }
+
+    async fn breaking_off(&mut self) -> Box<dyn RemoteClient> {
+        let server = raw(Some(b"")).await;
+        let client = Box::new(remote(&server.url));
+        self.raw = Some(server);
+        client
+    }
+
+    async fn arrived(&self) -> Vec<Arrived> {
+        let server = self.server.as_ref().expect("a server");
+        let seen = server.received_requests().await.expect("recording is on");
+        let header =
+            |seen: &Seen| seen.headers.get("idempotency-key").map(|it| it.to_str().expect("text").to_owned());
+        let arrived = |seen: &Seen| Arrived {
+            method: seen.method.to_string(),
+            path: seen.url.as_str()[url_path(seen)].to_owned(),
+            key: header(seen),
+            body: seen.body.clone(),
+        };
+        seen.iter().map(arrived).collect()
+    }
+}
+
+fn url_path(seen: &Seen) -> std::ops::RangeFrom<usize> {
+    let text = seen.url.as_str();
+    let host = text.find("://").expect("a scheme") + 3;
+    host + text[host..].find('/').expect("a path")..
+}
+
+#[tokio::test]
+async fn the_http_remote_conforms() {
+    conformance::run(&mut HttpStage::default()).await;
+}
+
+#[tokio::test]
+async fn a_call_goes_below_the_base_path_with_the_headers_of_remote_and_step() {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(ResponseTemplate::new(200)).mount(&server).await;
+    let mut settings = settings(&format!("{}/v2/", server.uri()));
+    settings.auth = Auth::Bearer { token: "t0k3n".into() };
+    settings.headers =
+        [("X-Tenant".to_owned(), "a".to_owned()), ("Accept".to_owned(), "text/html".to_owned())].into();
+    let remote = HttpRemote::new("bank", &settings).expect("good settings");
+    let headers = vec![("X-Tenant".into(), "b".to_owned())];
+    remote.call(&Call { headers, ..call() }, &key("create")).await.expect("an answer");
+    let seen = server.received_requests().await.expect("recording is on").remove(0);
+    assert_eq!(seen.url.path(), "/v2/loans");
+    let header = |name: &str| seen.headers.get(name).map(|it| it.to_str().expect("text"));
+    assert_eq!(header("authorization"), Some("Bearer t0k3n"));
+    assert_eq!(header("x-tenant"), Some("b"), "the step's own header is nearer");
+    assert_eq!(header("accept"), Some("text/html"));
+    assert_eq!(header("content-type"), Some("application/json"));
+    assert_eq!(header("user-agent"), Some(concat!("rowcall/", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(header("accept-encoding"), None);
+}
+
+#[tokio::test]
+async fn only_the_headers_that_may_be_needed_are_kept() {
+    let server = MockServer::start().await;
+    let template = ResponseTemplate::new(201)
+        .insert_header("Location", "/loans/7")
+        .insert_header("X-RateLimit-Remaining", "3")
+        .insert_header("RateLimit", "\"x\";r=1")
+        .insert_header("Set-Cookie", "session=secret")
+        .insert_header("X-Internal", "1");
+    Mock::given(any()).respond_with(template).mount(&server).await;
+    let answer = remote(&server.uri()).call(&call(), &key("create")).await.expect("an answer");
+    let mut names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.retain(|name| *name != "date");
+    names.sort_unstable();
+    assert_eq!(names, ["location", "ratelimit", "x-ratelimit-remaining"]);
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer() {
+    let server = MockServer::start().await;
+    let there = ResponseTemplate::new(307).insert_header("location", format!("{}/elsewhere", server.uri()));
+    Mock::given(any()).respond_with(there).expect(1).mount(&server).await;
+    let answer = remote(&server.uri()).call(&call(), &key("create")).await.expect("an answer");
+    assert_eq!(answer.status, 307);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_not_held() {
+    let told = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n";
+    let chunked =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n5\r\nfghij\r\n0\r\n\r\n";
+    let server = raw(Some(told)).await;
+    let error = remote(&server.url).call(&call(), &key("create")).await.expect_err("too long");
+    assert!(matches!(error, CallError::TooLong { limit: 1_048_576, .. }), "{error:?}");
+    let server = raw(Some(chunked)).await;
+    let exact = remote(&server.url).with_body_limit(10).call(&call(), &key("create")).await;
+    assert_eq!(exact.expect("just short enough").body, "abcdefghij");
+    let error =
+        remote(&server.url).with_body_limit(9).call(&call(), &key("create")).await.expect_err("too long");
+    assert!(matches!(error, CallError::TooLong { limit: 9, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_in_its_body_is_no_answer() {
+    let server = raw(Some(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")).await;
+    let error = remote(&server.url).call(&call(), &key("create")).await.expect_err("half an answer");
+    assert!(matches!(error, CallError::Transport { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn silence_is_a_timeout() {
+    let server = raw(None).await;
+    let mut settings = settings(&server.url);
+    settings.timeout = Span(Duration::from_millis(50));
+    let remote = HttpRemote::new("bank", &settings).expect("good settings");
+    let error = remote.call(&call(), &key("create")).await.expect_err("no answer");
+    assert!(matches!(error, CallError::Timeout { limit, .. } if limit == settings.timeout), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_error_names_the_remote_and_its_host_and_nothing_secret() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let mut settings = settings(&format!("http://{address}/hidden-base"));
+    settings.auth = Auth::Bearer { token: "hidden-token".into() };
+    let remote = HttpRemote::new("bank", &settings).expect("good settings");
+    let call = Call { path: "/loans?sig=hidden-query".to_owned(), ..call() };
+    let error = remote.call(&call, &key("create")).await.expect_err("nobody listens");
+    let text = format!("{error} {error:?} {remote:?}");
+    assert!(error.to_string().contains(&format!("bank ({address})")), "{text}");
+    assert!(error.to_string().contains("cannot connect"), "{text}");
+    assert!(!text.contains("hidden-token") && !text.contains("hidden-query"), "{text}");
+}
+
+#[tokio::test]
+async fn a_step_can_neither_break_a_header_nor_replace_the_credentials() {
+    let mut settings = settings("http://127.0.0.1:9");
+    settings.auth = Auth::ApiKey { header: "X-Api-Key".into(), value: "k".into() };
+    let remote = HttpRemote::new("bank", &settings).expect("good settings");
+    for (name, value) in
+        [("x-note", "a\r\nx-evil: 1"), ("X-API-KEY", "mine"), ("Idempotency-Key", "1"), ("a b", "")]
+    {
+        let call = Call { headers: vec![(name.into(), value.to_owned())], ..call() };
+        let error = remote.call(&call, &key("create")).await.expect_err(name);
+        assert!(matches!(error, CallError::BadRequest { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn wrong_settings_are_named() {
+    let mut wrong = settings("https://api.example");
+    wrong.headers = [("x y".to_owned(), "1".to_owned())].into();
+    let error = HttpRemote::new("bank", &wrong).expect_err("a bad header").to_string();
+    assert!(error.starts_with("remotes.bank.headers: `x y`"), "{error}");
+    let error = HttpRemote::new("bank", &settings("http://api.example")).expect_err("plain").to_string();
+    assert!(error.starts_with("remotes.bank.url: ") && error.contains("allow_http"), "{error}");
+}

@@ -1,0 +1,210 @@
+//! Which routes a change concerns, and for which key of each.
+//!
+//! A change of an entity's own table concerns the key it carries. A change of a further table
+//! (`tables`) concerns the key its row points at, and both keys when it moves from one to another:
+//! the entity's own row is then read again. A change whose key cannot be told is never dropped: it
+//! becomes an errand with the problem in place of the key.
+
+mod key;
+mod settings;
+
+pub use key::{join as join_key, split as split_key};
+pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns};
+
+use crate::{
+    model::{Change, ChangeId, Image, Table, TableId, TableName},
+    synchronize::Synchronizer,
+};
+use std::{collections::HashMap, fmt, sync::Arc};
+
+/// A route's place in the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteId(pub u16);
+
+/// A remote's place in the engine's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RemoteId(pub u16);
+
+/// Entity × remote: what is kept in step with what.
+pub struct Route {
+    /// The entity's name, with the remote's behind a dot if it has several.
+    pub name: Arc<str>,
+    /// The entity's own table.
+    pub table: TableName,
+    /// The columns of that table that make the key.
+    pub key: Vec<String>,
+    /// Further tables whose rows point at the entity: table and the columns that do.
+    pub further: Vec<(TableName, Vec<String>)>,
+    /// Where the calls go.
+    pub remote: RemoteId,
+    /// What is read before a change is carried.
+    pub fetch: Option<Fetch>,
+    /// Waiting changes of a key merge into the newest state.
+    pub coalesce: bool,
+    /// Decides the calls.
+    pub synchronizer: Arc<dyn Synchronizer>,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Route {
+    /// Whether the entity's own row has to be read for a change of this table.
+    pub fn rereads(&self, table: &TableName) -> bool {
+        self.fetch == Some(Fetch::Row) || *table != self.table
+    }
+}
+
+/// One change's concern for one route.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// Whose concern.
+    pub route: RouteId,
+    /// The key; or why it cannot be told.
+    pub key: Result<Arc<str>, String>,
+    /// The change, or the half of it that concerns this key.
+    pub change: Arc<Change>,
+}
+
+/// Every route, by the tables that feed it.
+#[derive(Debug, Default)]
+pub struct Router {
+    routes: Vec<Arc<Route>>,
+    feeds: HashMap<TableName, Vec<Feed>>,
+    resolved: HashMap<TableId, Resolved>,
+}
+
+#[derive(Clone, Debug)]
+struct Feed {
+    route: RouteId,
+    key: Vec<String>,
+    own: bool,
+}
+
+/// A table's feeds with their key columns' positions, for one shape of the table.
+#[derive(Debug)]
+struct Resolved {
+    table: Arc<Table>,
+    feeds: Arc<[ResolvedFeed]>,
+}
+
+#[derive(Debug)]
+struct ResolvedFeed {
+    route: RouteId,
+    own: bool,
+    key: Result<Vec<usize>, String>,
+}
+
+impl Router {
+    /// Builds the router. Routes keep their order as their ids.
+    pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
+        let mut router = Self::default();
+        for (at, route) in routes.into_iter().enumerate() {
+            let id = RouteId(at as u16);
+            let own = Feed { route: id, key: route.key.clone(), own: true };
+            router.feeds.entry(route.table.clone()).or_default().push(own);
+            for (table, key) in &route.further {
+                let feed = Feed { route: id, key: key.clone(), own: false };
+                router.feeds.entry(table.clone()).or_default().push(feed);
+            }
+            router.routes.push(Arc::new(route));
+        }
+        router
+    }
+
+    /// Every route, in the order of their ids.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// The route of this id.
+    pub fn route(&self, id: RouteId) -> &Arc<Route> {
+        &self.routes[usize::from(id.0)]
+    }
+
+    /// The route of this name.
+    pub fn find(&self, name: &str) -> Option<RouteId> {
+        self.routes.iter().position(|it| &*it.name == name).map(|at| RouteId(at as u16))
+    }
+
+    /// Every table that feeds a route.
+    pub fn tables(&self) -> impl Iterator<Item = &TableName> {
+        self.feeds.keys()
+    }
+
+    /// Puts the change's errands into `errands`, in the order they are to be carried.
+    pub fn route_change(&mut self, change: Change, errands: &mut Vec<Errand>) {
+        let feeds = self.resolve(&change.table);
+        let change = Arc::new(change);
+        for feed in feeds.iter() {
+            feed.errands(&change, errands);
+        }
+    }
+
+    fn resolve(&mut self, table: &Arc<Table>) -> Arc<[ResolvedFeed]> {
+        if let Some(known) = self.resolved.get(&table.id)
+            && Arc::ptr_eq(&known.table, table)
+        {
+            return Arc::clone(&known.feeds);
+        }
+        let feeds = self.feeds.get(&table.name).map_or(&[][..], Vec::as_slice);
+        let resolved: Arc<[ResolvedFeed]> = feeds
+            .iter()
+            .map(|feed| ResolvedFeed { route: feed.route, own: feed.own, key: positions(feed, table) })
+            .collect();
+        let feeds = Arc::clone(&resolved);
+        self.resolved.insert(table.id, Resolved { table: Arc::clone(table), feeds });
+        resolved
+    }
+}
+
+fn positions(feed: &Feed, table: &Table) -> Result<Vec<usize>, String> {
+    let position = |name: &String| {
+        table.position(name).ok_or_else(|| format!("table {} has no column `{name}`, the key", table.name))
+    };
+    feed.key.iter().map(position).collect()
+}
+
+impl ResolvedFeed {
+    fn errands(&self, change: &Arc<Change>, errands: &mut Vec<Errand>) {
+        let route = self.route;
+        let columns = match &self.key {
+            Ok(columns) => columns,
+            Err(problem) => {
+                return errands.push(Errand { route, key: Err(problem.clone()), change: Arc::clone(change) });
+            }
+        };
+        let Some(row) = change.image.row() else {
+            // A truncate concerns every key: the empty one stands for them all.
+            return errands.push(Errand { route, key: Ok(Arc::from("")), change: Arc::clone(change) });
+        };
+        let key = key::of(row, columns);
+        let before = match &change.image {
+            Image::Update { old: Some(old), .. } => key::of(old, columns).ok(),
+            _ => None,
+        };
+        match (before, &key) {
+            (Some(before), Ok(now)) if before != *now => {
+                let [delete, insert] =
+                    if self.own { halves(change) } else { [change, change].map(Arc::clone) };
+                errands.push(Errand { route, key: Ok(before), change: delete });
+                errands.push(Errand { route, key, change: insert });
+            }
+            _ => errands.push(Errand { route, key, change: Arc::clone(change) }),
+        }
+    }
+}
+
+/// An update that changes the entity's key, as the delete and the insert it amounts to.
+fn halves(change: &Arc<Change>) -> [Arc<Change>; 2] {
+    let Change { id, ref table, ref image, committed_at } = **change;
+    let Image::Update { old: Some(old), new } = image else { return [change, change].map(Arc::clone) };
+    let half = |ordinal, image| {
+        Arc::new(Change { id: ChangeId { ordinal, ..id }, table: Arc::clone(table), image, committed_at })
+    };
+    let new = new.clone().filled_from(old);
+    [half(id.ordinal, Image::Delete { old: old.clone() }), half(id.ordinal + 1, Image::Insert { new })]
+}

@@ -1,0 +1,76 @@
+//! Numbered, forward-only migrations of schema `rowcall`.
+
+use tokio_postgres::{Client, Error};
+
+/// One step of the schema's history. A released one is never edited.
+#[derive(Debug)]
+pub struct Migration {
+    /// 1, 2, 3, …
+    pub number: i32,
+    /// What it is about.
+    pub name: &'static str,
+    /// Its statements.
+    pub sql: &'static str,
+}
+
+/// Every migration, in order.
+pub const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, name: "state", sql: include_str!("../../../sql/0001_state.sql") }];
+
+const LEDGER: &str = "\
+create schema if not exists rowcall;
+create table if not exists rowcall.migration (
+    number     integer     primary key,
+    name       text        not null,
+    applied_at timestamptz not null default now()
+);";
+
+/// The migrations this database lacks.
+pub async fn pending_migrations(client: &Client) -> Result<Vec<&'static Migration>, Error> {
+    let exists = "select to_regclass('rowcall.migration') is not null";
+    if !client.query_one(exists, &[]).await?.get::<_, bool>(0) {
+        return Ok(MIGRATIONS.iter().collect());
+    }
+    let applied = "select coalesce(max(number), 0) from rowcall.migration";
+    let newest: i32 = client.query_one(applied, &[]).await?.get(0);
+    Ok(MIGRATIONS.iter().filter(|it| it.number > newest).collect())
+}
+
+/// Applies what is missing, in one transaction, and says what that was. Two at once wait for each
+/// other.
+pub async fn migrate(client: &mut Client) -> Result<Vec<&'static Migration>, Error> {
+    if pending_migrations(client).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let transaction = client.transaction().await?;
+    transaction.batch_execute("select pg_advisory_xact_lock(hashtextextended('rowcall.migrate', 0))").await?;
+    let pending = pending_migrations(transaction.client()).await?;
+    transaction.batch_execute(&sql_of(&pending)).await?;
+    transaction.commit().await?;
+    Ok(pending)
+}
+
+/// The SQL that applies every migration to an empty database, for `rowcall init --print`.
+pub fn migrations_sql() -> String {
+    sql_of(&MIGRATIONS.iter().collect::<Vec<_>>())
+}
+
+fn sql_of(migrations: &[&Migration]) -> String {
+    let mut sql = format!("{LEDGER}\n");
+    for Migration { number, name, sql: step } in migrations {
+        sql.push_str(step);
+        sql.push_str(&format!("insert into rowcall.migration (number, name) values ({number}, '{name}');\n"));
+    }
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_without_gaps() {
+        let numbers: Vec<i32> = MIGRATIONS.iter().map(|it| it.number).collect();
+        assert_eq!(numbers, (1..=MIGRATIONS.len() as i32).collect::<Vec<_>>());
+    }
+}

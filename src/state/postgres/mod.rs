@@ -1,0 +1,141 @@
+//! The real store: schema `rowcall` in Postgres.
+//!
+//! All writes go over one connection that holds an advisory lock for the source, the lease: a
+//! process that lost it can write nothing more, so two instances never settle the same source.
+//! Reads go through a small pool and are never waited for by writes.
+
+mod migrate;
+mod parked;
+mod parked_desk;
+mod recall;
+mod settle;
+mod status;
+mod stored_change;
+
+pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
+pub use parked_desk::{Filter, Listed, ParkedDesk, Shown};
+pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
+
+use super::{Binding, Checkpoint, Due, Known, RouteKey, Settled, Settlement, StateError, StateStore};
+use crate::{
+    model::{ChangeId, Lsn},
+    postgres::{self, Client, Pool, Target},
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio_postgres::types::PgLsn;
+
+/// One source's state in Postgres, held under the source's lease.
+#[derive(Debug)]
+pub struct PostgresStore {
+    source: String,
+    writer: tokio::sync::Mutex<settle::Writer>,
+    readers: Pool,
+}
+
+/// Whether the lease could be had.
+#[derive(Debug)]
+pub enum Lease {
+    /// This process may settle the source.
+    Held(Box<PostgresStore>),
+    /// Another process holds it: wait as its standby.
+    Taken,
+}
+
+impl PostgresStore {
+    /// Tries to take the source's lease.
+    pub async fn open(target: &Target, source: &str) -> Result<Lease, StateError> {
+        let doing = "connecting to the state database";
+        let told = |error: postgres::ConnectError| StateError { doing, message: error.to_string() };
+        let client = postgres::connect(target).await.map_err(told)?;
+        let readers = postgres::pool(target, 2);
+        let pending = pending_migrations(&client).await.map_err(failed("reading its migrations"))?;
+        if !pending.is_empty() {
+            let message = "schema `rowcall` is missing or older than this version: run `rowcall init`";
+            return Err(StateError { doing: "checking its schema", message: message.to_owned() });
+        }
+        let sql = "select pg_try_advisory_lock(hashtextextended('rowcall.' || $1, 0))";
+        let row = client.query_one(sql, &[&source]).await.map_err(failed("taking the source's lease"))?;
+        if !row.get::<_, bool>(0) {
+            return Ok(Lease::Taken);
+        }
+        let writer = settle::Writer::prepare(client, source).await.map_err(failed("preparing statements"))?;
+        let writer = tokio::sync::Mutex::new(writer);
+        Ok(Lease::Held(Box::new(Self { source: source.to_owned(), writer, readers })))
+    }
+
+    async fn reader(&self, doing: &'static str) -> Result<deadpool_postgres::Object, StateError> {
+        self.readers.get().await.map_err(|error| StateError { doing, message: error.to_string() })
+    }
+}
+
+/// Reads the source's checkpoint over any connection.
+pub async fn read_checkpoint(
+    client: &tokio_postgres::Client,
+    source: &str,
+) -> Result<Option<Checkpoint>, tokio_postgres::Error> {
+    let sql = "select system_id, timeline, slot, lsn, committed_at from rowcall.checkpoint where source = $1";
+    let row = client.query_opt(sql, &[&source]).await?;
+    Ok(row.map(|row| Checkpoint {
+        binding: Binding {
+            system_id: row.get(0),
+            timeline: row.get::<_, i32>(1).unsigned_abs(),
+            slot: row.get(2),
+        },
+        lsn: lsn(row.get(3)),
+        committed_at: row.get::<_, Option<Timestamp>>(4),
+    }))
+}
+
+#[async_trait]
+impl StateStore for PostgresStore {
+    async fn checkpoint(&self) -> Result<Option<Checkpoint>, StateError> {
+        let doing = "reading the checkpoint";
+        let client = self.reader(doing).await?;
+        read_checkpoint(&client, &self.source).await.map_err(failed(doing))
+    }
+
+    async fn bind(&self, checkpoint: &Checkpoint) -> Result<(), StateError> {
+        self.writer.lock().await.bind(checkpoint).await.map_err(failed("binding the checkpoint"))
+    }
+
+    async fn recall(&self, keys: &[RouteKey]) -> Result<Vec<Known>, StateError> {
+        let doing = "reading links";
+        recall::recall(&*self.reader(doing).await?, keys).await.map_err(failed(doing))
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {
+        self.writer.lock().await.settle(&settlement).await
+    }
+
+    async fn due(&self, limit: usize) -> Result<Vec<Due>, StateError> {
+        let doing = "reading parked changes";
+        parked::due(&*self.reader(doing).await?, &self.source, limit).await
+    }
+
+    async fn linked(&self, route: &str) -> Result<u64, StateError> {
+        let doing = "counting links";
+        recall::linked(&*self.reader(doing).await?, route).await.map_err(failed(doing))
+    }
+
+    async fn spread_truncate(&self, route: &str, id: ChangeId) -> Result<u64, StateError> {
+        self.writer.lock().await.spread_truncate(route, id).await.map_err(failed("spreading a truncate"))
+    }
+}
+
+fn failed(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> StateError {
+    move |error| StateError { doing, message: postgres::explain(&error) }
+}
+
+fn lsn(stored: PgLsn) -> Lsn {
+    Lsn::new(stored.into())
+}
+
+fn pg_lsn(lsn: Lsn) -> PgLsn {
+    PgLsn::from(lsn.raw())
+}
+
+/// Ordinals count rows of one transaction, which Postgres itself keeps far below this bound.
+fn ordinal(id: ChangeId) -> i64 {
+    i64::try_from(id.ordinal).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,196 @@
+//! What an operator does with parked changes: list, show, retry, discard.
+
+use super::{lsn, stored_change};
+use crate::model::{Answered, Change, ChangeId, Lsn, ParkReason, ParkedState};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use tokio_postgres::{Client, Error, Row, types::ToSql};
+
+/// Which parked changes are meant. Everything left out matches.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// By their ids.
+    pub ids: Vec<i64>,
+    /// Of this route.
+    pub route: Option<String>,
+    /// Of this key.
+    pub key: Option<String>,
+    /// In this state.
+    pub state: Option<ParkedState>,
+    /// For this reason.
+    pub reason: Option<ParkReason>,
+}
+
+/// One line of the list.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    /// What a person names it by.
+    pub id: i64,
+    /// Its route.
+    pub route: String,
+    /// Its key; empty for a truncate, which concerns every key.
+    pub key: String,
+    /// Commit position of its transaction.
+    pub commit: Lsn,
+    /// Its place in the transaction.
+    pub ordinal: u64,
+    /// What happened to the row.
+    pub op: String,
+    /// Where it stands.
+    pub state: String,
+    /// Why.
+    pub reason: String,
+    /// What was wrong, where, and what to do.
+    pub message: String,
+    /// Attempts taken.
+    pub attempts: i32,
+    /// Since when.
+    pub parked_at: Timestamp,
+    /// The next attempt, if there is to be one.
+    pub next_attempt: Option<Timestamp>,
+}
+
+/// Everything about one parked change.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// The line of the list.
+    #[serde(flatten)]
+    pub listed: Listed,
+    /// The change as it is stored.
+    pub change: Value,
+    /// The answers so far.
+    pub answers: Value,
+}
+
+/// Works on the state database over a connection of its own; a running service notices by itself.
+#[derive(Debug)]
+pub struct ParkedDesk<'a> {
+    /// Any connection to the state database.
+    pub client: &'a mut Client,
+}
+
+const COLUMNS: &str = "\
+p.id, p.route, p.key, p.commit_lsn, p.ordinal, p.change ->> 'op', p.state, p.reason, p.message,
+p.attempts, p.parked_at, p.next_attempt";
+
+const MATCHES: &str = "\
+(cardinality($1::bigint[]) = 0 or p.id = any($1)) and ($2::text is null or p.route = $2)
+and ($3::text is null or p.key = $3) and ($4::text is null or p.state = $4)
+and ($5::text is null or p.reason = $5)";
+
+impl ParkedDesk<'_> {
+    /// The oldest first within each key.
+    pub async fn list(&self, filter: &Filter, limit: i64) -> Result<Vec<Listed>, Error> {
+        let sql = format!(
+            "select {COLUMNS} from rowcall.parked p where {MATCHES}
+             order by p.route, p.key, p.commit_lsn, p.ordinal limit $6"
+        );
+        let values = filter.values();
+        let mut values = values.refs();
+        values.push(&limit);
+        Ok(self.client.query(&sql, &values).await?.iter().map(read).collect())
+    }
+
+    /// How many match.
+    pub async fn count(&self, filter: &Filter) -> Result<i64, Error> {
+        let sql = format!("select count(*) from rowcall.parked p where {MATCHES}");
+        Ok(self.client.query_one(&sql, &filter.values().refs()).await?.get(0))
+    }
+
+    /// One parked change; `None` if there is none of that id.
+    pub async fn show(&self, id: i64) -> Result<Option<Shown>, Error> {
+        let sql = format!("select {COLUMNS}, p.change, p.answers from rowcall.parked p where p.id = $1");
+        let row = self.client.query_opt(&sql, &[&id]).await?;
+        Ok(row.map(|row| Shown { listed: read(&row), change: row.get(12), answers: row.get(13) }))
+    }
+
+    /// One parked change itself and its answers, for a preview of what a retry would do.
+    pub async fn change(&self, id: i64) -> Result<Option<(Change, Vec<Answered>)>, Error> {
+        let sql = "select commit_lsn, ordinal, change::text, answers::text from rowcall.parked where id = $1";
+        let row = self.client.query_opt(sql, &[&id]).await?;
+        Ok(row.and_then(|row| {
+            let id = ChangeId { commit: lsn(row.get(0)), ordinal: row.get::<_, i64>(1).unsigned_abs() };
+            let change = stored_change::read(id, row.get(2)).ok()?;
+            Some((change, serde_json::from_str(row.get(3)).ok()?))
+        }))
+    }
+
+    /// Makes the matching ones due now; those behind an older one follow when it has ended.
+    pub async fn retry(&self, filter: &Filter) -> Result<u64, Error> {
+        let sql = format!(
+            "update rowcall.parked p
+             set state = 'retrying', next_attempt = now(), attempts = 0, updated_at = now()
+             where {MATCHES} and p.state <> 'queued'"
+        );
+        self.client.execute(&sql, &filter.values().refs()).await
+    }
+
+    /// Gives the matching ones up for good: they count as done, so that a redelivery does not
+    /// bring them back, and what queued behind them goes on.
+    pub async fn discard(&mut self, filter: &Filter) -> Result<u64, Error> {
+        let transaction = self.client.transaction().await?;
+        let delete = format!(
+            "delete from rowcall.parked p where {MATCHES}
+             returning p.route, p.key, p.commit_lsn, p.ordinal"
+        );
+        let rows = transaction.query(&delete, &filter.values().refs()).await?;
+        for row in &rows {
+            let (route, key): (&str, &str) = (row.get(0), row.get(1));
+            let (commit, ordinal): (tokio_postgres::types::PgLsn, i64) = (row.get(2), row.get(3));
+            let done = "\
+                insert into rowcall.link as l (route, key, commit_lsn, ordinal, gone)
+                values ($1, $2, $3, $4, true)
+                on conflict (route, key) do update
+                set commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal
+                where (l.commit_lsn, l.ordinal) < (excluded.commit_lsn, excluded.ordinal)";
+            transaction.execute(done, &[&route, &key, &commit, &ordinal]).await?;
+            let next = "\
+                update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
+                where p.route = $1 and p.key = $2 and p.state = 'queued'
+                  and (p.commit_lsn, p.ordinal) =
+                      (select commit_lsn, ordinal from rowcall.parked
+                       where route = $1 and key = $2 order by commit_lsn, ordinal limit 1)";
+            transaction.execute(next, &[&route, &key]).await?;
+        }
+        transaction.commit().await?;
+        Ok(rows.len() as u64)
+    }
+}
+
+/// A filter's values as parameters.
+struct Values<'a> {
+    filter: &'a Filter,
+    state: Option<&'static str>,
+    reason: Option<&'static str>,
+}
+
+impl Filter {
+    fn values(&self) -> Values<'_> {
+        let (state, reason) = (self.state.map(ParkedState::name), self.reason.map(ParkReason::name));
+        Values { filter: self, state, reason }
+    }
+}
+
+impl Values<'_> {
+    fn refs(&self) -> Vec<&(dyn ToSql + Sync)> {
+        vec![&self.filter.ids, &self.filter.route, &self.filter.key, &self.state, &self.reason]
+    }
+}
+
+fn read(row: &Row) -> Listed {
+    Listed {
+        id: row.get(0),
+        route: row.get(1),
+        key: row.get(2),
+        commit: lsn(row.get(3)),
+        ordinal: row.get::<_, i64>(4).unsigned_abs(),
+        op: row.get::<_, Option<String>>(5).unwrap_or_default(),
+        state: row.get(6),
+        reason: row.get(7),
+        message: row.get(8),
+        attempts: row.get(9),
+        parked_at: row.get(10),
+        next_attempt: row.get(11),
+    }
+}

@@ -1,0 +1,334 @@
+//! One settlement, one transaction, one round trip.
+
+use super::{Client, failed, lsn, ordinal, pg_lsn, stored_change};
+use crate::{
+    model::{ChangeId, Lsn},
+    postgres,
+    state::{Checkpoint, Parking, RouteCounts, RouteKey, Saved, Settled, Settlement, StateError},
+};
+use std::{collections::BTreeSet, sync::Arc};
+use tokio_postgres::{
+    Error, Statement,
+    types::{PgLsn, ToSql},
+};
+
+const LINKS: &str = "\
+insert into rowcall.link as l (route, key, saved, commit_lsn, ordinal, gone)
+select route, key, saved::jsonb, commit_lsn, ordinal, gone
+from unnest($1::text[], $2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::boolean[])
+     as t (route, key, saved, commit_lsn, ordinal, gone)
+on conflict (route, key) do update
+set saved = excluded.saved, commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal,
+    gone = excluded.gone, synced_at = now()";
+
+const RESOLVE: &str = "\
+delete from rowcall.parked p
+using unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[]) as t (route, key, commit_lsn, ordinal)
+where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.commit_lsn, t.ordinal)";
+
+/// A redelivered change that is parked already stays as it is, unless its retry ended (`again`).
+const PARK: &str = "\
+insert into rowcall.parked as p
+    (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts, next_attempt)
+select $1, route, key, commit_lsn, ordinal, change::jsonb, answers::jsonb, state, reason, message, attempts,
+       case when state = 'retrying' then now() end
+from unnest($2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::text[], $7::text[], $8::text[],
+            $9::text[], $10::text[], $11::integer[])
+     as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts)
+on conflict (route, key, commit_lsn, ordinal) do update
+set answers = excluded.answers, state = excluded.state, reason = excluded.reason,
+    message = excluded.message, attempts = excluded.attempts, next_attempt = excluded.next_attempt,
+    updated_at = now()
+where $12";
+
+/// For each key touched: whether it is still held; a queued head becomes due.
+const HEADS: &str = "\
+with head as (
+    select t.route, t.key, p.commit_lsn, p.ordinal, p.state
+    from unnest($1::text[], $2::text[]) as t (route, key)
+    left join lateral (
+        select commit_lsn, ordinal, state from rowcall.parked p
+        where p.route = t.route and p.key = t.key order by commit_lsn, ordinal limit 1
+    ) p on true
+), due as (
+    update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
+    from head h where h.state = 'queued'
+      and (p.route, p.key, p.commit_lsn, p.ordinal) = (h.route, h.key, h.commit_lsn, h.ordinal)
+)
+select route, key, commit_lsn is not null from head";
+
+const COUNTS: &str = "\
+insert into rowcall.route_status as s
+    (source, route, applied, skipped, parked, in_flight, backing_off, last_error, last_error_at)
+select $1, route, applied, skipped, parked, in_flight, backing_off, error,
+       case when error is not null then now() end
+from unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[])
+     as t (route, applied, skipped, parked, in_flight, backing_off, error)
+on conflict (route) do update
+set source = excluded.source, applied = s.applied + excluded.applied,
+    skipped = s.skipped + excluded.skipped, parked = s.parked + excluded.parked,
+    in_flight = excluded.in_flight, backing_off = excluded.backing_off,
+    last_error = coalesce(excluded.last_error, s.last_error),
+    last_error_at = coalesce(excluded.last_error_at, s.last_error_at), updated_at = now()";
+
+/// Gone links are kept only until no redelivery can reach them any more.
+const FORGET: &str = "delete from rowcall.link where gone and commit_lsn <= $1";
+
+const CHECKPOINT: &str = "\
+update rowcall.checkpoint
+set lsn = greatest(lsn, $2), committed_at = greatest(committed_at, $3), updated_at = now()
+where source = $1 returning lsn";
+
+const PENDING: &str = "update rowcall.instance set pending_since = $2, seen_at = now() where source = $1";
+
+const BIND: &str = "\
+insert into rowcall.checkpoint (source, system_id, timeline, slot, lsn, committed_at)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (source) do update
+set system_id = excluded.system_id, timeline = excluded.timeline, slot = excluded.slot,
+    lsn = excluded.lsn, committed_at = excluded.committed_at, updated_at = now()";
+
+const SPREAD: &str = "\
+with whole as (
+    delete from rowcall.parked where route = $1 and key = '' and commit_lsn = $2 and ordinal = $3
+    returning *
+), spread as (
+    insert into rowcall.parked
+        (source, route, key, commit_lsn, ordinal, change, state, reason, message, next_attempt)
+    select w.source, w.route, l.key, w.commit_lsn, w.ordinal, w.change, 'retrying', 'truncate',
+           w.message, now()
+    from whole w join rowcall.link l on l.route = w.route and not l.gone
+         and (l.commit_lsn, l.ordinal) < (w.commit_lsn, w.ordinal)
+    on conflict do nothing
+    returning 1
+)
+select count(*) from spread";
+
+/// How many settlements pass between two clean-ups of gone links.
+const FORGET_EVERY: u32 = 64;
+
+/// The one connection that writes, with its statements prepared.
+#[derive(Debug)]
+pub(super) struct Writer {
+    client: Client,
+    source: String,
+    links: Statement,
+    resolve: Statement,
+    park: Statement,
+    heads: Statement,
+    counts: Statement,
+    forget: Statement,
+    checkpoint: Statement,
+    pending: Statement,
+    settlements: u32,
+}
+
+impl Writer {
+    pub(super) async fn prepare(client: Client, source: &str) -> Result<Self, Error> {
+        Ok(Self {
+            links: client.prepare(LINKS).await?,
+            resolve: client.prepare(RESOLVE).await?,
+            park: client.prepare(PARK).await?,
+            heads: client.prepare(HEADS).await?,
+            counts: client.prepare(COUNTS).await?,
+            forget: client.prepare(FORGET).await?,
+            checkpoint: client.prepare(CHECKPOINT).await?,
+            pending: client.prepare(PENDING).await?,
+            client,
+            source: source.to_owned(),
+            settlements: 0,
+        })
+    }
+
+    pub(super) async fn bind(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let Checkpoint { binding, lsn, committed_at } = checkpoint;
+        let timeline = i32::try_from(binding.timeline).unwrap_or(i32::MAX);
+        let at = pg_lsn(*lsn);
+        self.client
+            .execute(BIND, &[&self.source, &binding.system_id, &timeline, &binding.slot, &at, committed_at])
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn spread_truncate(&self, route: &str, id: ChangeId) -> Result<u64, Error> {
+        let row = self.client.query_one(SPREAD, &[&route, &pg_lsn(id.commit), &ordinal(id)]).await?;
+        Ok(row.get::<_, i64>(0).unsigned_abs())
+    }
+
+    /// Statements are sent without waiting for each other's answers; the commit is sent once all
+    /// of them have succeeded.
+    pub(super) async fn settle(&mut self, settlement: &Settlement) -> Result<Settled, StateError> {
+        self.settlements = self.settlements.wrapping_add(1);
+        match self.write(settlement).await {
+            Ok((Some(through), held)) => {
+                self.client.batch_execute("commit").await.map_err(failed("settling"))?;
+                Ok(Settled { saved: Saved(through), held })
+            }
+            failure => {
+                // The connection may live on; its transaction must not.
+                let _ = self.client.batch_execute("rollback").await;
+                let lost = || format!("source `{}` has lost its checkpoint row", self.source);
+                let message = failure.err().map_or_else(lost, |error| postgres::explain(&error));
+                Err(StateError { doing: "settling", message })
+            }
+        }
+    }
+
+    async fn write(&self, settlement: &Settlement) -> Result<(Option<Lsn>, Vec<(RouteKey, bool)>), Error> {
+        let (_, _, _, _, _, held, _, _, rows) = tokio::try_join!(
+            biased;
+            self.client.batch_execute("begin"),
+            self.links(settlement),
+            self.resolved(settlement),
+            self.park(&settlement.parkings, false),
+            self.park(&settlement.parkings, true),
+            self.heads(settlement),
+            self.counts(settlement),
+            self.forget(settlement),
+            self.checkpoint(settlement),
+        )?;
+        Ok((rows, held))
+    }
+
+    async fn checkpoint(&self, settlement: &Settlement) -> Result<Option<Lsn>, Error> {
+        let through = pg_lsn(settlement.through.unwrap_or_default());
+        let pending: [&(dyn ToSql + Sync); 2] = [&self.source, &settlement.pending_since];
+        let checkpoint: [&(dyn ToSql + Sync); 3] = [&self.source, &through, &settlement.committed_at];
+        let (_, rows) = tokio::try_join!(
+            biased;
+            self.client.execute(&self.pending, &pending),
+            self.client.query(&self.checkpoint, &checkpoint),
+        )?;
+        Ok(rows.first().map(|row| lsn(row.get(0))))
+    }
+
+    async fn forget(&self, settlement: &Settlement) -> Result<(), Error> {
+        if let Some(through) = settlement.through
+            && self.settlements.is_multiple_of(FORGET_EVERY)
+        {
+            self.client.execute(&self.forget, &[&pg_lsn(through)]).await?;
+        }
+        Ok(())
+    }
+
+    async fn links(&self, settlement: &Settlement) -> Result<(), Error> {
+        let links = &settlement.links;
+        if links.is_empty() {
+            return Ok(());
+        }
+        let routes: Vec<&str> = links.iter().map(|(at, _)| &*at.route).collect();
+        let keys: Vec<&str> = links.iter().map(|(at, _)| &*at.key).collect();
+        let saved: Vec<String> = links.iter().map(|(_, link)| json(&link.saved)).collect();
+        let commits: Vec<PgLsn> = links.iter().map(|(_, link)| pg_lsn(link.change.commit)).collect();
+        let ordinals: Vec<i64> = links.iter().map(|(_, link)| ordinal(link.change)).collect();
+        let gone: Vec<bool> = links.iter().map(|(_, link)| link.gone).collect();
+        self.client.execute(&self.links, &[&routes, &keys, &saved, &commits, &ordinals, &gone]).await?;
+        Ok(())
+    }
+
+    async fn resolved(&self, settlement: &Settlement) -> Result<(), Error> {
+        let resolved = &settlement.resolved;
+        if resolved.is_empty() {
+            return Ok(());
+        }
+        let routes: Vec<&str> = resolved.iter().map(|(at, _)| &*at.route).collect();
+        let keys: Vec<&str> = resolved.iter().map(|(at, _)| &*at.key).collect();
+        let commits: Vec<PgLsn> = resolved.iter().map(|(_, id)| pg_lsn(id.commit)).collect();
+        let ordinals: Vec<i64> = resolved.iter().map(|(_, id)| ordinal(*id)).collect();
+        self.client.execute(&self.resolve, &[&routes, &keys, &commits, &ordinals]).await?;
+        Ok(())
+    }
+
+    async fn park(&self, parkings: &[Parking], again: bool) -> Result<(), Error> {
+        let chosen: Vec<&Parking> = parkings.iter().filter(|it| it.again == again).collect();
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let all = |of: fn(&Parking) -> String| chosen.iter().map(|it| of(it)).collect::<Vec<String>>();
+        let routes: Vec<&str> = chosen.iter().map(|it| &*it.at.route).collect();
+        let keys: Vec<&str> = chosen.iter().map(|it| &*it.at.key).collect();
+        let commits: Vec<PgLsn> = chosen.iter().map(|it| pg_lsn(it.change.id.commit)).collect();
+        let ordinals: Vec<i64> = chosen.iter().map(|it| ordinal(it.change.id)).collect();
+        let changes = all(|it| stored_change::write(&it.change));
+        let answers = all(|it| json(&it.parked.answers));
+        let states: Vec<&str> = chosen.iter().map(|it| it.parked.state.name()).collect();
+        let reasons: Vec<&str> = chosen.iter().map(|it| it.parked.reason.name()).collect();
+        let messages = all(|it| it.parked.message.replace('\0', ""));
+        let attempts: Vec<i32> =
+            chosen.iter().map(|it| i32::try_from(it.parked.attempts).unwrap_or(i32::MAX)).collect();
+        let values: [&(dyn ToSql + Sync); 12] = [
+            &self.source,
+            &routes,
+            &keys,
+            &commits,
+            &ordinals,
+            &changes,
+            &answers,
+            &states,
+            &reasons,
+            &messages,
+            &attempts,
+            &again,
+        ];
+        self.client.execute(&self.park, &values).await?;
+        Ok(())
+    }
+
+    async fn heads(&self, settlement: &Settlement) -> Result<Vec<(RouteKey, bool)>, Error> {
+        let parked = settlement.parkings.iter().map(|it| &it.at);
+        let touched: BTreeSet<&RouteKey> =
+            settlement.resolved.iter().map(|(at, _)| at).chain(parked).collect();
+        if touched.is_empty() {
+            return Ok(Vec::new());
+        }
+        let routes: Vec<&str> = touched.iter().map(|at| &*at.route).collect();
+        let keys: Vec<&str> = touched.iter().map(|at| &*at.key).collect();
+        let rows = self.client.query(&self.heads, &[&routes, &keys]).await?;
+        let held = |row: &tokio_postgres::Row| {
+            let (route, key): (&str, &str) = (row.get(0), row.get(1));
+            (RouteKey { route: Arc::from(route), key: Arc::from(key) }, row.get(2))
+        };
+        Ok(rows.iter().map(held).collect())
+    }
+
+    async fn counts(&self, settlement: &Settlement) -> Result<(), Error> {
+        let counts = &settlement.counts;
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let numbers = |of: fn(&RouteCounts) -> u64| {
+            let number = |(_, it): &(_, _)| i64::try_from(of(it)).unwrap_or(i64::MAX);
+            counts.iter().map(number).collect::<Vec<i64>>()
+        };
+        let routes: Vec<&str> = counts.iter().map(|(route, _)| &**route).collect();
+        let (applied, skipped) = (numbers(|it| it.applied), numbers(|it| it.skipped));
+        let (parked, in_flight) = (numbers(|it| it.parked), numbers(|it| it.in_flight));
+        let backing_off = numbers(|it| it.backing_off);
+        let errors: Vec<Option<String>> = counts
+            .iter()
+            .map(|(_, it)| it.last_error.as_ref().map(|error| error.replace('\0', "")))
+            .collect();
+        let values: [&(dyn ToSql + Sync); 8] =
+            [&self.source, &routes, &applied, &skipped, &parked, &in_flight, &backing_off, &errors];
+        self.client.execute(&self.counts, &values).await?;
+        Ok(())
+    }
+}
+
+/// Maps and answers of ours hold nothing that JSON cannot say.
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()).replace("\\u0000", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::ParkedState;
+
+    #[test]
+    fn a_state_is_named_in_the_table_as_in_the_model() {
+        let table = super::super::MIGRATIONS[0].sql;
+        for state in ParkedState::ALL {
+            assert!(table.contains(&format!("'{}'", state.name())), "{state:?}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The built program, run as its users run it.
+
+use super::wait::LONG;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// What a finished command left.
+#[derive(Debug)]
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    /// Panics with everything it said unless it ended with this code.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// Runs the program to its end, without a configuration.
+pub async fn rowcall(args: &[&str]) -> Output {
+    finish(program(args)).await
+}
+
+/// A working directory with a `rowcall.yaml`, to run the program in.
+pub struct Rowcall {
+    home: tempfile::TempDir,
+    started: AtomicU32,
+    environment: Vec<(String, String)>,
+}
+
+impl Rowcall {
+    pub fn with_config(yaml: &str) -> Self {
+        let home = tempfile::Builder::new().prefix("rowcall-").tempdir().expect("a temporary directory");
+        let rowcall = Self { home, started: AtomicU32::new(0), environment: Vec::new() };
+        rowcall.configure(yaml);
+        rowcall
+    }
+
+    /// Replaces the configuration; what runs keeps its own.
+    pub fn configure(&self, yaml: &str) {
+        fs::write(self.config(), yaml).expect("to write the configuration");
+    }
+
+    /// Sets an environment variable for whatever is started from now on.
+    pub fn environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.home().join("rowcall.yaml")
+    }
+
+    /// Runs a command to its end: `["init"]`, `["status", "--json"]`.
+    pub async fn command(&self, args: &[&str]) -> Output {
+        finish(self.prepare(args)).await
+    }
+
+    /// Starts `rowcall run`.
+    pub fn run(&self) -> Service {
+        self.start(&["run"])
+    }
+
+    /// Starts a command that stays.
+    pub fn start(&self, args: &[&str]) -> Service {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let output =
+            [format!("{number}.stdout"), format!("{number}.stderr")].map(|name| self.home().join(name));
+        let [stdout, stderr] =
+            output.each_ref().map(|path| fs::File::create(path).expect("a file for the output"));
+        let child = self.prepare(args).stdout(stdout).stderr(stderr).spawn().expect("to start rowcall");
+        Service { child, output, done: false }
+    }
+
+    fn prepare(&self, args: &[&str]) -> Command {
+        let mut command = program(args);
+        command.arg("--config").arg(self.config()).current_dir(self.home());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+/// A running program, killed with the value.
+pub struct Service {
+    child: Child,
+    output: [PathBuf; 2],
+    done: bool,
+}
+
+impl Service {
+    /// A home with this configuration, `init` done, and `run` started in it.
+    pub async fn start(yaml: &str) -> (Rowcall, Self) {
+        let rowcall = Rowcall::with_config(yaml);
+        rowcall.command(&["init"]).await.expect_code(0);
+        let service = rowcall.run();
+        (rowcall, service)
+    }
+
+    /// Asks it to end.
+    pub fn sigterm(&self) {
+        let pid = self.child.id().expect("it still runs").to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot signal rowcall");
+    }
+
+    /// Kills it, as a crash or the kernel would, and waits until it is gone.
+    pub async fn sigkill(mut self) {
+        self.done = true;
+        self.child.kill().await.expect("to kill rowcall");
+    }
+
+    /// Waits for its end.
+    pub async fn wait(mut self) -> ExitStatus {
+        let status = timeout(LONG, self.child.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("rowcall does not end within {LONG:?}"));
+        self.done = true;
+        status.expect("its exit status")
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("its exit status")
+    }
+
+    pub fn stdout(&self) -> String {
+        read(&self.output[0])
+    }
+
+    pub fn stderr(&self) -> String {
+        read(&self.output[1])
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- rowcall's stdout:\n{}\n--- its stderr:\n{}\n---", self.stdout(), self.stderr());
+        }
+        if !self.done {
+            let _ = self.child.start_kill();
+        }
+    }
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// The program dies with the test's process, however that ends.
+fn program(args: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_rowcall")]).args(args);
+    command.env_remove("RUST_LOG").env_remove("ROWCALL_CONFIG").kill_on_drop(true).stdin(Stdio::null());
+    command
+}
+
+async fn finish(mut command: Command) -> Output {
+    let output = timeout(LONG, command.stdout(Stdio::piped()).stderr(Stdio::piped()).output()).await;
+    let output = output.unwrap_or_else(|_| panic!("rowcall does not end within {LONG:?}"));
+    let output = output.expect("to run rowcall");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Output { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}

@@ -1,0 +1,9 @@
+//! The integration tests: one binary, one module a capability. They need `scripts/provision
+//! postgres` to have run; `scripts/test` sees to that.
+
+mod harness;
+
+mod convergence;
+mod demo_show;
+mod demo_world;
+mod harness_itself;
