@@ -80,6 +80,17 @@ impl Expression {
         Ok(Evaluated::Value(json))
     }
 
+    /// The value, as JSON; `None` if it is not known or missing.
+    pub(super) fn value_if_any(&self, scope: &Scope<'_>) -> Result<Option<Value>, MappingError> {
+        if self.is_unchanged(scope) {
+            return Ok(None);
+        }
+        match self.val(scope)? {
+            Val::Optional(None) => Ok(None),
+            value => value.into_json().map(Some).map_err(|fault| self.fault(fault)),
+        }
+    }
+
     /// The value of a condition; an error if it is neither true nor false.
     pub fn truth(&self, scope: &Scope<'_>) -> Result<bool, MappingError> {
         Evaluation::new(scope).truth(&self.root).map_err(|problem| self.problem(problem))
@@ -110,7 +121,7 @@ impl Expression {
     }
 
     /// Whether the expression is nothing but a column whose value is not known.
-    pub(super) fn is_unchanged(&self, scope: &Scope<'_>) -> bool {
+    fn is_unchanged(&self, scope: &Scope<'_>) -> bool {
         self.column(scope).is_some_and(|(row, position)| row.cell(position) == Cell::Unchanged)
     }
 

@@ -256,6 +256,26 @@ fn an_answer_that_is_not_json_says_how_it_begins() {
 }
 
 #[test]
+fn an_answer_without_a_body_has_none() {
+    let mut world = World::new();
+    world.answer = Some(Answer { status: 204, ..Answer::default() });
+    let parse = |text| Expression::parse(text, &at(), &World::names()).expect(text);
+    assert_eq!(parse("has(answer.body)").truth(&world.scope()).ok(), Some(false));
+    let id = parse("answer.?body.?id.orValue(0)");
+    assert_eq!(id.value(&world.scope()).ok(), Some(Evaluated::Value(json!(0))));
+}
+
+#[test]
+fn what_a_delete_does_not_say_is_told_apart_from_large_values() {
+    let world = World::new();
+    let scope = Scope { op: Op::Delete, ..world.scope() };
+    let error = Expression::parse("row.notes == 'x'", &at(), &World::names()).expect("fine").truth(&scope);
+    let error = error.expect_err("unknown");
+    assert_eq!(error.kind(), Kind::Unchanged);
+    assert!(error.short().contains("of a deleted row"), "{error}");
+}
+
+#[test]
 fn without_a_row_an_expression_says_so() {
     let mut world = World::new();
     world.row = None;
