@@ -160,6 +160,11 @@ impl Expression {
 /// What the parser may use: it goes several calls down for each bracket and operator.
 const STACK: usize = 64 << 20;
 
+#[cfg(test)]
+pub(super) fn function_names() -> impl Iterator<Item = &'static str> {
+    functions::FUNCTIONS.iter().map(|it| it.name)
+}
+
 fn read(text: &str, names: &Names) -> Result<Node, Problem> {
     let syntax =
         |message: &str| Problem { kind: Kind::Syntax, message: message.to_owned(), span: 0..text.len() };

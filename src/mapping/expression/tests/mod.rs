@@ -122,7 +122,7 @@ fn at() -> At {
 }
 
 /// The value's JSON text, or the short message.
-fn value(text: &str) -> Result<String, String> {
+pub(in crate::mapping) fn value(text: &str) -> Result<String, String> {
     let world = World::new();
     let expression = Expression::parse(text, &at(), &World::names())
         .map_err(|error| format!("load: {}", error.short()))?;
