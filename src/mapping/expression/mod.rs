@@ -158,7 +158,7 @@ impl Expression {
 }
 
 /// What the parser may use: it goes several calls down for each bracket and operator.
-const STACK: usize = 64 << 20;
+const STACK: usize = 16 << 20;
 
 #[cfg(test)]
 pub(super) fn function_names() -> impl Iterator<Item = &'static str> {
@@ -183,15 +183,7 @@ fn read(text: &str, names: &Names) -> Result<Node, Problem> {
 fn parse(text: &str, names: &Names) -> Result<Node, Problem> {
     // Without macros: loops and `has` are lowered by ourselves, which keeps their places.
     let parser = cel::Env::default().parser().enable_ident_escape_syntax(true);
-    let (expr, source) = parser.parse_with_source_info(text).map_err(|errors| {
-        let first = errors.errors.into_iter().next();
-        let (message, (line, column)) = first.map_or_else(Default::default, |it| (it.msg, it.pos));
-        let start = lower::span::offset(text, line, column);
-        Problem {
-            kind: Kind::Syntax,
-            message: format!("it cannot be read: {message}"),
-            span: start..start + 1,
-        }
-    })?;
+    let read = parser.parse_with_source_info(text);
+    let (expr, source) = read.map_err(|errors| lower::syntax::problem(errors, text))?;
     lower::Lowering::new(&source, names).node(&expr)
 }

@@ -2,7 +2,8 @@
 
 mod call;
 mod known;
-pub(super) mod span;
+mod span;
+pub(super) mod syntax;
 
 use super::{
     Problem, Val,

@@ -42,11 +42,3 @@ impl Lowering<'_> {
         }
     }
 }
-
-/// The byte at a line, from 1, and a column as the parser counts it.
-pub(in crate::mapping::expression) fn offset(text: &str, line: isize, column: isize) -> usize {
-    let count = |n: isize| usize::try_from(n - 1).unwrap_or(0);
-    let before: usize = text.split_inclusive('\n').take(count(line)).map(str::len).sum();
-    let line = &text[before..];
-    before + line.char_indices().nth(count(column)).map_or(line.len(), |(at, _)| at)
-}

@@ -204,7 +204,18 @@ fn errors_at_load_point_at_the_part_that_is_wrong() {
         ("Foo{a: 1}", "{", "no types here"),
         ("optional.some(1)", "some", "there is no `optional.some`"),
         ("has(row)", "(", "`has` wants one field"),
-        ("1 +", "+", "cannot be read"),
+        ("1 +", "", "ends too early"),
+        ("(1", "", "ends too early: `)` is missing"),
+        ("row.id = 1", "=", "equality is `==`"),
+        ("row.ok and row.id", "a", "`and` is written `&&`"),
+        ("'é' + 'abc", "'", "no closing quote"),
+        ("row.größe", "ö", "`row['…']`"),
+        ("'é' + row.id x", "x", "`x` does not belong here"),
+        ("row..id", ".", "`.` does not belong here"),
+        ("{'a' 1}", "1", "`:` is missing here"),
+        ("row.ok ? 1", "", "a part is missing"),
+        ("if", "i", "`if` is a reserved word"),
+        ("99999999999999999999", "9", "invalid int literal"),
         ("", "", "is empty"),
     ] {
         let error = Expression::parse(text, &at(), &World::names()).expect_err(text).to_string();
@@ -213,7 +224,7 @@ fn errors_at_load_point_at_the_part_that_is_wrong() {
         let [_, line, carets] = *lines else { panic!("{text}: {error}") };
         let start = carets.find('^').expect("a caret");
         let pointed: String = line.chars().skip(start).take(carets.len() - start).collect();
-        if !expected.contains("cannot be read") {
+        if !part.is_empty() {
             assert_eq!(pointed, part, "{text}: {error}");
         }
     }
