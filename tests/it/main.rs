@@ -3,6 +3,8 @@
 
 mod harness;
 
+mod capture;
+mod connect;
 mod convergence;
 mod demo_show;
 mod demo_world;
