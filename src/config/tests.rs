@@ -103,6 +103,24 @@ fn interpolated_text_is_a_number_unless_it_is_quoted() {
 }
 
 #[test]
+fn a_secret_is_not_shown_even_where_its_form_is_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for secret in ["0077123", "null", ".inf"] {
+        fs::write(folder.path().join("secret"), secret).expect("written");
+        let load = |text: &str| load_text("rowcall.yaml", text, folder.path(), &env);
+        let token = GOOD.replace("\"${TOKEN}\"", "file:secret");
+        let loaded = load(&token).unwrap_or_else(|error| panic!("{error}"));
+        let crate::remote::Auth::Bearer { token } = &loaded.config.remotes["bank"].auth else {
+            panic!("a token")
+        };
+        assert_eq!(token.expose_secret(), secret);
+        if let Err(error) = load(&GOOD.replace("zip: \"0815\"", "api_key: file:secret")) {
+            assert!(!error.to_string().contains(secret), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_secret_can_be_read_from_a_file() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("token"), "hunter2\r\n").expect("written");

@@ -24,8 +24,6 @@ impl Escape {
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
 pub(super) fn path(text: &str, out: &mut String) {
-    // A segment of dots alone would be taken for "here" or "up"; percent-encoded dots would be too,
-    // but then it is at least not us who normalise it.
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),

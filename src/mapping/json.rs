@@ -1,6 +1,5 @@
 use super::{
-    At, Escape, Evaluated, Expression, Kind, MappingError, Names, Scope, Text, braces,
-    expression::write_string,
+    At, Escape, Expression, Kind, MappingError, Names, Scope, Text, braces, expression::write_string,
 };
 use serde_json::Value;
 
@@ -41,7 +40,8 @@ impl Json {
         }
     }
 
-    /// The body as a value; `None` if it is one column whose value is not known.
+    /// The body as a value; `None` if it is one expression whose value is not known, or missing as
+    /// `x.?y` may be.
     pub fn value(&self, scope: &Scope<'_>) -> Result<Option<Value>, MappingError> {
         self.root.value(scope, &self.at)
     }
@@ -140,10 +140,7 @@ impl Part {
 
     fn value(&self, scope: &Scope<'_>, at: &At) -> Result<Option<Value>, MappingError> {
         if let Self::Value(expression) = self {
-            return Ok(match expression.value(scope)? {
-                Evaluated::Value(value) => Some(value),
-                Evaluated::Unchanged => None,
-            });
+            return expression.value_if_any(scope);
         }
         let mut out = Vec::new();
         if !self.write(scope, &mut out)? {

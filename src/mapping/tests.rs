@@ -63,6 +63,16 @@ fn only_values_are_escaped() {
 }
 
 #[test]
+fn no_value_leads_to_another_path() {
+    for path in ["/a/{{ '..' }}/b", "/a/{{ '.' }}", "/a/{{ '' }}.{{ '.' }}?x=1"] {
+        let error = text(path, Escape::Path).expect_err(path);
+        assert!(error.contains("another path"), "{error}");
+    }
+    assert_eq!(text("/a/{{ '...' }}?up={{ '..' }}", Escape::Path).as_deref(), Ok("/a/...?up=.."));
+    assert_eq!(text("/a/{{ '../b' }}", Escape::Path).as_deref(), Ok("/a/..%2Fb"));
+}
+
+#[test]
 fn constants_are_known_as_such() {
     let constant =
         |template| Text::parse(template, &at(), &World::names(), Escape::None).expect("text").is_constant();
@@ -132,6 +142,7 @@ fn a_body_as_a_value_is_what_would_be_sent() {
         value(json!("{{ answer.body.id }}")).ok().flatten().map(|it| it.to_string()).as_deref(),
         Some("12345678901234567890")
     );
+    assert_eq!(value(json!("{{ link.?other }}")).ok(), Some(None));
     assert_eq!(value(json!("L{{ row.id }}")).ok(), Some(Some(json!("L42"))));
 }
 

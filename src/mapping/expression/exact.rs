@@ -138,6 +138,7 @@ fn round(text: &str, places: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn exact(text: &str) -> Exact<'_> {
         Exact::new(Cow::Borrowed(text))
@@ -185,5 +186,35 @@ mod tests {
         assert_eq!(compare("-2", "1e3"), Ordering::Less);
         let long = "1".repeat(40);
         assert!(exact(&long).compare(&exact("1")).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn sums_and_products_are_exact_or_refused(
+            a in any::<i64>(), b in any::<i64>(), places in 0_u32..12, more in 0_u32..12,
+        ) {
+            let written = |n: i64, places: u32| Decimal::from_i128_with_scale(n.into(), places).to_string();
+            let (x, y) = (written(a, places), written(b, more));
+            let unit = |places: u32| 10_i128.pow(places);
+            let (wide, most) = (places + more, places.max(more));
+            let product = i128::from(a) * i128::from(b);
+            let sum = i128::from(a) * unit(most - places) + i128::from(b) * unit(most - more);
+            for (how, expected, places) in [(Arithmetic::Multiply, product, wide), (Arithmetic::Add, sum, most)] {
+                match exact(&x).calculate(how, &exact(&y)) {
+                    Ok(result) => {
+                        let digits = expected.unsigned_abs().to_string();
+                        let digits = format!("{digits:0>width$}", width = places as usize + 1);
+                        let (whole, fraction) = digits.split_at(digits.len() - places as usize);
+                        let sign = if expected < 0 { "-" } else { "" };
+                        let point = if places > 0 { "." } else { "" };
+                        let plain = format!("{sign}{whole}{point}{fraction}");
+                        prop_assert_eq!(result.compare(&exact(&plain)), Ok(Ordering::Equal), "{} {}", x, y);
+                    }
+                    Err(fault) => {
+                        prop_assert!(expected.unsigned_abs() > unit(27).unsigned_abs(), "{} {}: {}", x, y, fault.message);
+                    }
+                }
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Fault, Val, exact::Exact, node::Name, shown};
 use crate::{
     mapping::{Kind, Scope, moment::Moment, pg_value},
-    model::{Answer, Answered, Cell, Row},
+    model::{Answer, Answered, Cell, Op, Row},
 };
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -24,9 +24,14 @@ pub(super) enum Missing<'a> {
         index: i64,
         length: usize,
     },
-    /// The update did not touch this large value.
+    /// Postgres did not send this value.
     Unchanged {
         column: Cow<'a, str>,
+        op: Op,
+    },
+    /// The answer has no body.
+    Body {
+        status: u16,
     },
     Column {
         row: &'a Row,
@@ -59,13 +64,24 @@ impl Missing<'_> {
             Self::Index { index, length } => {
                 evaluation(format!("there is no item {index} in a list of {length}; the first one is item 0"))
             }
-            Self::Unchanged { column } => Fault::new(
+            Self::Unchanged { column, op: Op::Delete } => Fault::new(
+                Kind::Unchanged,
+                format!(
+                    "the value of `{column}` is not known: of a deleted row, Postgres sends only the columns of the \
+                     replica identity. Set `replica identity full` on the table, or go by `key` and `link`"
+                ),
+            ),
+            Self::Unchanged { column, .. } => Fault::new(
                 Kind::Unchanged,
                 format!(
                     "the value of `{column}` is not known: it is large and this update did not touch it, so Postgres \
                      did not send it. Set `replica identity full` on the table, read it with the entity's `fetch`, \
                      or use it only as a whole body entry, which is then left out"
                 ),
+            ),
+            Self::Body { status } => Fault::new(
+                Kind::NotJson,
+                format!("the answer (status {status}) has no body, but JSON was expected; ask with `has(answer.body)`"),
             ),
             Self::Column { row, column } => {
                 let columns = row.table.columns.iter().map(|it| &*it.name);
@@ -133,11 +149,11 @@ pub(super) fn of_name<'a>(scope: &Scope<'a>, root: Name, field: &'a str) -> Resu
     let saved = |map: Option<&'a Map<String, Value>>| map.and_then(|map| map.get(field)).map(Val::from);
     Ok(match root {
         Name::Row => match scope.row {
-            Some(row) => column(row, name)?,
+            Some(row) => column(row, name, scope.op)?,
             None => Found::Missing(Missing::Row),
         },
         Name::Old => match scope.old {
-            Some(row) => column(row, name)?,
+            Some(row) => column(row, name, scope.op)?,
             None => Found::Missing(Missing::Old),
         },
         Name::Link => saved(scope.link).map_or(Found::Missing(Missing::Link { name }), Found::Value),
@@ -148,14 +164,14 @@ pub(super) fn of_name<'a>(scope: &Scope<'a>, root: Name, field: &'a str) -> Resu
     })
 }
 
-fn column<'a>(row: &'a Row, name: Cow<'a, str>) -> Result<Found<'a>, Fault> {
+fn column<'a>(row: &'a Row, name: Cow<'a, str>, op: Op) -> Result<Found<'a>, Fault> {
     let Some(position) = row.table.position(&name) else {
         return Ok(Found::Missing(Missing::Column { row, column: name }));
     };
     let column = &row.table.columns[position];
     match row.cell(position) {
         Cell::Null => Ok(Found::Value(Val::Null)),
-        Cell::Unchanged => Ok(Found::Missing(Missing::Unchanged { column: name })),
+        Cell::Unchanged => Ok(Found::Missing(Missing::Unchanged { column: name, op })),
         Cell::Text(text) => pg_value::read(&column.ty, text)
             .map(Found::Value)
             .map_err(|malformed| malformed.in_column(&column.name, text)),
@@ -168,7 +184,8 @@ pub(super) fn of<'a>(value: Val<'a>, name: Cow<'a, str>) -> Result<Found<'a>, Fa
         Val::Json(Cow::Borrowed(Value::Object(map))) => map.get(&*name).map(Val::from),
         Val::Json(Cow::Owned(Value::Object(mut map))) => map.swap_remove(&*name).map(Val::from),
         Val::Map(entries) => entries.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value),
-        Val::Row(row) => return column(row, name),
+        // Only `old` or `row` in brackets comes here, which is no reason to carry the operation along.
+        Val::Row(row) => return column(row, name, Op::Update),
         Val::Answers(answers) => match answered(answers, &name) {
             Some(answer) => Some(Val::Answer(answer)),
             None => return Ok(Found::Missing(Missing::Step { name })),
@@ -215,6 +232,9 @@ fn answered<'a>(answers: &'a [Answered], step: &str) -> Option<&'a Answer> {
 fn part_of_answer<'a>(answer: &'a Answer, name: Cow<'a, str>) -> Result<Found<'a>, Fault> {
     Ok(Found::Value(match &*name {
         "status" => Val::Int(answer.status.into()),
+        "body" if answer.body.is_empty() => {
+            return Ok(Found::Missing(Missing::Body { status: answer.status }));
+        }
         "body" => match serde_json::from_slice::<Value>(&answer.body) {
             Ok(json) => json.into(),
             Err(error) => return Err(not_json(answer, &error)),
@@ -244,13 +264,10 @@ fn part_of_answer<'a>(answer: &'a Answer, name: Cow<'a, str>) -> Result<Found<'a
 
 fn not_json(answer: &Answer, error: &serde_json::Error) -> Fault {
     let status = answer.status;
-    let message = if answer.body.is_empty() {
-        format!("the answer (status {status}) has no body, but JSON was expected")
-    } else {
-        let text = String::from_utf8_lossy(&answer.body);
-        let start: String = text.chars().take(200).collect();
-        format!("the body of the answer (status {status}) is not JSON ({error}); it begins: {start}")
-    };
+    let text = String::from_utf8_lossy(&answer.body);
+    let start: String = text.chars().take(200).collect();
+    let message =
+        format!("the body of the answer (status {status}) is not JSON ({error}); it begins: {start}");
     Fault::new(Kind::NotJson, message)
 }
 

@@ -10,7 +10,6 @@ mod node;
 mod operators;
 mod problem;
 mod row;
-mod span;
 #[cfg(test)]
 pub(super) mod tests;
 mod value;
@@ -81,6 +80,17 @@ impl Expression {
         Ok(Evaluated::Value(json))
     }
 
+    /// The value, as JSON; `None` if it is not known or missing.
+    pub(super) fn value_if_any(&self, scope: &Scope<'_>) -> Result<Option<Value>, MappingError> {
+        if self.is_unchanged(scope) {
+            return Ok(None);
+        }
+        match self.val(scope)? {
+            Val::Optional(None) => Ok(None),
+            value => value.into_json().map(Some).map_err(|fault| self.fault(fault)),
+        }
+    }
+
     /// The value of a condition; an error if it is neither true nor false.
     pub fn truth(&self, scope: &Scope<'_>) -> Result<bool, MappingError> {
         Evaluation::new(scope).truth(&self.root).map_err(|problem| self.problem(problem))
@@ -111,7 +121,7 @@ impl Expression {
     }
 
     /// Whether the expression is nothing but a column whose value is not known.
-    pub(super) fn is_unchanged(&self, scope: &Scope<'_>) -> bool {
+    fn is_unchanged(&self, scope: &Scope<'_>) -> bool {
         self.column(scope).is_some_and(|(row, position)| row.cell(position) == Cell::Unchanged)
     }
 
@@ -148,7 +158,12 @@ impl Expression {
 }
 
 /// What the parser may use: it goes several calls down for each bracket and operator.
-const STACK: usize = 64 << 20;
+const STACK: usize = 16 << 20;
+
+#[cfg(test)]
+pub(super) fn function_names() -> impl Iterator<Item = &'static str> {
+    functions::FUNCTIONS.iter().map(|it| it.name)
+}
 
 fn read(text: &str, names: &Names) -> Result<Node, Problem> {
     let syntax =
@@ -168,15 +183,7 @@ fn read(text: &str, names: &Names) -> Result<Node, Problem> {
 fn parse(text: &str, names: &Names) -> Result<Node, Problem> {
     // Without macros: loops and `has` are lowered by ourselves, which keeps their places.
     let parser = cel::Env::default().parser().enable_ident_escape_syntax(true);
-    let (expr, source) = parser.parse_with_source_info(text).map_err(|errors| {
-        let first = errors.errors.into_iter().next();
-        let (message, (line, column)) = first.map_or_else(Default::default, |it| (it.msg, it.pos));
-        let start = span::offset(text, line, column);
-        Problem {
-            kind: Kind::Syntax,
-            message: format!("it cannot be read: {message}"),
-            span: start..start + 1,
-        }
-    })?;
+    let read = parser.parse_with_source_info(text);
+    let (expr, source) = read.map_err(|errors| lower::syntax::problem(errors, text))?;
     lower::Lowering::new(&source, names).node(&expr)
 }

@@ -1,4 +1,4 @@
-use super::{Fault, Val, field::Missing, value::write_string};
+use super::{Fault, Val, value::write_string};
 use crate::{
     mapping::pg_value,
     model::{Cell, Column, Row},
@@ -29,7 +29,8 @@ pub(super) fn write_json(row: &Row, out: &mut Vec<u8>) -> Result<(), Fault> {
 pub(super) fn write_cell(column: &Column, cell: Cell<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     match cell {
         Cell::Null => out.extend_from_slice(b"null"),
-        Cell::Unchanged => return Err(Missing::Unchanged { column: Cow::Borrowed(&column.name) }.fault()),
+        // Left out by whoever asks.
+        Cell::Unchanged => {}
         Cell::Text(text) => {
             let start = out.len();
             pg_value::write_json(&column.ty, text, out).map_err(|malformed| {

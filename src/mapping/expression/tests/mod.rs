@@ -1,3 +1,6 @@
+mod limits;
+mod values;
+
 use super::*;
 use crate::{
     mapping::Locator,
@@ -119,7 +122,7 @@ fn at() -> At {
 }
 
 /// The value's JSON text, or the short message.
-fn value(text: &str) -> Result<String, String> {
+pub(in crate::mapping) fn value(text: &str) -> Result<String, String> {
     let world = World::new();
     let expression = Expression::parse(text, &at(), &World::names())
         .map_err(|error| format!("load: {}", error.short()))?;
@@ -127,155 +130,6 @@ fn value(text: &str) -> Result<String, String> {
         Ok(Evaluated::Value(value)) => Ok(value.to_string()),
         Ok(Evaluated::Unchanged) => Ok("unchanged".to_owned()),
         Err(error) => Err(error.short()),
-    }
-}
-
-#[test]
-fn expressions_have_the_values_the_manual_promises() {
-    for (text, expected) in [
-        // Names.
-        ("row.id", "42"),
-        ("{{ row.id }}", "42"),
-        ("row['id']", "42"),
-        ("row.amount", "1234.505"),
-        ("row.long", "123456789012345678901234567890.12345"),
-        ("row.nothing", "null"),
-        ("row.notes", "unchanged"),
-        ("row.ok", "true"),
-        ("row.due", "\"2024-05-01\""),
-        ("row.made", "\"2024-05-01T08:00:00.25Z\""),
-        ("row.data.a.b", "1.10"),
-        ("row.data.big", "18446744073709551616"),
-        ("row.data.list[1]", "\"x\""),
-        ("row.data['list'][2]", "null"),
-        ("row.tags", "[\"a\",\"b\"]"),
-        ("row.tags[0]", "\"a\""),
-        ("op", "\"update\""),
-        ("key", "\"42\""),
-        ("old == null", "true"),
-        ("link.loan_id", "\"L-1\""),
-        ("link", "{\"loan_id\":\"L-1\"}"),
-        ("saved.fee + 1", "4"),
-        ("change.id", "\"16/B374D848.3\""),
-        ("change.committed_at", "\"2024-05-01T08:00:00.5Z\""),
-        ("answer.status", "201"),
-        ("answer.body.id", "12345678901234567890"),
-        ("answer.headers.etag", "\"7, 8\""),
-        ("answer.text.size()", "40"),
-        ("answers.create.status", "409"),
-        ("item.n", "1"),
-        // What may be missing.
-        ("has(link.loan_id)", "true"),
-        ("!has(link.other)", "true"),
-        ("has(row.notes)", "false"),
-        ("has(row.data.a.c)", "false"),
-        ("has(answers.update)", "false"),
-        ("has(answer.body.ok)", "true"),
-        ("has(row.data['a'])", "true"),
-        ("saved.?other.orValue(link.loan_id)", "\"L-1\""),
-        ("saved.?fee.orValue(link.other)", "3"),
-        ("row.data.?a.?x.orValue(0)", "0"),
-        ("row.data.?a.b.orValue(0)", "1.10"),
-        ("row.data.?z.b.c.orValue('none')", "\"none\""),
-        ("row.data.list[?7].orValue('none')", "\"none\""),
-        ("row.?notes.orValue('unknown')", "\"unknown\""),
-        ("fetched.?x.orValue(1)", "1"),
-        ("link.?other.or(link.?loan_id).value()", "\"L-1\""),
-        ("link.?other.hasValue()", "false"),
-        ("[?link.?other, ?link.?loan_id]", "[\"L-1\"]"),
-        ("{'a': 1, ?'b': link.?other}", "{\"a\":1}"),
-        ("optional.of(1).orValue(2)", "1"),
-        ("optional.none().orValue(2)", "2"),
-        // Numbers.
-        ("1 + 2 * 3", "7"),
-        ("7 / 2", "3"),
-        ("-7 % 3", "-1"),
-        ("row.amount + 1", "1235.505"),
-        ("1 + row.amount", "1235.505"),
-        ("row.amount * 1.19", "1469.06095"),
-        ("row.amount > 1000", "true"),
-        ("1000 < row.amount", "true"),
-        ("1234.505 == row.amount", "true"),
-        ("1234 == row.amount", "false"),
-        ("row.amount == 1234.5050", "true"),
-        ("row.id == 42.0", "true"),
-        ("-row.amount", "-1234.505"),
-        ("row.rate + row.rate", "0.2"),
-        ("row.rate == 0.1", "true"),
-        ("row.rate * 2", "0.2"),
-        ("0.1 + 0.2", "0.3"),
-        ("row.amount.fixed(2)", "1234.51"),
-        ("row.id.fixed(2)", "42.00"),
-        ("row.rate.fixed(3)", "0.100"),
-        ("(row.amount / 3).fixed(2)", "411.50"),
-        ("row.long.fixed(1)", "123456789012345678901234567890.1"),
-        ("int(row.amount)", "1234"),
-        ("int('7')", "7"),
-        ("int('9223372036854775807')", "9223372036854775807"),
-        ("double('1.5')", "1.5"),
-        ("decimal('1.50')", "1.50"),
-        ("string(row.amount)", "\"1234.505\""),
-        ("string(row.ok) + '!'", "\"true!\""),
-        ("bool('t')", "true"),
-        ("5u", "5"),
-        ("18446744073709551615u", "18446744073709551615"),
-        // Logic.
-        ("row.ok && row.id > 1", "true"),
-        ("row.ok || row.notes == 'x'", "true"),
-        ("row.notes == 'x' || row.ok", "true"),
-        ("row.ok ? 'yes' : 'no'", "\"yes\""),
-        ("row.status in ['active', 'closed']", "true"),
-        ("'a' in row.tags", "true"),
-        ("'a' in row.data", "true"),
-        ("row.nothing == null", "true"),
-        ("row.name != null", "true"),
-        ("row.nothing == 'x'", "false"),
-        ("[1, 2] == [1, 2.0]", "true"),
-        ("{'a': 1} == {'a': '1'}", "false"),
-        ("row.due < row.made.date('yyyy-MM-dd')", "false"),
-        ("row.due >= '2024-05-01'", "true"),
-        ("row.made > '2024-05-01T09:00:00+02:00'", "true"),
-        ("row.made < change.committed_at", "true"),
-        // Lists.
-        ("row.data.list.map(x, string(type(x)))", "[\"int\",\"string\",\"null\"]"),
-        ("[1, 2, 3].map(x, x > 1, x * 10)", "[20,30]"),
-        ("[1, 2, 3].filter(x, x != 2)", "[1,3]"),
-        ("[1, 2].all(x, x > 0)", "true"),
-        ("[1, 2].exists(x, x > 1)", "true"),
-        ("['x', 1].exists(x, x == 1)", "true"),
-        ("[1, 2].exists_one(x, x > 0)", "false"),
-        ("[[1, 2], [3]].map(xs, xs.map(x, x + size(xs)))", "[[3,4],[4]]"),
-        ("row.data.a.map(k, k)", "[\"b\"]"),
-        ("[1] + [2]", "[1,2]"),
-        ("size(row.tags) + row.tags.size()", "4"),
-        // Functions.
-        ("row.phone.phone()", "\"+49301234567\""),
-        ("'030 123456'.phone('+49')", "\"+4930123456\""),
-        ("row.name.trim()", "\"Ann \\\"A\\\"\""),
-        ("row.name.trim().upper().lower()", "\"ann \\\"a\\\"\""),
-        ("'a-b'.replace('-', '+')", "\"a+b\""),
-        ("'a,b'.split(',')", "[\"a\",\"b\"]"),
-        ("[1, 'b', true].join('; ')", "\"1; b; true\""),
-        ("row.tags.join()", "\"ab\""),
-        ("row.status.lookup({'active': 'A', 'closed': 'C'}, 'U')", "\"A\""),
-        ("'x'.lookup({'active': 'A'}, 'U')", "\"U\""),
-        ("row.nothing.lookup({'active': 'A'}, 'U')", "\"U\""),
-        ("row.id.lookup({42: 'answer'}, '')", "\"answer\""),
-        ("row.data.a.to_json()", "\"{\\\"b\\\":1.10}\""),
-        ("'abc'.hash()", "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\""),
-        ("'é'.base64()", "\"w6k=\""),
-        ("'a b/c'.url_encode()", "\"a%20b%2Fc\""),
-        ("row.due.date('dd.MM.yyyy')", "\"01.05.2024\""),
-        ("row.made.date(\"HH:mm:ss.SSS\")", "\"08:00:00.250\""),
-        ("'2024-05-01T10:00:00Z'.date('yyyy')", "\"2024\""),
-        ("'abc'.contains('b') && 'abc'.startsWith('a') && 'abc'.endsWith('c')", "true"),
-        ("'abc'.matches('^a.c$')", "true"),
-        ("row.name.matches(row.tags[0])", "false"),
-        ("'\\u00e9' + r'\\n' + \"\"\"x\"\"\"", "\"é\\\\nx\""),
-        ("{'k': row.id, 'deep': {'x': [row.ok]}}", "{\"k\":42,\"deep\":{\"x\":[true]}}"),
-        ("row.`id`", "42"),
-    ] {
-        assert_eq!(value(text).as_deref(), Ok(expected), "{text}");
     }
 }
 
@@ -350,7 +204,18 @@ fn errors_at_load_point_at_the_part_that_is_wrong() {
         ("Foo{a: 1}", "{", "no types here"),
         ("optional.some(1)", "some", "there is no `optional.some`"),
         ("has(row)", "(", "`has` wants one field"),
-        ("1 +", "+", "cannot be read"),
+        ("1 +", "", "ends too early"),
+        ("(1", "", "ends too early: `)` is missing"),
+        ("row.id = 1", "=", "equality is `==`"),
+        ("row.ok and row.id", "a", "`and` is written `&&`"),
+        ("'é' + 'abc", "'", "no closing quote"),
+        ("row.größe", "ö", "`row['…']`"),
+        ("'é' + row.id x", "x", "`x` does not belong here"),
+        ("row..id", ".", "`.` does not belong here"),
+        ("{'a' 1}", "1", "`:` is missing here"),
+        ("row.ok ? 1", "", "a part is missing"),
+        ("if", "i", "`if` is a reserved word"),
+        ("99999999999999999999", "9", "invalid int literal"),
         ("", "", "is empty"),
     ] {
         let error = Expression::parse(text, &at(), &World::names()).expect_err(text).to_string();
@@ -359,7 +224,7 @@ fn errors_at_load_point_at_the_part_that_is_wrong() {
         let [_, line, carets] = *lines else { panic!("{text}: {error}") };
         let start = carets.find('^').expect("a caret");
         let pointed: String = line.chars().skip(start).take(carets.len() - start).collect();
-        if !expected.contains("cannot be read") {
+        if !part.is_empty() {
             assert_eq!(pointed, part, "{text}: {error}");
         }
     }
@@ -402,6 +267,26 @@ fn an_answer_that_is_not_json_says_how_it_begins() {
 }
 
 #[test]
+fn an_answer_without_a_body_has_none() {
+    let mut world = World::new();
+    world.answer = Some(Answer { status: 204, ..Answer::default() });
+    let parse = |text| Expression::parse(text, &at(), &World::names()).expect(text);
+    assert_eq!(parse("has(answer.body)").truth(&world.scope()).ok(), Some(false));
+    let id = parse("answer.?body.?id.orValue(0)");
+    assert_eq!(id.value(&world.scope()).ok(), Some(Evaluated::Value(json!(0))));
+}
+
+#[test]
+fn what_a_delete_does_not_say_is_told_apart_from_large_values() {
+    let world = World::new();
+    let scope = Scope { op: Op::Delete, ..world.scope() };
+    let error = Expression::parse("row.notes == 'x'", &at(), &World::names()).expect("fine").truth(&scope);
+    let error = error.expect_err("unknown");
+    assert_eq!(error.kind(), Kind::Unchanged);
+    assert!(error.short().contains("of a deleted row"), "{error}");
+}
+
+#[test]
 fn without_a_row_an_expression_says_so() {
     let mut world = World::new();
     world.row = None;
@@ -410,46 +295,4 @@ fn without_a_row_an_expression_says_so() {
     world.link = None;
     let link = Expression::parse("has(link.loan_id)", &at(), &World::names()).expect("fine");
     assert_eq!(link.truth(&world.scope()).ok(), Some(false));
-}
-
-#[test]
-fn endless_expressions_are_refused_rather_than_run() {
-    let nested = format!("{}1{}", "(".repeat(3000), ")".repeat(3000));
-    let chain = vec!["1"; 5000].join("+");
-    let not = format!("{}true", "!".repeat(5000));
-    let fields = format!("row{}", ".a".repeat(5000));
-    let lists = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
-    let ands = vec!["true"; 3000].join("&&");
-    let words = "a in ".repeat(3000) + "a";
-    let ifs = "true ? 1 : ".repeat(1500) + "1";
-    for text in [nested, chain, not, fields, lists, ands, words, ifs, "x".repeat(20_000)] {
-        let error = Expression::parse(&text, &at(), &Names::default()).map(drop);
-        assert!(error.is_err_and(|it| it.short().contains("split it up")), "{}", &text[..20]);
-    }
-    // As far as it may go, the stack holds.
-    let deep = format!("{}1{}", "(".repeat(30), ")".repeat(30));
-    let calls = format!("{}1{}", "string(".repeat(30), ")".repeat(30));
-    let lists = format!("{}{}", "[".repeat(30), "]".repeat(30));
-    let maps = format!("{}1{}", "{'a':".repeat(30), "}".repeat(30));
-    for text in [
-        deep,
-        calls,
-        lists,
-        maps,
-        vec!["1"; 80].join("+"),
-        "!".repeat(159) + "true",
-        vec!["true"; 53].join("&&"),
-        vec!["row.ok"; 32].join("||"),
-        "true ? 1 : ".repeat(35) + "1",
-        "a in ".repeat(70) + "a",
-        format!("row.data{}", ".a".repeat(78)),
-        format!(
-            "'x'.lookup({{{}}}, 0)",
-            (0..900).map(|n| format!("'{n}': {n}")).collect::<Vec<_>>().join(", ")
-        ),
-        format!("{}'x'{}", "(".repeat(15), " + 'x' + 'x' + 'x')".repeat(15)),
-    ] {
-        let _ = Expression::parse(&text, &at(), &Names::default())
-            .map(|it| it.truth(&World::new().scope()).is_ok());
-    }
 }

@@ -1,7 +1,7 @@
 //! Where the parts of an expression are written. The parser names one token a part; messages point
 //! at names.
 
-use super::lower::Lowering;
+use super::Lowering;
 use cel::common::ast::IdedExpr;
 use std::ops::Range;
 
@@ -41,12 +41,4 @@ impl Lowering<'_> {
             None => token,
         }
     }
-}
-
-/// The byte at a line, from 1, and a column as the parser counts it.
-pub(super) fn offset(text: &str, line: isize, column: isize) -> usize {
-    let count = |n: isize| usize::try_from(n - 1).unwrap_or(0);
-    let before: usize = text.split_inclusive('\n').take(count(line)).map(str::len).sum();
-    let line = &text[before..];
-    before + line.char_indices().nth(count(column)).map_or(line.len(), |(at, _)| at)
 }
