@@ -157,7 +157,10 @@ async fn the_first_host_that_will_do_is_taken() {
     let url = format!("postgres://postgres@{hosts}/postgres?target_session_attrs=primary");
     let alone = logical::identify(&target(&primary.url())).await.expect("an identity");
     assert_eq!(logical::identify(&target(&url)).await.expect("an identity").system_id, alone.system_id);
-    let nobody = format!("postgres://postgres@127.0.0.1:{asleep},127.0.0.1:{}/postgres?target_session_attrs=primary", standby.port());
+    let nobody = format!(
+        "postgres://postgres@127.0.0.1:{asleep},127.0.0.1:{}/postgres?target_session_attrs=primary",
+        standby.port()
+    );
     fails(&nobody, "is a standby").await;
     fails(&nobody, &format!("127.0.0.1:{asleep}")).await;
 }

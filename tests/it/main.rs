@@ -3,9 +3,9 @@
 
 mod harness;
 
+mod capture;
+mod connect;
 mod convergence;
 mod demo_show;
 mod demo_world;
-mod capture;
-mod connect;
 mod harness_itself;

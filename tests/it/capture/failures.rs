@@ -102,7 +102,9 @@ async fn log_that_was_removed_is_final() {
     let postgres = setup.start().await;
     prepare(&postgres, &[]).await;
     for _ in 0..4 {
-        postgres.execute("select pg_switch_wal(), pg_logical_emit_message(false, 'x', repeat('x', 1000))").await;
+        postgres
+            .execute("select pg_switch_wal(), pg_logical_emit_message(false, 'x', repeat('x', 1000))")
+            .await;
     }
     postgres.execute("checkpoint").await;
     is_final(&refusal(&postgres, Lsn::ZERO).await, &["gone", "pg_drop_replication_slot"]);

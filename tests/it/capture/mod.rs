@@ -92,7 +92,8 @@ impl Stream {
     pub async fn rest(&mut self, postgres: &Postgres) -> Vec<Change> {
         self.fences += 1;
         let fence = self.fences;
-        let sql = format!("insert into fence values ({fence}) on conflict (id) do update set id = excluded.id");
+        let sql =
+            format!("insert into fence values ({fence}) on conflict (id) do update set id = excluded.id");
         postgres.execute(&sql).await;
         let (mut changes, mut fenced) = (Vec::new(), false);
         loop {

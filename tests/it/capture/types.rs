@@ -13,7 +13,9 @@ fn columns() -> Vec<(&'static str, &'static str, &'static str, Type)> {
     use Type::*;
     let array = |element| Array { element: Arc::new(element), delimiter: ',' };
     let range = |bound| Range(Arc::new(bound));
-    let pair = Composite([Field { name: "a".into(), ty: Int }, Field { name: "b c".into(), ty: array(Enum) }].into());
+    let pair = Composite(
+        [Field { name: "a".into(), ty: Int }, Field { name: "b c".into(), ty: array(Enum) }].into(),
+    );
     vec![
         ("bool", "true", "t", Bool),
         ("smallint", "-32768", "=", Int),
