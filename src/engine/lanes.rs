@@ -181,7 +181,7 @@ impl Lanes {
     }
 
     /// The keys whose links have to be read, at most `limit` of them.
-    pub(super) fn to_recall(&mut self, limit: usize) -> Vec<LaneId> {
+    pub(super) fn take_unknown(&mut self, limit: usize) -> Vec<LaneId> {
         let from = self.unknown.len().saturating_sub(limit);
         let chosen = self.unknown.split_off(from);
         for &id in &chosen {

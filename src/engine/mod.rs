@@ -267,6 +267,7 @@ impl Engine {
             parked: false,
             born: false,
             absorbed: Vec::new(),
+            prepared: None,
             answers: Vec::new(),
             attempts: 0,
             doubt: false,
@@ -427,6 +428,7 @@ impl Engine {
             after: None,
             born: false,
             absorbed: Vec::new(),
+            prepared: None,
             answers,
             attempts: 0,
             // Its last attempt may have reached the remote.
@@ -440,7 +442,7 @@ impl Engine {
         if self.recalling {
             return;
         }
-        let lanes = self.lanes.to_recall(RECALL_AT_ONCE);
+        let lanes = self.lanes.take_unknown(RECALL_AT_ONCE);
         if lanes.is_empty() {
             return;
         }

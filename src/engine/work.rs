@@ -1,3 +1,4 @@
+use super::carry::Prepared;
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Image, Lsn, Op},
@@ -41,6 +42,8 @@ pub(super) struct Work {
     pub(super) born: bool,
     /// Older changes that settle with this one.
     pub(super) absorbed: Vec<(Arrival, Lsn)>,
+    /// What was read for it, once it was.
+    pub(super) prepared: Option<Prepared>,
     pub(super) answers: Vec<Answered>,
     /// Attempts of the present call.
     pub(super) attempts: u32,
