@@ -4,7 +4,7 @@
 use crate::{
     app::App,
     config,
-    demo::{Bank, Choices, Options, Replicator, show},
+    demo::{Bank, Choices, Options, Replicator, Shown, show},
     synchronize::Classes,
 };
 use async_trait::async_trait;
@@ -58,20 +58,21 @@ impl Demo {
         if self.only_bank {
             return self.bank(interrupted).await;
         }
-        let seconds = self.seconds;
         let choices = Choices {
             database_url: self.database_url.unwrap_or_default(),
             bank: self.bank,
             customers: self.customers,
             rate: self.rate,
             seed: self.seed,
-            seconds,
+            seconds: self.seconds,
             terminal: stdout().is_terminal(),
         };
         let shown = show(&choices, Arc::new(InProcess), &mut stdout(), interrupted).await;
-        let comparison = shown.map_err(|error| error.to_string())?;
-        // Whoever ends it by hand ends it in the middle.
-        Ok(seconds.is_none() || comparison.is_equal())
+        match shown.map_err(|error| error.to_string())? {
+            Shown::Judged(comparison) => Ok(comparison.is_equal()),
+            // Whoever ends it by hand ends it in the middle.
+            Shown::Interrupted(_) => Ok(true),
+        }
     }
 
     async fn bank(self, interrupted: impl Future<Output = ()>) -> Result<bool, String> {

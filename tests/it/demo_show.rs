@@ -2,7 +2,7 @@
 
 use crate::harness::{Postgres, Version};
 use async_trait::async_trait;
-use rowcall::demo::{Choices, Replicator, show};
+use rowcall::demo::{Choices, Replicator, Shown, show};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -47,7 +47,11 @@ async fn shown(database_url: String, idle: Idle) -> (String, Result<usize, Strin
     let mut out = Vec::new();
     let interrupted = tokio::time::sleep(std::time::Duration::from_millis(1_500));
     let result = show(&choices, Arc::new(idle), &mut out, interrupted).await;
-    let ended = result.map(|comparison| comparison.of).map_err(|error| error.to_string());
+    let ended = match result {
+        Ok(Shown::Interrupted(comparison)) => Ok(comparison.of),
+        Ok(Shown::Judged(_)) => Err("it judged, though it was interrupted".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
     (String::from_utf8(out).expect("text"), ended)
 }
 
