@@ -98,7 +98,8 @@ impl Pass {
         let verdict = AssertUnwindSafe(self.carry()).catch_unwind().await.unwrap_or_else(|panic| {
             let what = panic.downcast_ref::<&str>().map(ToString::to_string);
             let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            rejected(ParkReason::Template, format!("the synchronizer panicked, which is a bug in it: {what}"))
+            let message = format!("the synchronizer panicked, which is a bug in it: {what}");
+            self.parked(ParkedState::Rejected, ParkReason::Template, message)
         });
         Ended { lane: self.lane, work: self.work, verdict }
     }
@@ -123,7 +124,7 @@ impl Pass {
                 key: &self.key,
                 link: self.link.as_deref(),
                 fetched: prepared.fetched.as_deref(),
-                uncertain: self.work.doubt || self.work.id().commit <= ground.sent_before,
+                uncertain: self.work.doubt || self.work.called.commit <= ground.sent_before,
             };
             let call = match route.synchronizer.next_step(&work, &self.work.answers) {
                 Step::Send(call) => call,
@@ -152,7 +153,7 @@ impl Pass {
         let key = CallKey {
             route: Arc::clone(&route.name),
             origin: ground.origin,
-            change: self.work.id(),
+            change: self.work.called,
             step: Arc::clone(&call.step),
         };
         self.work.attempts += 1;
@@ -250,15 +251,11 @@ impl Pass {
     fn parked(&self, state: ParkedState, reason: ParkReason, message: String) -> Verdict {
         let answers = self.work.answers.clone();
         let attempts = self.work.attempts;
-        Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers, attempts }))
+        let called = self.work.called;
+        Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers, attempts, called }))
     }
 }
 
 async fn leaving(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Leaving).await;
-}
-
-fn rejected(reason: ParkReason, message: String) -> Verdict {
-    let state = ParkedState::Rejected;
-    Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0 }))
 }

@@ -264,6 +264,9 @@ impl Engine {
         let work = Work {
             arrival,
             after: self.delete_half(at, &change),
+            // What may have been sent already is sent again just as it was, or the remote would see
+            // another change under a call key it knows.
+            merges: self.router.route(route).coalesce && change.id.commit > self.ground.sent_before,
             parked: false,
             born: false,
             absorbed: Vec::new(),
@@ -272,6 +275,7 @@ impl Engine {
             attempts: 0,
             doubt: false,
             charges: vec![Arc::clone(charge)],
+            called: change.id,
             change,
         };
         let deletes = matches!(work.change.image, Image::Delete { .. });
@@ -280,13 +284,13 @@ impl Engine {
         }
         match key {
             Ok(key) => {
-                let coalesce = self.router.route(route).coalesce;
-                self.lanes.push((route, key), work, coalesce, deletes);
+                self.lanes.push((route, key), work, deletes);
             }
             Err(problem) => {
                 // It has no key, so it holds none: it is parked under its own id.
                 let lane = self.lanes.nameless((route, keyless(work.id())));
-                self.finish(lane, work, false, parked(ParkedState::Rejected, ParkReason::Identity, problem));
+                let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Identity, problem);
+                self.finish(lane, work, false, outcome);
             }
         }
     }
@@ -308,7 +312,8 @@ impl Engine {
             }
             Ready::Behind { lane, work } => {
                 let message = "an older change of this key is parked".to_owned();
-                self.finish(lane, work, false, parked(ParkedState::Queued, ParkReason::Behind, message));
+                let outcome = parked(work.called, ParkedState::Queued, ParkReason::Behind, message);
+                self.finish(lane, work, false, outcome);
             }
             Ready::Start { lane, work, link } => {
                 let (route, key) = self.lanes.key(lane).clone();
@@ -319,7 +324,7 @@ impl Engine {
                     let message =
                         "the change has no key, so it cannot be sent: discard it, and touch the row"
                             .to_owned();
-                    let outcome = parked(ParkedState::Rejected, ParkReason::Identity, message);
+                    let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Identity, message);
                     return self.finish(lane, work, true, outcome);
                 }
                 let ground = Arc::clone(&self.ground);
@@ -418,13 +423,15 @@ impl Engine {
     }
 
     fn take_up(&mut self, due: Due) {
-        let Due { at, change, answers, attempts: _ } = due;
+        let Due { at, change, answers, called } = due;
         let Some(route) = self.router.find(&at.route) else { return };
         self.arrivals += 1;
         let work = Work {
             arrival: Arrival(self.arrivals),
             change: Arc::new(change),
+            called,
             parked: true,
+            merges: false,
             after: None,
             born: false,
             absorbed: Vec::new(),
@@ -530,8 +537,8 @@ fn keyless(id: ChangeId) -> Arc<str> {
 #[cfg(test)]
 mod tests;
 
-fn parked(state: ParkedState, reason: ParkReason, message: String) -> Outcome {
-    Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0 })
+fn parked(called: ChangeId, state: ParkedState, reason: ParkReason, message: String) -> Outcome {
+    Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0, called })
 }
 
 /// Waits until the stop is asked for, or whoever could ask is gone.

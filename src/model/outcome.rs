@@ -55,6 +55,8 @@ pub struct Parked {
     pub answers: Vec<Answered>,
     /// Attempts the present call has taken.
     pub attempts: u32,
+    /// The change its call keys are made of: the oldest one that it absorbed, or itself.
+    pub called: ChangeId,
 }
 
 /// Where a parked change stands.
