@@ -1,6 +1,7 @@
 //! `rowcall demo`: a database that is written to, a fake bank that is kept in step with it, and a
 //! terminal that shows both.
 
+use super::run::start_log;
 use crate::{
     app::App,
     config,
@@ -54,6 +55,9 @@ pub struct Demo {
 impl Demo {
     /// Runs it to its end. `false`: the time was up and both sides differ.
     pub async fn run(self) -> Result<bool, String> {
+        // What disturbs the picture had better be worth it.
+        let log = config::Log { level: "warn".to_owned(), ..config::Log::default() };
+        let _ = start_log(&log);
         let interrupted = interrupted()?;
         if self.only_bank {
             return self.bank(interrupted).await;
