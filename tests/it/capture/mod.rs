@@ -92,7 +92,8 @@ impl Stream {
     pub async fn rest(&mut self, postgres: &Postgres) -> Vec<Change> {
         self.fences += 1;
         let fence = self.fences;
-        let sql = format!("insert into fence values ({fence}) on conflict (id) do update set id = excluded.id");
+        let sql =
+            format!("insert into fence values ({fence}) on conflict (id) do update set id = excluded.id");
         postgres.execute(&sql).await;
         let (mut changes, mut fenced) = (Vec::new(), false);
         loop {
@@ -103,12 +104,15 @@ impl Stream {
                         fenced |= row.get("id") == Some(Cell::Text(&fence.to_string()));
                     }
                     Captured::Change(change) => changes.push(change),
-                    Captured::Commit(commit) => self.end = commit.end,
+                    Captured::Commit(commit) => {
+                        self.end = commit.end;
+                        // The batch may end between a transaction's changes and its commit.
+                        if fenced {
+                            return changes;
+                        }
+                    }
                     Captured::Idle(position) => self.end = position,
                 }
-            }
-            if fenced {
-                return changes;
             }
         }
     }
