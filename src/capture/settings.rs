@@ -1,16 +1,18 @@
 use crate::model::Span;
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// `sources.<name>`: a Postgres database and the way its changes are captured.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Source")]
 pub struct Settings {
     /// `postgres://user:password@host:5432/database?sslmode=verify-full`; several hosts, unix
     /// sockets and libpq's keywords are understood.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("writeOnly" = true))]
+    #[serde(serialize_with = "crate::model::masked")]
     pub url: SecretString,
     /// How changes are captured.
     #[serde(default)]
@@ -24,16 +26,17 @@ pub struct Settings {
 }
 
 /// `sources.<name>.state`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateSettings {
     /// The state database's URL.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("writeOnly" = true))]
+    #[serde(serialize_with = "crate::model::masked")]
     pub url: SecretString,
 }
 
 /// `sources.<name>.capture`: one of the ways.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Capture {
     /// Logical replication: a slot and a publication, made by `rowcall init`.
@@ -47,7 +50,7 @@ impl Default for Capture {
 }
 
 /// `sources.<name>.capture.logical`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogicalSettings {
     /// The replication slot's name.

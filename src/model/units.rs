@@ -105,7 +105,7 @@ macro_rules! as_text {
                 stringify!($ty).into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                json_schema!({ "type": ["string", "integer"], "pattern": $pattern })
+                json_schema!({ "type": ["string", "integer"], "minimum": 0, "pattern": $pattern })
             }
         }
     };

@@ -1,12 +1,13 @@
 use crate::model::Span;
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 /// `remotes.<name>`: a target API.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Remote")]
 pub struct Settings {
     /// The base URL; step paths are appended to it. HTTPS unless the host is loopback or
     /// `allow_http` is set.
@@ -14,8 +15,9 @@ pub struct Settings {
     /// How a request proves who we are.
     #[serde(default)]
     pub auth: Auth,
-    /// Headers sent with every call.
-    #[serde(default)]
+    /// Headers sent with every call. They may hold secrets, so their values are never shown.
+    #[serde(default, serialize_with = "masked_headers")]
+    #[schemars(extend("writeOnly" = true))]
     pub headers: BTreeMap<String, String>,
     /// How long one attempt may take as a whole.
     #[serde(default = "timeout")]
@@ -35,7 +37,7 @@ pub struct Settings {
 }
 
 /// `remotes.<name>.auth`: one of the schemes.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Auth {
     /// Nothing is sent.
@@ -44,7 +46,8 @@ pub enum Auth {
     /// `Authorization: Bearer <token>`.
     Bearer {
         /// The token.
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("writeOnly" = true))]
+        #[serde(serialize_with = "crate::model::masked")]
         token: SecretString,
     },
     /// `Authorization: Basic …`.
@@ -52,7 +55,8 @@ pub enum Auth {
         /// The user's name.
         username: String,
         /// The user's password.
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("writeOnly" = true))]
+        #[serde(serialize_with = "crate::model::masked")]
         password: SecretString,
     },
     /// A header of the API's own, such as `X-Api-Key`.
@@ -60,13 +64,14 @@ pub enum Auth {
         /// The header's name.
         header: String,
         /// The key.
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("writeOnly" = true))]
+        #[serde(serialize_with = "crate::model::masked")]
         value: SecretString,
     },
 }
 
 /// `remotes.<name>.retry`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// Attempts in all, the first one included, before the change is parked.
@@ -100,4 +105,11 @@ fn connect_timeout() -> Span {
 
 fn concurrency() -> NonZeroU32 {
     NonZeroU32::new(16).unwrap_or(NonZeroU32::MIN)
+}
+
+fn masked_headers<S: Serializer>(
+    headers: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(headers.keys().map(|name| (name, crate::model::MASK)))
 }

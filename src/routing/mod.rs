@@ -9,7 +9,7 @@ mod key;
 mod settings;
 
 pub use key::{join as join_key, split as split_key};
-pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns, Rule};
+pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns};
 
 use crate::{
     model::{Change, ChangeId, Image, Table, TableId, TableName},

@@ -1,13 +1,13 @@
-use crate::synchronize::{Sequences, StepSettings};
+use crate::synchronize::{Sequences, StepSettings, ValidateRule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// `entities.<name>`: a business object and the tables whose changes concern it.
-///
-/// The loader fills in what may be left out: behind it `source` is always given and `remotes`
-/// names every remote, `remote` none.
+//
+// The loader fills in what may be left out: behind it `source` is always given and `remotes` names
+// every remote, `remote` none.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EntitySettings {
@@ -34,7 +34,7 @@ pub struct EntitySettings {
     pub when: Option<String>,
     /// What must hold of a row before anything is sent; a row that breaks a rule is parked.
     #[serde(default)]
-    pub validate: Vec<Rule>,
+    pub validate: Vec<ValidateRule>,
     /// `row` reads the whole row again; anything else is a SQL query whose first row is `fetched`
     /// in expressions, with the key's parts as `$1`, `$2`, ….
     #[serde(default)]
@@ -91,16 +91,6 @@ impl EntitySettings {
 pub struct ChildTable {
     /// The columns of this table that hold the entity's key, in the order of the entity's `key`.
     pub key: KeyColumns,
-}
-
-/// `entities.<name>.validate[]`.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// An expression that must be true.
-    pub rule: String,
-    /// What to tell the person who finds the row parked.
-    pub message: String,
 }
 
 /// One column or several.

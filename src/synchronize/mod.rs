@@ -5,15 +5,32 @@
 //! state, so a crash, a retry, a replay, a dry run and a unit test all look alike to it
 //! (invariant 3: the same inputs give the same steps, and so the same call keys).
 //!
-//! A new class is a new file here, its `mod` line, and one row of [`CLASSES`].
+//! [`Declared`] carries out the steps that configuration declares; [`Gate`] puts an entity's
+//! `when` and `validate` before any class. What this room does not do: make calls, wait, retry,
+//! or decide about statuses nobody named: those are the engine's and the remote's.
+//!
+//! A new class is a new file here, its `mod` line, and one row of [`CLASSES`]. A program that
+//! embeds Rowcall adds its own with [`Classes::with`] and touches nothing here
+//! (`examples/loan_class.rs`).
 
+mod classes;
+mod declared;
+mod error;
+mod gate;
 mod settings;
 
-pub use settings::{Accept, OnStatus, Sequences, StepSettings};
+pub use classes::{Build, CLASSES, Classes, DECLARED, Declaration};
+pub use declared::Declared;
+pub use error::BuildError;
+pub use gate::{Gate, Rules};
+pub use settings::{Accept, OnStatus, Sequences, StepSettings, ValidateRule};
 
-use crate::model::{Answered, Call, Change, Link, LinkUpdate, ParkReason};
-use serde_json::Value;
-use std::sync::Arc;
+use crate::{
+    mapping::Scope,
+    model::{Answered, Call, Change, Link, LinkUpdate, ParkReason},
+};
+use serde_json::{Map, Value};
+use std::sync::{Arc, LazyLock};
 
 /// What a synchronizer is shown.
 #[derive(Clone, Copy, Debug)]
@@ -54,4 +71,30 @@ pub trait Synchronizer: Send + Sync {
     /// `answers` has one entry per call already answered for this change, oldest first: with an
     /// accepted status, or with one the call said it handles.
     fn next_step(&self, work: &Work<'_>, answers: &[Answered]) -> Step;
+
+    /// The names it may save: what `link.<name>` can be in the entity's other expressions.
+    fn saves(&self) -> &[Arc<str>] {
+        &[]
+    }
+}
+
+/// What expressions see of a piece of work before anything is answered or saved.
+fn scope<'a>(work: &Work<'a>) -> Scope<'a> {
+    // The same for every change, since it is empty.
+    static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+    let &Work { change, key, link, fetched, .. } = work;
+    Scope {
+        row: change.image.row(),
+        old: change.image.old(),
+        op: change.op(),
+        key,
+        link: link.map(|link| &link.saved),
+        fetched,
+        change: change.id,
+        committed_at: change.committed_at,
+        saved: &NOTHING,
+        answers: &[],
+        answer: None,
+        item: None,
+    }
 }

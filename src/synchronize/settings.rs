@@ -1,7 +1,10 @@
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// The sequences of a declared entity, by what happened to the row.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -64,7 +67,7 @@ pub struct StepSettings {
 }
 
 /// `accept`: statuses, or an expression that is true for a good answer.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Accept {
     /// These statuses and no others.
@@ -74,7 +77,7 @@ pub enum Accept {
 }
 
 /// `on.<status>`: a step of this sequence to go to, `lookup`, or a sequence of its own.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OnStatus {
     /// The name of a step of the same sequence, or `lookup`.
@@ -93,3 +96,31 @@ pub struct ValidateRule {
     #[serde(default)]
     pub message: String,
 }
+
+/// Reads a text or a list. Serde's own way with such a choice loses what is wrong inside the list,
+/// and the numbers among the keys of a nested `on`.
+macro_rules! text_or_list {
+    ($ty:ident, $text:ident, $list:ident, $expected:literal) => {
+        impl<'de> Deserialize<'de> for $ty {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Either;
+                impl<'de> Visitor<'de> for Either {
+                    type Value = $ty;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+                    fn visit_str<E>(self, text: &str) -> Result<$ty, E> {
+                        Ok($ty::$text(text.to_owned()))
+                    }
+                    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<$ty, A::Error> {
+                        Deserialize::deserialize(SeqAccessDeserializer::new(items)).map($ty::$list)
+                    }
+                }
+                deserializer.deserialize_any(Either)
+            }
+        }
+    };
+}
+
+text_or_list!(Accept, Expression, Statuses, "a list of statuses, or an expression");
+text_or_list!(OnStatus, Step, Sequence, "a step's name, `lookup`, or a list of steps");

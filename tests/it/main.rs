@@ -5,4 +5,7 @@ mod harness;
 
 mod capture;
 mod connect;
+mod convergence;
+mod demo_show;
+mod demo_world;
 mod harness_itself;

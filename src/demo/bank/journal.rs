@@ -3,7 +3,8 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
-use std::sync::Arc;
+use std::{mem, sync::Arc};
+use tokio::time::Instant;
 
 /// One request that the bank acted on, or recognised: what an oracle goes by.
 #[derive(Clone, Debug, Serialize)]
@@ -22,6 +23,9 @@ pub struct Entry {
     pub status: u16,
     /// Whether it was applied or answered from memory.
     pub effect: Effect,
+    /// When it happened.
+    #[serde(skip)]
+    pub at: Instant,
     #[serde(skip)]
     body: Bytes,
 }
@@ -37,13 +41,7 @@ pub enum Effect {
 }
 
 impl Entry {
-    pub(super) fn new(
-        sequence: u64,
-        request: &Request<'_>,
-        object: &str,
-        status: StatusCode,
-        applied: bool,
-    ) -> Self {
+    fn new(sequence: u64, request: &Request<'_>, object: &str, status: StatusCode, applied: bool) -> Self {
         Self {
             sequence,
             method: request.method.as_str().into(),
@@ -52,6 +50,7 @@ impl Entry {
             key: request.key.map(Arc::from),
             status: status.as_u16(),
             effect: if applied { Effect::Applied } else { Effect::Duplicate },
+            at: Instant::now(),
             body: request.body.clone(),
         }
     }
@@ -59,5 +58,29 @@ impl Entry {
     /// The request's body; null if it had none.
     pub fn body(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+}
+
+/// The entries nobody took yet.
+#[derive(Debug, Default)]
+pub struct Journal {
+    next: u64,
+    entries: Vec<Entry>,
+}
+
+impl Journal {
+    pub fn push(&mut self, request: &Request<'_>, object: &str, status: StatusCode, applied: bool) {
+        self.entries.push(Entry::new(self.next, request, object, status, applied));
+        self.next += 1;
+    }
+
+    /// The entries from this sequence number on.
+    pub fn from(&self, sequence: u64) -> Vec<Entry> {
+        let at = self.entries.partition_point(|entry| entry.sequence < sequence);
+        self.entries[at..].to_vec()
+    }
+
+    pub fn take(&mut self) -> Vec<Entry> {
+        mem::take(&mut self.entries)
     }
 }

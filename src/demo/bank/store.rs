@@ -1,4 +1,8 @@
-use super::{address::Address, journal::Entry};
+use super::{
+    Options,
+    address::Address,
+    journal::{Entry, Journal},
+};
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -53,20 +57,23 @@ type Shards<T> = [Mutex<HashMap<Box<str>, T>>; SHARDS];
 /// object happens under its shard's lock, so the journal has an object's effects in their order.
 pub struct Store {
     objects: Shards<Bytes>,
+    /// Otherwise a created object is acknowledged and forgotten.
+    keep: bool,
     /// `None`: keys are not remembered.
     answers: Option<Shards<Remembered>>,
     /// `None`: no journal is kept.
-    journal: Option<Mutex<Vec<Entry>>>,
+    journal: Option<Mutex<Journal>>,
     drawn: AtomicU64,
     pub counts: Counts,
 }
 
 impl Store {
-    pub fn new(journal: bool, idempotency: bool) -> Self {
+    pub fn new(options: Options) -> Self {
         Self {
             objects: Default::default(),
-            answers: idempotency.then(Default::default),
-            journal: journal.then(Default::default),
+            keep: options.objects,
+            answers: options.idempotency.then(Default::default),
+            journal: options.journal.then(Default::default),
             drawn: AtomicU64::new(0),
             counts: Counts::default(),
         }
@@ -121,7 +128,9 @@ impl Store {
         let number = self.drawn.fetch_add(1, Relaxed) + 1;
         let path = format!("{}/{letter}{number}", request.path);
         let mut objects = lock(&self.objects[shard(&path)]);
-        objects.insert(path.as_str().into(), request.body.clone());
+        if self.keep {
+            objects.insert(path.as_str().into(), request.body.clone());
+        }
         self.applied(request, &path, StatusCode::CREATED, format!("{{\"id\":\"{letter}{number}\"}}").into())
     }
 
@@ -141,7 +150,9 @@ impl Store {
                 return self.refuse(StatusCode::NOT_FOUND, "it does not exist");
             }
             Method::PUT | Method::POST => {
-                objects.insert(path.into(), request.body.clone());
+                if self.keep {
+                    objects.insert(path.into(), request.body.clone());
+                }
                 if known { StatusCode::OK } else { StatusCode::CREATED }
             }
             Method::PATCH => {
@@ -202,9 +213,7 @@ impl Store {
 
     fn record(&self, request: &Request<'_>, object: &str, status: StatusCode, applied: bool) {
         if let Some(journal) = &self.journal {
-            let mut journal = lock(journal);
-            let sequence = journal.len() as u64;
-            journal.push(Entry::new(sequence, request, object, status, applied));
+            lock(journal).push(request, object, status, applied);
         }
     }
 
@@ -260,10 +269,13 @@ impl Store {
         self.objects.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    /// The journal from this entry on.
-    pub fn journal(&self, from: usize) -> Vec<Entry> {
-        let Some(journal) = &self.journal else { return Vec::new() };
-        lock(journal).get(from..).unwrap_or_default().to_vec()
+    /// The journal from this sequence number on.
+    pub fn journal(&self, from: u64) -> Vec<Entry> {
+        self.journal.as_ref().map(|journal| lock(journal).from(from)).unwrap_or_default()
+    }
+
+    pub fn take_journal(&self) -> Vec<Entry> {
+        self.journal.as_ref().map(|journal| lock(journal).take()).unwrap_or_default()
     }
 }
 

@@ -1,5 +1,5 @@
 use super::{Setup, Stop, Version};
-use std::{path::Path, sync::OnceLock};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::OnceLock};
 use testcontainers::{
     ContainerAsync, CopyTargetOptions, GenericImage, ImageExt,
     core::{IntoContainerPort, Mount, WaitFor},
@@ -39,10 +39,12 @@ pub fn wanted() -> bool {
 impl Container {
     pub async fn start(version: Version, setup: &Setup) -> Self {
         let sockets = tempfile::tempdir().expect("a directory for the socket");
+        // The server in the container is another user, and the directory stays ours to remove.
+        fs::set_permissions(sockets.path(), fs::Permissions::from_mode(0o777)).expect("its permissions");
         let mount = Mount::bind_mount(sockets.path().to_string_lossy(), "/var/run/postgresql");
         let port = super::free_port();
         // The files come as root's; the server wants them as its own.
-        let script = "cp /given/* /etc/postgresql/ 2>/dev/null; chown -R postgres /etc/postgresql /var/run/postgresql; \
+        let script = "mkdir -p /etc/postgresql; cp /given/* /etc/postgresql/; chown -R postgres /etc/postgresql; \
              chmod 600 /etc/postgresql/*; exec docker-entrypoint.sh postgres -c config_file=/etc/postgresql/conf \
              -c hba_file=/etc/postgresql/hba";
         let conf = setup.conf.iter().map(|line| {

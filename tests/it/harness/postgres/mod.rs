@@ -143,7 +143,12 @@ impl Postgres {
 
     /// The superuser's URL.
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port())
+        self.url_of("postgres")
+    }
+
+    /// The superuser's URL of another database.
+    pub fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port())
     }
 
     pub fn url_as(&self, user: &str, password: &str) -> String {
@@ -162,6 +167,13 @@ impl Postgres {
     /// A connection of the superuser's.
     pub async fn client(&self) -> Client {
         Client::connect(&self.url()).await.unwrap_or_else(|error| panic!("cannot connect: {error:?}"))
+    }
+
+    /// A connection of the superuser's to another database.
+    pub async fn client_of(&self, database: &str) -> Client {
+        Client::connect(&self.url_of(database))
+            .await
+            .unwrap_or_else(|error| panic!("cannot connect: {error:?}"))
     }
 
     /// Runs statements on a connection of their own.

@@ -1,0 +1,43 @@
+//! Keys of the design that later versions bring. They are refused by name: a key that were
+//! accepted and ignored would promise what does not happen.
+
+use super::tree::Segment;
+
+/// The paths, `*` for any name or item. Bringing one means taking its row out.
+pub const PLANNED: &[&str] = &[
+    "sources.*.wal_guard",
+    "sources.*.replay",
+    "sources.*.capture.trigger",
+    "sources.*.capture.query",
+    "remotes.*.rate",
+    "remotes.*.breaker",
+    "remotes.*.tls",
+    "remotes.*.redact",
+    "remotes.*.auth.oauth2",
+    "remotes.*.auth.hmac",
+    "entities.*.depends_on",
+    "entities.*.priority",
+    "entities.*.always",
+    "entities.*.batch",
+    "entities.*.on_dead",
+    "entities.*.initial",
+    "entities.*.schedule",
+    "entities.*.write_back",
+    "entities.*.read",
+    "call_log",
+    "admin",
+    "log.otlp",
+    "rules",
+];
+
+/// Whether the key at the path's end belongs to a later version.
+pub fn is_planned(path: &[Segment]) -> bool {
+    PLANNED.iter().any(|pattern| {
+        let mut parts = pattern.split('.');
+        path.iter().all(|segment| match (parts.next(), segment) {
+            (Some("*"), _) => true,
+            (Some(part), Segment::Key(key)) => part == key,
+            _ => false,
+        }) && parts.next().is_none()
+    })
+}

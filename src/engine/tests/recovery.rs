@@ -1,0 +1,106 @@
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivered_change_is_skipped_without_a_call() {
+    let rig = Rig::new(FakeRemote::new());
+    let stream = || Stream::new().insert("1", "a").commit().update("1", "b").commit();
+    rig.run(stream()).await;
+    assert_eq!(rig.run(stream()).await, Lsn::new(201));
+    assert_eq!(rig.calls(), ["POST /create/1 a", "PATCH /update/1 b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivered_delete_does_not_bring_the_key_back() {
+    let rig = Rig::new(FakeRemote::new());
+    let stream = || Stream::new().insert("1", "a").commit().delete("1").commit();
+    rig.run(stream()).await;
+    rig.run(stream()).await;
+    assert_eq!(rig.calls(), ["POST /create/1 a", "DELETE /delete/1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivered_parked_change_stays_as_it_is() {
+    let rig = Rig::new(FakeRemote::new());
+    rig.remote.reply(status(422));
+    let stream = || Stream::new().insert("1", "a").commit().update("1", "b").commit();
+    rig.run(stream()).await;
+    let parked = rig.parked();
+    rig.run(stream()).await;
+    assert_eq!(rig.parked(), parked);
+    assert_eq!(rig.calls().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_keeps_the_answers_of_a_half_done_sequence_and_settles_the_rest() {
+    let rig = Rig::new(FakeRemote::new().held());
+    let (go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream::new().insert("1", "two").insert("2", "a").commit(), false);
+    let acknowledged = source.acknowledged.subscribe();
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    tokio::select! {
+        biased;
+        _ = &mut run => panic!("the calls are held"),
+        () = rig.remote.arrived(2) => {}
+    }
+    go.send_replace(true);
+    assert!(futures_util::poll!(run.as_mut()).is_pending(), "it waits for the answers under way");
+    rig.remote.release(2);
+    run.await.expect("it stops");
+    assert_eq!(rig.calls().len(), 2, "no further call was made");
+    assert!(rig.link("2").is_some());
+    assert_eq!(rig.parked(), [("1".to_owned(), 100, ParkedState::Retrying, ParkReason::Interrupted)]);
+    let (_, _, parked) = rig.store.parked().remove(0);
+    assert_eq!(parked.answers.len(), 1);
+    assert_eq!(*acknowledged.borrow(), Lsn::new(101));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_ever_and_settles_nothing_it_does_not_know() {
+    let rig = Rig::new(FakeRemote::new().held());
+    let (go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream::new().insert("1", "a").commit(), false);
+    let acknowledged = source.acknowledged.subscribe();
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    tokio::select! {
+        biased;
+        _ = &mut run => panic!("the call is held"),
+        () = rig.remote.arrived(1) => {}
+    }
+    go.send_replace(true);
+    run.await.expect("it stops after the limit");
+    assert_eq!((rig.link("1"), rig.parked()), (None, vec![]));
+    assert_eq!(*acknowledged.borrow(), Lsn::ZERO, "it comes again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_process_may_have_sent_is_uncertain() {
+    struct Uncertain(watch::Sender<Vec<bool>>);
+    impl Synchronizer for Uncertain {
+        fn next_step(&self, work: &synchronize::Work<'_>, _: &[crate::model::Answered]) -> Step {
+            self.0.send_modify(|seen| seen.push(work.uncertain));
+            Step::Skip("seen".into())
+        }
+    }
+    let rig = Rig { sent_before: Lsn::new(100), ..Rig::new(FakeRemote::new()) };
+    let mut engine = rig.engine();
+    let uncertain = Arc::new(Uncertain(watch::Sender::default()));
+    let route = |synchronizer| Route {
+        name: "t".into(),
+        table: "public.t".parse().expect("a name"),
+        key: vec!["id".to_owned()],
+        further: Vec::new(),
+        remote: RemoteId(0),
+        fetch: None,
+        coalesce: false,
+        synchronizer,
+    };
+    engine.router = Router::new([route(Arc::clone(&uncertain) as Arc<dyn Synchronizer>)]);
+    let ground = Arc::get_mut(&mut engine.ground).expect("not shared yet");
+    ground.routes = engine.router.routes().to_vec();
+    let (_go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream::new().insert("1", "a").commit().insert("1", "b").commit(), true);
+    engine.run(&mut source, &mut stop).await.expect("it runs");
+    assert_eq!(*uncertain.0.borrow(), [true, false]);
+}

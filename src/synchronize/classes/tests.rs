@@ -1,0 +1,136 @@
+use super::*;
+use crate::{
+    mapping::Locator,
+    model::{Answered, Op, ParkReason},
+    synchronize::{Step, Work, declared::tests as declared},
+};
+use serde_json::json;
+
+fn rule(rule: &str, message: &str) -> ValidateRule {
+    ValidateRule { rule: rule.to_owned(), message: message.to_owned() }
+}
+
+fn build(
+    classes: &Classes,
+    class: Option<&str>,
+    sequences: Value,
+    when: Option<&str>,
+    validate: &[ValidateRule],
+) -> Result<Arc<dyn Synchronizer>, Vec<String>> {
+    let sequences: Sequences = serde_json::from_value(sequences).expect("well-formed settings");
+    let declaration = Declaration {
+        entity: "loan",
+        sequences: &sequences,
+        settings: &Value::Null,
+        when,
+        validate,
+        at: Locator::default().at("entities.loan"),
+        columns: None,
+        fetched: false,
+    };
+    let built = classes.build(class, &declaration);
+    built.map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+fn gated(when: Option<&str>, validate: &[ValidateRule]) -> Arc<dyn Synchronizer> {
+    build(&Classes::standard(), None, declared::loan(), when, validate)
+        .unwrap_or_else(|errors| panic!("{errors:#?}"))
+}
+
+fn next(synchronizer: &dyn Synchronizer, op: Op, linked: bool, answers: &[Answered]) -> Step {
+    let case = declared::Case::new(declared::loan(), op).linked(json!({ "loan_id": "L0" }));
+    let link = case.link.as_ref().filter(|_| linked);
+    synchronizer
+        .next_step(&Work { change: &case.change, key: "7", link, fetched: None, uncertain: false }, answers)
+}
+
+fn skip(reason: &str) -> Step {
+    Step::Skip(reason.into())
+}
+
+#[test]
+fn a_row_that_is_not_wanted_is_skipped() {
+    let gate = gated(Some("{{ row.months > 12 }}"), &[]);
+    for op in [Op::Insert, Op::Update, Op::Read] {
+        assert_eq!(next(&*gate, op, true, &[]), skip("`when` is false"));
+    }
+    let gate = gated(Some("{{ row.months == 12 }}"), &[]);
+    assert!(matches!(next(&*gate, Op::Insert, false, &[]), Step::Send(_)));
+}
+
+#[test]
+fn a_delete_is_not_asked_but_what_was_never_sent_is_not_deleted() {
+    let gate = gated(Some("{{ row.months > 12 }}"), &[rule("{{ false }}", "never")]);
+    assert!(matches!(next(&*gate, Op::Delete, true, &[]), Step::Send(_)));
+    assert_eq!(next(&*gate, Op::Delete, false, &[]), skip("never sent"));
+    let gate = gated(None, &[rule("{{ false }}", "never")]);
+    assert_eq!(next(&*gate, Op::Delete, false, &[]), skip("no step applies"), "the steps decide");
+}
+
+#[test]
+fn a_row_that_violates_a_rule_is_rejected_with_its_message() {
+    let rules =
+        [rule("{{ row.months > 0 }}", "fine"), rule("{{ row.customer_id < 0 }}", "The customer is unknown.")];
+    let gate = gated(Some("{{ true }}"), &rules);
+    let expected =
+        "The customer is unknown. (the row violates the rule `{{ row.customer_id < 0 }}`)".to_owned();
+    assert_eq!(
+        next(&*gate, Op::Insert, false, &[]),
+        Step::Reject { reason: ParkReason::Invalid, message: expected }
+    );
+}
+
+#[test]
+fn a_sequence_that_was_begun_is_finished() {
+    let gate = gated(Some("{{ false }}"), &[rule("{{ false }}", "never")]);
+    let begun = [declared::answered("create", 201, json!({ "id": "L1" }))];
+    assert!(matches!(next(&*gate, Op::Insert, false, &begun), Step::Send(_)));
+}
+
+#[test]
+fn a_rule_that_cannot_be_answered_rejects_the_row() {
+    let gate = gated(Some("{{ row.nope }}"), &[]);
+    assert!(matches!(
+        next(&*gate, Op::Insert, false, &[]),
+        Step::Reject { reason: ParkReason::Template, .. }
+    ));
+}
+
+#[test]
+fn wrong_rules_and_wrong_steps_are_said_together() {
+    let steps = json!({ "upsert": [{ "name": "a" }] });
+    let built =
+        build(&Classes::standard(), None, steps, Some("{{ 1 + }}"), &[rule("{{ answer.status }}", "")]);
+    let Err(errors) = built else { panic!("something is wrong") };
+    let starts = ["entities.loan.upsert[0]", "entities.loan.when", "entities.loan.validate[0].rule"];
+    assert_eq!(errors.len(), starts.len(), "{errors:#?}");
+    assert!(errors.iter().zip(starts).all(|(error, start)| error.starts_with(start)), "{errors:#?}");
+}
+
+#[test]
+fn an_unknown_class_is_told_the_known_ones() {
+    let classes = Classes::standard().with("loan", |_| Err(Vec::new()));
+    let Err(errors) = build(&classes, Some("lone"), json!({}), None, &[]) else { panic!("no such class") };
+    assert_eq!(
+        errors,
+        ["entities.loan.class: there is no synchronizer class `lone`: there are `declared`, `loan`"]
+    );
+}
+
+#[test]
+fn a_class_of_the_programs_own_gets_what_it_was_made_with() {
+    struct Says(Arc<str>);
+    impl Synchronizer for Says {
+        fn next_step(&self, _: &Work<'_>, _: &[Answered]) -> Step {
+            Step::Skip(self.0.clone())
+        }
+    }
+    let given: Arc<str> = "given".into();
+    let classes = Classes::standard().with("says", move |_| Ok(Arc::new(Says(given.clone()))));
+    let says =
+        build(&classes, Some("says"), json!({}), None, &[]).unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert_eq!(next(&*says, Op::Insert, false, &[]), skip("given"));
+    let behind = build(&classes, Some("says"), json!({}), Some("{{ false }}"), &[]);
+    let behind = behind.unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert_eq!(next(&*behind, Op::Insert, false, &[]), skip("`when` is false"));
+}

@@ -1,0 +1,134 @@
+//! The synchronizer that configuration declares: sequences of steps, in templates.
+//!
+//! [`names`] and [`build`] read the settings into a [`plan`] and say everything that is wrong
+//! with them; [`replay`] goes through a plan with the answers there are; [`request`] writes the
+//! call it comes to.
+
+mod build;
+mod names;
+mod plan;
+mod replay;
+mod request;
+
+use self::{
+    plan::Sequence,
+    replay::{Replay, Stop},
+};
+use super::{BuildError, Declaration, Step, Synchronizer, Work};
+use crate::{
+    mapping::Names,
+    model::{Answered, LinkUpdate, Op},
+};
+use std::sync::Arc;
+
+/// The statuses by which a lookup says that there is nothing.
+const NOT_FOUND: &[u16] = &[404, 410];
+
+pub(super) use names::saved as saved_names;
+
+/// An entity whose calls are declared in configuration.
+#[derive(Debug)]
+pub struct Declared {
+    insert: Option<Sequence>,
+    update: Option<Sequence>,
+    upsert: Option<Sequence>,
+    delete: Option<Sequence>,
+    truncate: Option<Sequence>,
+    saved: Arc<[Arc<str>]>,
+    skips: Skips,
+}
+
+/// Why nothing is done, made once: every change of a table may be skipped for the same reason.
+#[derive(Debug)]
+struct Skips {
+    insert: Arc<str>,
+    update: Arc<str>,
+    upsert: Arc<str>,
+    delete: Arc<str>,
+    truncate: Arc<str>,
+    idle: Arc<str>,
+}
+
+impl Default for Skips {
+    fn default() -> Self {
+        Self {
+            insert: "no `insert` or `upsert` sequence".into(),
+            update: "no `update` or `upsert` sequence".into(),
+            upsert: "no sequence for a row that is read again".into(),
+            delete: "no `delete` sequence".into(),
+            truncate: "no `truncate` or `delete` sequence".into(),
+            idle: "no step applies".into(),
+        }
+    }
+}
+
+impl Declared {
+    /// Reads an entity's sequences; on failure says all that is wrong with them.
+    pub fn new(declaration: &Declaration<'_>) -> Result<Self, Vec<BuildError>> {
+        let Declaration { sequences, settings, at, columns, fetched, .. } = declaration;
+        let mut errors = Vec::new();
+        if !settings.is_null() {
+            let message = "the entity's sequences are declared, which takes no `settings`: name a `class`, or leave them out";
+            errors.push(BuildError::new(&at.child("settings"), message));
+        }
+        let names = Names {
+            columns: columns.clone(),
+            saved: names::saved(sequences),
+            fetched: *fetched,
+            ..Names::default()
+        };
+        let mut read = Vec::new();
+        for (key, steps) in names::sequences(sequences) {
+            let at = at.child(key);
+            read.push(steps.as_ref().map(|steps| build::sequence(steps, &at, &names, &mut errors)));
+        }
+        if read.iter().all(Option::is_none) {
+            let message = "nothing says what to call: give it `upsert` and `delete` (or `insert`, `update`, `truncate`), or a `class`";
+            errors.push(BuildError::new(at, message));
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut read = read.into_iter().map(Option::into_iter).map(|mut it| it.next());
+        let mut next = || read.next().flatten();
+        let [insert, update, upsert, delete, truncate] = std::array::from_fn(|_| next());
+        Ok(Self { insert, update, upsert, delete, truncate, saved: names.saved, skips: Skips::default() })
+    }
+
+    fn sequence(&self, work: &Work<'_>) -> Result<&Sequence, &Arc<str>> {
+        let Self { insert, update, upsert, delete, truncate, skips, .. } = self;
+        let (first, second, skip) = match work.change.op() {
+            Op::Insert => (insert, upsert, &skips.insert),
+            Op::Update => (update, upsert, &skips.update),
+            Op::Read if work.link.is_some() => (upsert, update, &skips.upsert),
+            Op::Read => (upsert, insert, &skips.upsert),
+            Op::Delete => (delete, &None, &skips.delete),
+            Op::Truncate => (truncate, delete, &skips.truncate),
+        };
+        first.as_ref().or(second.as_ref()).ok_or(skip)
+    }
+}
+
+impl Synchronizer for Declared {
+    fn next_step(&self, work: &Work<'_>, answers: &[Answered]) -> Step {
+        let sequence = match self.sequence(work) {
+            Ok(sequence) => sequence,
+            Err(reason) => return Step::Skip(reason.clone()),
+        };
+        let removes = matches!(work.change.op(), Op::Delete | Op::Truncate);
+        match Replay::run(sequence, work, answers) {
+            Err(Stop::Send(call)) => Step::Send(*call),
+            Err(Stop::Reject { reason, message }) => Step::Reject { reason, message },
+            Ok(done) if removes && (done.called || work.link.is_some()) => Step::Finish(LinkUpdate::Remove),
+            Ok(done) if done.called => Step::Finish(LinkUpdate::Save(done.saved)),
+            Ok(_) => Step::Skip(self.skips.idle.clone()),
+        }
+    }
+
+    fn saves(&self) -> &[Arc<str>] {
+        &self.saved
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,110 @@
+//! Which changes a synchronizer is asked about at all: `when` and `validate`.
+
+use super::{BuildError, Step, Synchronizer, ValidateRule, Work, scope};
+use crate::{
+    mapping::{At, Expression, MappingError, Names},
+    model::{Answered, Op, ParkReason, one_line},
+};
+use std::sync::Arc;
+
+/// `when` and `validate`, read.
+#[derive(Debug)]
+pub struct Rules {
+    when: Option<Expression>,
+    validate: Vec<Rule>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    expression: Expression,
+    message: String,
+}
+
+impl Rules {
+    /// Reads the rules of the entity at `at`; on failure says all that is wrong with them.
+    pub fn new(
+        when: Option<&str>,
+        validate: &[ValidateRule],
+        at: &At,
+        names: &Names,
+    ) -> Result<Self, Vec<BuildError>> {
+        let mut errors = Vec::new();
+        let mut read = |text: &str, at: &At| {
+            let read = Expression::parse(text, at, names);
+            read.map_err(|error| errors.push(BuildError::from(error))).ok()
+        };
+        let when = when.and_then(|text| read(text, &at.child("when")));
+        let rules = validate.iter().enumerate().filter_map(|(index, rule)| {
+            let expression = read(&rule.rule, &at.child("validate").index(index).child("rule"))?;
+            let told = if rule.message.is_empty() { String::new() } else { format!("{} ", rule.message) };
+            let message = format!("{told}(the row violates the rule `{}`)", one_line(rule.rule.trim(), 200));
+            Some(Rule { expression, message })
+        });
+        let validate = rules.collect();
+        if errors.is_empty() { Ok(Self { when, validate }) } else { Err(errors) }
+    }
+
+    /// Whether there is nothing to ask.
+    pub fn is_empty(&self) -> bool {
+        self.when.is_none() && self.validate.is_empty()
+    }
+}
+
+/// Lets through what the rules allow, to any synchronizer.
+///
+/// They are asked once, before the first call: a sequence that was begun is finished. A delete
+/// is not asked, since its row is mostly unknown; where there is a `when`, a row that was never
+/// sent is not deleted either.
+pub struct Gate {
+    rules: Rules,
+    inner: Arc<dyn Synchronizer>,
+    unwanted: Arc<str>,
+    never_sent: Arc<str>,
+}
+
+impl Gate {
+    /// Puts the rules before a synchronizer.
+    pub fn new(rules: Rules, inner: Arc<dyn Synchronizer>) -> Self {
+        Self { rules, inner, unwanted: "`when` is false".into(), never_sent: "never sent".into() }
+    }
+
+    /// What stands in the way of asking further.
+    fn verdict(&self, work: &Work<'_>) -> Result<Option<Step>, MappingError> {
+        if matches!(work.change.op(), Op::Delete | Op::Truncate) {
+            let never_sent = self.rules.when.is_some() && work.link.is_none();
+            return Ok(never_sent.then(|| Step::Skip(self.never_sent.clone())));
+        }
+        let scope = scope(work);
+        if let Some(when) = &self.rules.when
+            && !when.truth(&scope)?
+        {
+            return Ok(Some(Step::Skip(self.unwanted.clone())));
+        }
+        for rule in &self.rules.validate {
+            if !rule.expression.truth(&scope)? {
+                let message = rule.message.clone();
+                return Ok(Some(Step::Reject { reason: ParkReason::Invalid, message }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Synchronizer for Gate {
+    fn next_step(&self, work: &Work<'_>, answers: &[Answered]) -> Step {
+        if answers.is_empty() {
+            match self.verdict(work) {
+                Ok(None) => {}
+                Ok(Some(step)) => return step,
+                Err(error) => {
+                    return Step::Reject { reason: ParkReason::Template, message: error.to_string() };
+                }
+            }
+        }
+        self.inner.next_step(work, answers)
+    }
+
+    fn saves(&self) -> &[Arc<str>] {
+        self.inner.saves()
+    }
+}

@@ -1,0 +1,174 @@
+//! The layering, as a test: which room may name which. `docs/ARCHITECTURE.md` has the same table.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+/// Each room and what it may import, lowest first. A row may only name rows above it.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("postgres", &["model"]),
+    ("mapping", &["model"]),
+    ("call_log", &["model"]),
+    ("remote", &["model"]),
+    ("state", &["model", "postgres"]),
+    ("synchronize", &["model", "mapping"]),
+    ("capture", &["model", "postgres", "state"]),
+    ("routing", &["model", "mapping", "synchronize"]),
+    ("engine", &["model", "mapping", "state", "call_log", "remote", "synchronize", "capture", "routing"]),
+    // The rooms' settings types, and what reads the texts in them.
+    ("config", &["model", "postgres", "mapping", "remote", "synchronize", "capture", "routing", "engine"]),
+    ("demo", &["model"]),
+    (
+        "app",
+        &[
+            "model",
+            "postgres",
+            "mapping",
+            "call_log",
+            "remote",
+            "state",
+            "synchronize",
+            "capture",
+            "routing",
+            "engine",
+            "config",
+        ],
+    ),
+    ("cli", &["model", "postgres", "mapping", "state", "synchronize", "config", "demo", "app"]),
+    ("main", &["cli"]),
+];
+
+#[test]
+fn rooms_import_only_what_the_table_allows() {
+    let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
+    let mut wrong = BTreeSet::new();
+    visit(Path::new("src"), &mut |path, text| {
+        let room = room(path);
+        if room == "lib" {
+            return;
+        }
+        let Some(may) = allowed.get(room.as_str()) else {
+            wrong.insert(format!("`{room}` has no row in the table of tests/architecture.rs"));
+            return;
+        };
+        for used in imports(text) {
+            if used != room && !may.contains(&used.as_str()) {
+                wrong.insert(format!("{}: `{room}` may not use `{used}`", path.display()));
+            }
+        }
+    });
+    assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn the_table_has_no_cycle() {
+    for (row, (room, uses)) in ALLOWED.iter().enumerate() {
+        for used in *uses {
+            let above = ALLOWED[..row].iter().any(|(name, _)| name == used);
+            assert!(above, "`{room}` names `{used}`, which is not above it");
+        }
+    }
+}
+
+#[test]
+fn the_documented_table_is_this_one() {
+    let page = fs::read_to_string("docs/ARCHITECTURE.md").expect("the page");
+    let written: Vec<String> = page.lines().filter_map(row).collect();
+    let expected: Vec<String> = ALLOWED
+        .iter()
+        .map(|(room, uses)| {
+            let uses = if uses.is_empty() { "nothing".to_owned() } else { uses.join(", ") };
+            format!("{room}: {uses}")
+        })
+        .collect();
+    assert_eq!(written, expected, "docs/ARCHITECTURE.md, Rooms and layers");
+}
+
+/// `| `room` | what it is | imports |` as `room: imports`.
+fn row(line: &str) -> Option<String> {
+    let cells: Vec<&str> = line.strip_prefix("| `")?.trim_end_matches(" |").split(" | ").collect();
+    let [room, _, uses] = cells[..] else { return None };
+    Some(format!("{}: {uses}", room.trim_end_matches('`')))
+}
+
+#[test]
+fn model_and_mapping_and_synchronize_do_no_io_and_read_no_clock() {
+    let mut wrong = Vec::new();
+    visit(Path::new("src"), &mut |path, text| {
+        if !["model", "mapping", "synchronize"].contains(&room(path).as_str()) {
+            return;
+        }
+        for word in
+            ["std::fs", "std::net", "std::env", "tokio::", "SystemTime", "Timestamp::now", "Zoned::now"]
+        {
+            if code(text).contains(word) {
+                wrong.push(format!("{}: {word}", path.display()));
+            }
+        }
+    });
+    assert!(wrong.is_empty(), "these rooms are pure:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn imports_are_found_however_they_are_written() {
+    let text = "use crate::{model::{Lsn, Row}, state};\n// use crate::app;\nfn x() { crate::remote::call(); }\n\
+                use rowcall::cli;\n\
+                use crate::{\n    capture::{self},\n    engine,\n};";
+    assert_eq!(imports(text), ["model", "state", "remote", "capture", "engine", "cli"]);
+}
+
+fn room(path: &Path) -> String {
+    let top = path.iter().nth(1).expect("a path below src").to_string_lossy();
+    top.trim_end_matches(".rs").to_owned()
+}
+
+/// Without lines that are comments.
+fn code(text: &str) -> String {
+    let lines = text.lines().filter(|it| !it.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The first segment behind every `crate::` and `rowcall::`, also inside `crate::{…}`.
+fn imports(text: &str) -> Vec<String> {
+    let code = code(text);
+    let mut found = Vec::new();
+    for part in code.split("crate::").skip(1).chain(code.split("rowcall::").skip(1)) {
+        if let Some(group) = part.strip_prefix('{') {
+            let mut depth = 0;
+            let mut name = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => found.push(std::mem::take(&mut name)),
+                    _ if depth == 0 => name.push(c),
+                    _ => {}
+                }
+            }
+            found.push(name);
+        } else {
+            found.push(part.to_owned());
+        }
+    }
+    let first = |it: &String| -> String {
+        it.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
+    found.iter().map(first).filter(|it| !it.is_empty()).collect()
+}
+
+fn visit(folder: &Path, each: &mut impl FnMut(&Path, &str)) {
+    let mut paths: Vec<_> =
+        fs::read_dir(folder).expect("a folder").map(|it| it.expect("an entry").path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            visit(&path, each);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            each(&path, &fs::read_to_string(&path).expect("text"));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The demo says what is wrong when it cannot go on.
+
+use crate::harness::{Postgres, Version};
+use async_trait::async_trait;
+use rowcall::demo::{Choices, Replicator, show};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Does nothing, or ends as it is told to.
+struct Idle {
+    init: Result<(), String>,
+    ends: Option<Result<(), String>>,
+}
+
+#[async_trait]
+impl Replicator for Idle {
+    async fn init(&self, configuration: &str) -> Result<(), String> {
+        assert!(
+            configuration.contains("rowcall_demo") && !configuration.contains("@NAME@"),
+            "{configuration}"
+        );
+        self.init.clone()
+    }
+
+    async fn run(&self, _: &str, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+        match &self.ends {
+            Some(end) => end.clone(),
+            None => {
+                let _ = stop.wait_for(|stop| *stop).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What it shows, and how it ends, when it is interrupted after a moment.
+async fn shown(database_url: String, idle: Idle) -> (String, Result<usize, String>) {
+    let choices = Choices {
+        database_url,
+        bank: "127.0.0.1:0".to_owned(),
+        customers: 10,
+        rate: 50,
+        seed: 1,
+        seconds: None,
+        terminal: false,
+    };
+    let mut out = Vec::new();
+    let interrupted = tokio::time::sleep(std::time::Duration::from_millis(1_500));
+    let result = show(&choices, Arc::new(idle), &mut out, interrupted).await;
+    let ended = result.map(|comparison| comparison.of).map_err(|error| error.to_string());
+    (String::from_utf8(out).expect("text"), ended)
+}
+
+#[tokio::test]
+async fn it_counts_rows_in_and_ends_when_interrupted() {
+    let postgres = Postgres::start(Version::V16).await;
+    let (said, ended) = shown(postgres.url(), Idle { init: Ok(()), ends: None }).await;
+    assert!(ended.is_ok_and(|objects| objects > 20), "{said}");
+    assert!(said.contains("The bank listens on http://127.0.0.1:") && said.contains(" rows "), "{said}");
+}
+
+#[tokio::test]
+async fn a_replicator_that_fails_or_just_ends_is_an_error() {
+    let postgres = Postgres::start(Version::V16).await;
+    for (number, (idle, expected)) in [
+        (Idle { init: Err("no privilege".to_owned()), ends: None }, "the replicator stopped: no privilege"),
+        (Idle { init: Ok(()), ends: Some(Err("slot lost".to_owned())) }, "the replicator stopped: slot lost"),
+        (
+            Idle { init: Ok(()), ends: Some(Ok(())) },
+            "the replicator stopped: it ended, though nobody told it to",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        postgres.execute(&format!("create database d{number}")).await;
+        let url = postgres.url_of(&format!("d{number}"));
+        assert_eq!(shown(url, idle).await.1, Err(expected.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_database_with_tables_or_no_server_is_refused() {
+    let postgres = Postgres::start(Version::V16).await;
+    postgres.execute("create table mine (id int)").await;
+    let idle = || Idle { init: Ok(()), ends: None };
+    let refused = shown(postgres.url(), idle()).await.1.expect_err("not empty");
+    assert!(refused.contains("holds 1 tables already: give it an empty one"), "{refused}");
+    let refused = shown("postgres://nobody@127.0.0.1:1/x".to_owned(), idle()).await.1.expect_err("no server");
+    assert!(refused.starts_with("cannot connect to the demo's database: "), "{refused}");
+}
