@@ -48,6 +48,10 @@ const WINDOW: Duration = Duration::from_millis(10);
 const BITES: u32 = 8;
 /// That many bytes in a window: there is enough to wait for.
 const PLENTY: usize = 16 << 10;
+/// A server that asks again this soon behind an answer is stopping.
+const PRESSING: Duration = Duration::from_millis(200);
+/// How many such questions, one a tick, are answered before we give way.
+const PATIENCE: u32 = 5;
 /// How long an orderly goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -61,6 +65,10 @@ pub(super) struct Link<'a> {
     told: Option<(Lsn, Instant)>,
     /// The server wants to hear from us now.
     asked: bool,
+    /// It wants to hear from us at the next tick.
+    owed: bool,
+    /// How often in a row it asked right behind an answer.
+    pressed: u32,
     /// It asked, and has not been told of anything new since.
     waited_for: bool,
     pace: Pace,
@@ -104,6 +112,8 @@ impl<'a> Link<'a> {
             often,
             told: None,
             asked: false,
+            owed: false,
+            pressed: 0,
             waited_for: false,
             pace: Pace::new(),
         }
@@ -152,9 +162,17 @@ impl<'a> Link<'a> {
 
     /// The server asks how far we are: it is told before the next wait, and again as soon as that
     /// changes, because it may be waiting for us to let it stop.
-    pub(super) fn answer(&mut self) {
-        self.asked = true;
+    ///
+    /// A server that stops asks again at every answer, until all it sent is settled: the answers
+    /// then wait for the ticker. `false` once that has gone on for too long: whoever holds up a
+    /// stopping server should leave and read the rest again.
+    pub(super) fn answer(&mut self) -> bool {
+        let pressing = self.told.is_some_and(|(_, at)| at.elapsed() < PRESSING);
+        self.pressed = if pressing { self.pressed + 1 } else { 0 };
+        self.asked = !pressing;
+        self.owed = pressing;
         self.waited_for = true;
+        self.pressed <= PATIENCE
     }
 
     async fn tell_if_asked(&mut self) -> io::Result<()> {
@@ -164,7 +182,7 @@ impl<'a> Link<'a> {
     async fn tell_if_due(&mut self) -> io::Result<()> {
         let position = self.acknowledged.position();
         match self.told {
-            Some((told, at)) if told == position && at.elapsed() < self.often => Ok(()),
+            Some((told, at)) if !self.owed && told == position && at.elapsed() < self.often => Ok(()),
             _ => self.tell().await,
         }
     }
@@ -187,7 +205,7 @@ impl<'a> Link<'a> {
             })
             .await?;
         self.waited_for &= self.told.is_none_or(|(told, _)| told == position);
-        self.asked = false;
+        (self.asked, self.owed) = (false, false);
         self.told = Some((position, Instant::now()));
         Ok(())
     }
