@@ -1,8 +1,11 @@
 //! One change's way: ask for a step, take it, show the answer, ask again.
 
-use super::{lanes::LaneId, work::Work};
+use super::{
+    lanes::LaneId,
+    work::{Charge, Work},
+};
 use crate::{
-    capture::{RowReader, SourceError},
+    capture::{Budget, RowReader, SourceError},
     model::{
         Answered, Call, CallKey, Change, Image, Link, Lsn, Op, Outcome, ParkReason, Parked, ParkedState,
     },
@@ -34,6 +37,7 @@ pub(super) struct Ground {
     pub(super) remotes: Vec<Remote>,
     pub(super) store: Arc<dyn StateStore>,
     pub(super) reader: Arc<dyn RowReader>,
+    pub(super) budget: Budget,
     /// Tells databases apart in call keys.
     pub(super) origin: u32,
     /// Changes committed before this may have been sent by an earlier process.
@@ -84,6 +88,9 @@ pub(super) struct Pass {
 
 /// How long to wait before a source or state read that failed is tried again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// Answers up to this size are not worth counting.
+const LITTLE: usize = 256;
 
 /// What the change looks like once everything it needs is read. It is read once for all attempts,
 /// so that the same call key always carries the same body.
@@ -167,6 +174,7 @@ impl Pass {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
                 let Ok(answer) = result else { return Err(Verdict::Interrupted) };
                 tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, "answered");
+                self.keep(answer.body.len());
                 self.work.answers.push(Answered { step: call.step, answer });
                 self.work.attempts = 0;
                 self.work.doubt = false;
@@ -190,19 +198,30 @@ impl Pass {
         }
     }
 
+    /// Counts what the work holds beyond its change, if that is much: with many items or large
+    /// answers it could be more than the change itself (invariant 5).
+    fn keep(&mut self, bytes: usize) {
+        if bytes > LITTLE {
+            let budget = &self.ground.budget;
+            budget.charge(bytes);
+            self.work.charges.push(Arc::new(Charge::adopt(budget, bytes)));
+        }
+    }
+
     /// Reads what the change needs beyond itself.
-    async fn prepare(&self, route: &Route) -> Result<Prepared, Verdict> {
+    async fn prepare(&mut self, route: &Route) -> Result<Prepared, Verdict> {
         let mut change = Arc::clone(&self.work.change);
         let removes = matches!(change.op(), Op::Delete | Op::Truncate) && change.table.name == route.table;
         if removes || (route.fetch.is_none() && change.table.name == route.table) {
             return Ok(Prepared { change, fetched: None });
         }
-        let reader = &self.ground.reader;
+        let reader = Arc::clone(&self.ground.reader);
         let parts = split_key(&self.key);
         if route.rereads(&change.table.name) {
             let key: Vec<_> = route.key.iter().cloned().zip(parts.iter().cloned()).collect();
             match reader.row(&route.table, &key).await {
                 Ok(Some(new)) => {
+                    self.keep(new.bytes());
                     let table = Arc::clone(&new.table);
                     change = Arc::new(Change { table, image: Image::Read { new }, ..Change::clone(&change) });
                 }

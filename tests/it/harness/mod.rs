@@ -5,6 +5,7 @@
 //! see that nothing is left.
 #![allow(dead_code, unused_imports, reason = "each capability's tests use what they need")]
 
+pub mod certificates;
 pub mod postgres;
 pub mod rowcall;
 pub mod wait;
