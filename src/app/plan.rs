@@ -229,7 +229,9 @@ fn check_keys(
     described: Option<&Described>,
 ) -> Result<(), Vec<String>> {
     let mut errors = Vec::new();
-    if key.is_empty() {
+    // A table that is missing is said elsewhere.
+    let shaped = described.is_some_and(|it| it.contains_key(table));
+    if key.is_empty() && shaped {
         errors.push(format!(
             "entities.{entity}: table {table} has no primary key, so its rows cannot be told apart: add one, or name \
              the columns in `key`"

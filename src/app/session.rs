@@ -64,6 +64,8 @@ pub(super) async fn run(
     let identity = identify(&plan.target).await?;
     let stored = store.checkpoint().await?;
     let first = stored.is_none();
+    // Before anything is bound: a first start that is refused has not happened.
+    let router = Router::new(routes(plan, &reader, first).await?);
     let checkpoint = match stored {
         Some(checkpoint) => {
             check_binding(plan, &checkpoint, &identity, &client).await?;
@@ -77,8 +79,6 @@ pub(super) async fn run(
         }
     };
     drop(client);
-    let routes = routes(plan, &reader, first).await?;
-    let router = Router::new(routes);
     let routed: std::collections::HashSet<_> = router.tables().cloned().collect();
     let options = Options {
         slot: plan.slot.clone(),

@@ -260,7 +260,7 @@ impl Pass {
         let table = &self.work.change.table.name;
         let what = if *table == route.table { "deletes them at the remote" } else { "sends them again" };
         let message = format!(
-            "table {table} was truncated: {linked} objects of route `{}` are linked; `rowcall parked retry` {what}, \
+            "table {table} was truncated: {linked} or more objects of route `{}` are linked; `rowcall parked retry` {what}, \
              `rowcall parked discard` leaves them",
             route.name
         );
