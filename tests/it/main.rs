@@ -9,3 +9,4 @@ mod convergence;
 mod demo_show;
 mod demo_world;
 mod harness_itself;
+mod state;
