@@ -250,6 +250,19 @@ fn judge_table(plan: &SourcePlan, state: &TableState, findings: &mut Findings) {
             "add one, or name the columns in the entity's `key` and set the replica identity",
         );
     }
+    let known: &[String] = if *identity == ReplicaIdentity::Index { identity_columns } else { primary_key };
+    for (entity, key) in keys_of(plan, name) {
+        let unknown: Vec<&String> = key.iter().filter(|it| !known.contains(it)).collect();
+        if *identity != ReplicaIdentity::Full && !unknown.is_empty() {
+            findings.bad(
+                format!(
+                    "entity `{entity}`: a delete from table {name} does not carry the key ({})",
+                    key.join(", ")
+                ),
+                format!("run `alter table {} replica identity full`", name.quoted()),
+            );
+        }
+    }
     let key = primary_key.join(", ");
     match identity {
         ReplicaIdentity::Nothing => findings.bad(
@@ -266,6 +279,21 @@ fn judge_table(plan: &SourcePlan, state: &TableState, findings: &mut Findings) {
         }
         ReplicaIdentity::Default => findings.good(format!("table {name}, key {key}")),
     }
+}
+
+/// The entities of this table that have a `key` of their own, or whose further table it is.
+fn keys_of<'a>(plan: &'a SourcePlan, table: &TableName) -> Vec<(&'a str, &'a [String])> {
+    let is = |name: &str| name.parse().is_ok_and(|it: TableName| it == *table);
+    let mut keys = Vec::new();
+    for name in &plan.entities {
+        let Some(entity) = plan.entity(name) else { continue };
+        if let (true, Some(key)) = (is(&entity.table), &entity.key) {
+            keys.push((name.as_str(), &*key.0));
+        }
+        let children = entity.tables.iter().filter(|(child, _)| is(child));
+        keys.extend(children.map(|(_, child)| (name.as_str(), &*child.key.0)));
+    }
+    keys
 }
 
 async fn check_templates(plan: &SourcePlan, findings: &mut Findings) {
