@@ -9,4 +9,5 @@ mod convergence;
 mod demo_show;
 mod demo_world;
 mod harness_itself;
+mod replicate;
 mod state;

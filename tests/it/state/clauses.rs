@@ -145,11 +145,11 @@ clauses! {
             }).collect();
         let mut it = parking("1", 5, ParkedState::Retrying);
         it.parked.answers = answers.clone();
-        it.parked.attempts = 3;
+        it.parked.called = id(3);
         it.change = Arc::clone(&change);
         store.settle(parked([it])).await.expect("a settlement");
         let due = store.due(10).await.expect("what is due").pop().expect("one");
-        assert_eq!((due.at, due.answers, due.attempts), (at("1"), answers, 3));
+        assert_eq!((due.at, due.answers, due.called), (at("1"), answers, id(3)));
         assert_eq!((due.change.id, due.change.committed_at), (change.id, change.committed_at));
         assert_eq!((&due.change.table.name, &due.change.table.columns), (&change.table.name, &change.table.columns));
         assert_eq!(due.change.image, change.image);
@@ -157,12 +157,12 @@ clauses! {
 
     async fn a_redelivered_parked_change_stays_as_it_is(store: &dyn StateStore) {
         let mut first = parking("1", 5, ParkedState::Retrying);
-        first.parked.attempts = 3;
+        first.parked.called = id(3);
         store.settle(parked([first])).await.expect("a settlement");
         let settled = store.settle(parked([parking("1", 5, ParkedState::Rejected)])).await.expect("a settlement");
         assert_eq!(settled.held, [(at("1"), true)]);
         assert_eq!(due(store).await, [("1".to_owned(), 5)]);
-        assert_eq!(store.due(1).await.expect("what is due")[0].attempts, 3);
+        assert_eq!(store.due(1).await.expect("what is due")[0].called, id(3));
     }
 
     async fn the_end_of_a_retry_replaces_what_was_parked(store: &dyn StateStore) {
@@ -292,7 +292,14 @@ fn link(saved: Value, lsn: u64) -> Arc<Link> {
 
 pub fn parking(key: &str, lsn: u64, state: ParkedState) -> Parking {
     let message = "the remote said no\0".to_owned();
-    let parked = Parked { state, reason: ParkReason::Refused, message, answers: Vec::new(), attempts: 0 };
+    let parked = Parked {
+        state,
+        reason: ParkReason::Refused,
+        message,
+        answers: Vec::new(),
+        attempts: 0,
+        called: id(lsn),
+    };
     Parking { at: at(key), change: Arc::new(change(lsn)), parked, again: false }
 }
 
