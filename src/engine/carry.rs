@@ -18,6 +18,7 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::watch;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A remote as the engine uses it.
 pub struct Remote {
@@ -150,6 +151,12 @@ impl Pass {
         }
     }
 
+    /// Whether the change may concern other keys too, so that its id alone does not name a call.
+    fn is_one_of_several(&self, route: &Route) -> bool {
+        let change = &self.work.change;
+        change.op() == Op::Truncate || change.table.name != route.table
+    }
+
     /// One attempt. `Ok` if the synchronizer is to see the answer.
     async fn send(&mut self, route: &Route, call: Call) -> Result<(), Verdict> {
         if *self.phase.borrow() != Phase::Running {
@@ -161,6 +168,7 @@ impl Pass {
             route: Arc::clone(&route.name),
             origin: ground.origin,
             change: self.work.called,
+            key: self.is_one_of_several(route).then(|| xxh3_64(self.key.as_bytes())),
             step: Arc::clone(&call.step),
         };
         self.work.attempts += 1;

@@ -10,3 +10,5 @@ mod demo_show;
 mod demo_world;
 mod harness_itself;
 mod remote_tls;
+mod replicate;
+mod state;

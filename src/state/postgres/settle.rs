@@ -325,12 +325,43 @@ impl Writer {
 
 /// Maps and answers of ours hold nothing that JSON cannot say.
 fn json<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()).replace("\\u0000", "")
+    without_nul(serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()))
+}
+
+/// `jsonb` cannot hold NUL. A backslash is taken with what it escapes: in `\\u0000` there is none.
+fn without_nul(json: String) -> String {
+    const NUL: &str = "\\u0000";
+    if !json.contains(NUL) {
+        return json;
+    }
+    let mut kept = String::with_capacity(json.len());
+    let mut rest = json.as_str();
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        kept.push_str(before);
+        // What follows a backslash in JSON is ASCII.
+        let (escape, behind) = match escape.strip_prefix(NUL) {
+            Some(behind) => ("", behind),
+            None => escape.split_at_checked(2).unwrap_or((escape, "")),
+        };
+        kept.push_str(escape);
+        rest = behind;
+    }
+    kept + rest
 }
 
 #[cfg(test)]
 mod tests {
+    use super::without_nul;
     use crate::model::ParkedState;
+
+    #[test]
+    fn nul_is_left_out_and_what_only_looks_like_it_stays() {
+        for (text, kept) in [("a\0b\0", "ab"), ("\\u0000", "\\u0000"), ("\\\0\"", "\\\""), ("\0\\", "\\")] {
+            let json = without_nul(serde_json::json!([text]).to_string());
+            assert_eq!(serde_json::from_str::<Vec<String>>(&json).expect(&json), [kept], "{text:?}");
+        }
+    }
 
     #[test]
     fn a_state_is_named_in_the_table_as_in_the_model() {
