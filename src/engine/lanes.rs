@@ -7,12 +7,15 @@
 //! A lane outlives its work as a cache of the key's link, until the idle ones take more than their
 //! share of memory.
 
+mod idle;
+
 use super::work::{Arrival, Work};
 use crate::{
     model::{Link, Op},
     routing::{RemoteId, RouteId},
     state::Known,
 };
+use idle::Idle;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -57,13 +60,6 @@ struct Lane {
     idle: Option<Idle>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Idle {
-    /// Tells a lane that became idle again from its older entry in the idle queue.
-    stamp: u64,
-    bytes: usize,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Knowledge {
     Unknown,
@@ -97,9 +93,6 @@ pub(super) struct Lanes {
     idle_limit: usize,
     stamp: u64,
 }
-
-/// What a cached lane costs beside its key and saved values.
-const LANE_BYTES: usize = 256;
 
 impl Lanes {
     /// `remote_of` names each route's remote, `slots` each remote's concurrency.
@@ -348,34 +341,6 @@ impl Lanes {
         }
     }
 
-    /// Keeps an idle lane as a cache entry, and drops the longest idle ones beyond the limit.
-    fn rest(&mut self, id: LaneId) {
-        self.stamp += 1;
-        let stamp = self.stamp;
-        let lane = self.lane_mut(id);
-        let bytes = weight(lane);
-        let before = lane.idle.replace(Idle { stamp, bytes });
-        self.idle_bytes = self.idle_bytes + bytes - before.map_or(0, |it| it.bytes);
-        self.idle.push_back((id, stamp));
-        // Entries of lanes that became busy since go too, or the queue would only grow.
-        while self.idle_bytes > self.idle_limit || self.idle.len() > 2 * self.lanes.len() + 16 {
-            let Some((oldest, stamp)) = self.idle.pop_front() else { break };
-            self.evict(oldest, stamp);
-        }
-    }
-
-    fn evict(&mut self, id: LaneId, stamp: u64) {
-        let slot = &mut self.lanes[id.0 as usize];
-        let Some(idle) = slot.as_ref().and_then(|lane| lane.idle).filter(|idle| idle.stamp == stamp) else {
-            return;
-        };
-        self.idle_bytes -= idle.bytes;
-        if let Some(lane) = slot.take() {
-            self.by_key.remove(&lane.key);
-            self.free.push(id);
-        }
-    }
-
     fn remote(&self, id: LaneId) -> usize {
         let route = self.lane(id).key.0;
         usize::from(self.remote_of[usize::from(route.0)].0)
@@ -397,9 +362,4 @@ pub(super) struct Left {
     pub(super) link: Option<Arc<Link>>,
     /// It is parked, or was and has ended.
     pub(super) parking: bool,
-}
-
-fn weight(lane: &Lane) -> usize {
-    let saved = lane.link.as_ref().map_or(0, |link| 64 * link.saved.len());
-    LANE_BYTES + lane.key.1.len() + saved
 }

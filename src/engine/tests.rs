@@ -15,7 +15,7 @@ use crate::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32};
+use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pin};
 use tokio::sync::watch;
 
 mod flow;
@@ -281,6 +281,15 @@ impl Rig {
             (at.key.to_string(), id.commit.raw(), parked.state, parked.reason)
         };
         self.store.parked().into_iter().map(line).collect()
+    }
+}
+
+/// Lets the engine run until something has happened; it does not end by itself before that.
+async fn meanwhile<T>(run: Pin<&mut impl Future<Output = T>>, happened: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        _ = run => panic!("it ended too early"),
+        () = happened => {}
     }
 }
 

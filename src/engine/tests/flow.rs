@@ -51,11 +51,7 @@ async fn capture_waits_for_the_budget_and_goes_on_when_it_is_freed() {
     let (_go, mut stop) = watch::channel(false);
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    tokio::select! {
-        biased;
-        _ = &mut run => panic!("the call is held"),
-        () = rig.remote.arrived(1) => {}
-    }
+    meanwhile(run.as_mut(), rig.remote.arrived(1)).await;
     assert_eq!(rig.calls(), ["POST /create/1 a"], "the second batch is not even read");
     rig.remote.release(2);
     run.await.expect("it runs");

@@ -38,11 +38,7 @@ async fn a_stop_keeps_the_answers_of_a_half_done_sequence_and_settles_the_rest()
     let acknowledged = source.acknowledged.subscribe();
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    tokio::select! {
-        biased;
-        _ = &mut run => panic!("the calls are held"),
-        () = rig.remote.arrived(2) => {}
-    }
+    meanwhile(run.as_mut(), rig.remote.arrived(2)).await;
     go.send_replace(true);
     assert!(futures_util::poll!(run.as_mut()).is_pending(), "it waits for the answers under way");
     rig.remote.release(2);
@@ -63,11 +59,7 @@ async fn a_stop_does_not_wait_for_ever_and_settles_nothing_it_does_not_know() {
     let acknowledged = source.acknowledged.subscribe();
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    tokio::select! {
-        biased;
-        _ = &mut run => panic!("the call is held"),
-        () = rig.remote.arrived(1) => {}
-    }
+    meanwhile(run.as_mut(), rig.remote.arrived(1)).await;
     go.send_replace(true);
     run.await.expect("it stops after the limit");
     assert_eq!((rig.link("1"), rig.parked()), (None, vec![]));
