@@ -83,7 +83,7 @@ pub(super) struct Lanes {
     remote_of: Vec<RemoteId>,
     remotes: Vec<Remote>,
     /// Lanes whose link has to be read.
-    unknown: Vec<LaneId>,
+    unknown: VecDeque<LaneId>,
     /// Who waits for which work to end.
     barriers: HashMap<Arrival, Vec<LaneId>>,
     /// Work that someone may wait for and that has not ended.
@@ -104,7 +104,7 @@ impl Lanes {
             free: Vec::new(),
             remote_of,
             remotes: slots.iter().map(remote).collect(),
-            unknown: Vec::new(),
+            unknown: VecDeque::new(),
             barriers: HashMap::new(),
             open: HashSet::new(),
             idle: VecDeque::new(),
@@ -167,10 +167,9 @@ impl Lanes {
         taken_up
     }
 
-    /// The keys whose links have to be read, at most `limit` of them.
+    /// The longest waiting keys whose links have to be read, at most `limit` of them.
     pub(super) fn take_unknown(&mut self, limit: usize) -> Vec<LaneId> {
-        let from = self.unknown.len().saturating_sub(limit);
-        let chosen = self.unknown.split_off(from);
+        let chosen: Vec<LaneId> = self.unknown.drain(..limit.min(self.unknown.len())).collect();
         for &id in &chosen {
             self.lane_mut(id).knowledge = Knowledge::Asked;
         }
@@ -314,7 +313,7 @@ impl Lanes {
             }
         };
         self.by_key.insert(key, id);
-        self.unknown.push(id);
+        self.unknown.push_back(id);
         id
     }
 
