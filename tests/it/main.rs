@@ -9,6 +9,7 @@ mod convergence;
 mod demo_show;
 mod demo_world;
 mod harness_itself;
+mod parking;
 mod remote_tls;
 mod replicate;
 mod state;

@@ -140,7 +140,11 @@ impl ParkedDesk<'_> {
             let (commit, ordinal): (tokio_postgres::types::PgLsn, i64) = (row.get(2), row.get(3));
             let done = "\
                 insert into rowcall.link as l (route, key, commit_lsn, ordinal, gone)
-                values ($1, $2, $3, $4, true)
+                select $1, $2, $3, $4, true
+                where not exists (
+                    select from rowcall.parked older
+                    where older.route = $1 and older.key = $2
+                      and (older.commit_lsn, older.ordinal) < ($3, $4))
                 on conflict (route, key) do update
                 set commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal
                 where (l.commit_lsn, l.ordinal) < (excluded.commit_lsn, excluded.ordinal)";

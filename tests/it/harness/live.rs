@@ -25,10 +25,21 @@ impl Live {
     /// The same on a server that differs from the usual.
     pub async fn on(postgres: Postgres, sql: &str, entities: &str) -> Self {
         let bank = Bank::start("127.0.0.1:0").await.expect("a bank");
+        Self::between(postgres, bank, sql, entities).await
+    }
+
+    /// The same with a bank that differs from the usual.
+    pub async fn between(postgres: Postgres, bank: Bank, sql: &str, entities: &str) -> Self {
         postgres.execute(sql).await;
         let rowcall = Rowcall::with_config(&configuration(&postgres.url(), &bank.url(), entities));
         rowcall.command(&["init"]).await.expect_code(0);
         Self { postgres, bank, rowcall }
+    }
+
+    /// Changes the configuration's text; what runs keeps its own.
+    pub fn reconfigure(&self, change: impl Fn(String) -> String) {
+        let yaml = std::fs::read_to_string(self.rowcall.config()).expect("the configuration");
+        self.rowcall.configure(&change(yaml));
     }
 
     /// Replaces the entities; what runs keeps its own.
