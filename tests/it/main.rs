@@ -12,4 +12,5 @@ mod harness_itself;
 mod parking;
 mod remote_tls;
 mod replicate;
+mod resume;
 mod state;
