@@ -4,6 +4,7 @@
 mod harness;
 
 mod capture;
+mod command_line;
 mod connect;
 mod convergence;
 mod demo_show;
