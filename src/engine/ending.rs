@@ -2,7 +2,7 @@
 
 use super::{
     Engine, Event, TICK, Wait,
-    carry::{Ended, Pass, Verdict},
+    carry::{Ended, Pass, Phase, Verdict},
     keyless,
     lanes::{LaneId, Ready},
     parked,
@@ -78,6 +78,10 @@ impl Engine {
         let route = self.lanes.key(lane).0;
         match verdict {
             Verdict::Done(outcome) => self.finish(lane, work, true, outcome),
+            // Nobody comes back to it: what is answered is kept now or lost.
+            Verdict::Again { .. } if *self.phase.borrow() != Phase::Running => {
+                self.interrupted(lane, work, true);
+            }
             Verdict::Again { after, error } => {
                 self.pending.counts(route).last_error = Some(error);
                 self.in_flight[usize::from(route.0)].backing_off += 1;
