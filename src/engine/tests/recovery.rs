@@ -124,3 +124,18 @@ async fn a_stop_keeps_the_answers_of_a_sequence_whose_last_call_fails_meanwhile(
     assert_eq!(rig.parked(), [("1".to_owned(), 100, ParkedState::Retrying, ParkReason::Interrupted)]);
     assert_eq!(rig.store.parked().remove(0).2.answers.len(), 1, "the first call is not made again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_loses_an_answer_does_not_keep_what_was_looked_up_before_the_call() {
+    let rig = Rig::new(FakeRemote::new().held());
+    let (go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream::new().insert("1", "look").commit(), false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    rig.remote.release(1);
+    meanwhile(run.as_mut(), rig.remote.arrived(2)).await;
+    go.send_replace(true);
+    run.await.expect("it stops after the limit");
+    assert_eq!(rig.calls(), ["GET /look/1", "POST /create/1 look"]);
+    assert_eq!(rig.parked(), [], "nothing is known of it, so it comes again and looks again");
+}
