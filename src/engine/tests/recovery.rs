@@ -139,3 +139,29 @@ async fn a_stop_that_loses_an_answer_does_not_keep_what_was_looked_up_before_the
     assert_eq!(rig.calls(), ["GET /look/1", "POST /create/1 look"]);
     assert_eq!(rig.parked(), [], "nothing is known of it, so it comes again and looks again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_forgets_who_waits_for_whom() {
+    // So small that no lane is kept once it has nothing to do.
+    let rig = Rig { budget: Budget::new(4), ..Rig::new(FakeRemote::new().held()) };
+    let (go, mut stop) = watch::channel(false);
+    let stream = Stream::new().insert("2", "a").commit().rename("1", "2", "b").commit();
+    let mut source = rig.source(stream, false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), rig.remote.arrived(2)).await;
+    rig.remote.release(1);
+    // The call ends; its settlement is under way when the stop comes.
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+    assert!(futures_util::poll!(run.as_mut()).is_pending());
+    go.send_replace(true);
+    for _ in 0..4 {
+        assert!(futures_util::poll!(run.as_mut()).is_pending(), "the delete is held");
+        tokio::task::yield_now().await;
+    }
+    rig.remote.release(1);
+    run.await.expect("it stops");
+    assert_eq!(rig.calls(), ["POST /create/2 a", "DELETE /delete/1"]);
+}
