@@ -175,8 +175,10 @@ impl Pass {
         let result = tokio::select! {
             biased;
             result = remote.client.call(&call, &key) => result,
-            // The answer is lost: whoever goes on must look first.
-            () = leaving(&mut self.phase) => return Err(Verdict::Interrupted),
+            () = leaving(&mut self.phase) => {
+                self.lose_answer(&call);
+                return Err(Verdict::Interrupted);
+            }
         };
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
@@ -193,9 +195,7 @@ impl Pass {
         };
         let error = describe(&call, failure);
         if failure.leaves_doubt() {
-            self.work.doubt = true;
-            let stale = |it: &mut Answered| Some(&it.step) == call.lookup.as_ref();
-            self.work.answers.pop_if(stale);
+            self.lose_answer(&call);
         }
         match remote.retry.decide(failure, &key, self.work.attempts) {
             Decision::RetryAfter(after) => {
@@ -204,6 +204,14 @@ impl Pass {
             }
             Decision::GiveUp { state, reason } => Err(self.parked(state, reason, error)),
         }
+    }
+
+    /// The call may have been made: whoever goes on must look first, and not at what was found
+    /// before the call.
+    fn lose_answer(&mut self, call: &Call) {
+        self.work.doubt = true;
+        let stale = |it: &mut Answered| Some(&it.step) == call.lookup.as_ref();
+        self.work.answers.pop_if(stale);
     }
 
     /// Counts what the work holds beyond its change, if that is much: with many items or large

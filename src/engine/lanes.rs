@@ -280,6 +280,8 @@ impl Lanes {
             lane.waiting.clear();
         }
         self.remotes.iter_mut().for_each(|it| it.ready.clear());
+        // Their lanes may rest from here on, and be dropped.
+        self.barriers.clear();
         self.unknown.clear();
     }
 

@@ -66,7 +66,7 @@ impl RowReader for NoRows {
 }
 
 /// `POST /create` and `PATCH /update` with the row's `v`, `DELETE /delete`; two calls for the rows
-/// whose `v` starts with `two`.
+/// whose `v` starts with `two`, `GET /look` before `POST /create` for `look`.
 struct Mirror;
 
 impl Synchronizer for Mirror {
@@ -96,6 +96,11 @@ impl Synchronizer for Mirror {
                     Step::Reject { reason: ParkReason::Invalid, message: "v is invalid".to_owned() }
                 }
                 Some(v) if v == "panic" => panic!("a bug"),
+                Some(v) if v == "look" && made == 0 => call("look", Method::Get, String::new()),
+                Some(v) if v == "look" && made == 1 => match call("create", Method::Post, v) {
+                    Step::Send(create) => Step::Send(Call { lookup: Some("look".into()), ..create }),
+                    other => other,
+                },
                 Some(v) if made == 0 => match work.link {
                     None => call("create", Method::Post, v),
                     Some(_) => call("update", Method::Patch, v),

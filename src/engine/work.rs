@@ -63,6 +63,11 @@ impl Work {
         self.change.id
     }
 
+    /// It stands for every key of its route, and waits for a person's decision.
+    pub(super) fn is_whole_truncate(&self, key: &str) -> bool {
+        self.change.op() == Op::Truncate && key.is_empty()
+    }
+
     /// Merges the older waiting change into this newer one, or gives it back.
     ///
     /// Known columns are merged forward: the newer image may lack an unchanged one that the older

@@ -114,3 +114,13 @@ async fn a_truncate_waits_for_a_person_and_then_deletes_what_is_older_than_it() 
     assert_eq!(deleted, ["DELETE /delete/1", "DELETE /delete/2"]);
     assert_eq!(rig.parked(), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_truncate_behind_another_waits_for_a_decision_of_its_own() {
+    let rig = Rig::new(FakeRemote::new());
+    let stream = Stream::new().insert("1", "a").commit();
+    let stream = stream.change(Image::Truncate).commit().change(Image::Truncate).commit();
+    rig.run(stream).await;
+    let waits = |commit| (String::new(), commit, ParkedState::Rejected, ParkReason::Truncate);
+    assert_eq!(rig.parked(), [waits(200), waits(300)]);
+}
