@@ -74,8 +74,9 @@ set source = excluded.source, applied = s.applied + excluded.applied,
     last_error = coalesce(excluded.last_error, s.last_error),
     last_error_at = coalesce(excluded.last_error_at, s.last_error_at), updated_at = now()";
 
-/// Gone links are kept only until no redelivery can reach them any more.
-const FORGET: &str = "delete from rowcall.link where gone and commit_lsn <= $1";
+/// Gone links are kept only until no redelivery can reach them any more. A commit may begin where
+/// the last settled one ended.
+const FORGET: &str = "delete from rowcall.link where gone and commit_lsn < $1";
 
 const CHECKPOINT: &str = "\
 update rowcall.checkpoint
