@@ -180,14 +180,15 @@ impl Writer {
     }
 
     async fn write(&self, settlement: &Settlement) -> Result<(Option<Lsn>, Vec<(RouteKey, bool)>), Error> {
-        let (_, _, _, _, _, held, _, _, rows) = tokio::try_join!(
+        // What is parked comes before the links: whoever discards locks in that order too.
+        let (_, _, _, _, held, _, _, _, rows) = tokio::try_join!(
             biased;
             self.client.batch_execute("begin"),
-            self.links(settlement),
             self.resolved(settlement),
             self.park(&settlement.parkings, false),
             self.park(&settlement.parkings, true),
             self.heads(settlement),
+            self.links(settlement),
             self.counts(settlement),
             self.forget(settlement),
             self.checkpoint(settlement),

@@ -7,7 +7,7 @@ use rowcall::{
     postgres::Target,
     state::{
         Settlement, StateStore,
-        postgres::{Lease, PostgresStore, migrate},
+        postgres::{Filter, Lease, ParkedDesk, PostgresStore, migrate},
     },
 };
 use serde_json::json;
