@@ -209,7 +209,7 @@ impl SourcePlan {
         let mut described = Described::new();
         let mut missing = Vec::new();
         for table in &self.tables {
-            match reader.describe(table).await.map_err(AppError::failed)? {
+            match reader.describe(table).await? {
                 Some(found) => drop(described.insert(table.clone(), found)),
                 None => missing.push(format!(
                     "table {table} does not exist in database `{}`: check the entity's `table`, and that `{}` may see it",

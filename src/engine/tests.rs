@@ -205,12 +205,16 @@ impl Rig {
     }
 
     fn engine(&self) -> Engine {
+        self.engine_with(|_| {}, Arc::new(NoRows))
+    }
+
+    fn engine_with(&self, route: impl FnOnce(&mut Route), reader: Arc<dyn RowReader>) -> Engine {
         let retry = Retry {
             attempts: NonZeroU32::new(self.attempts).expect("not zero"),
             base: Span(Duration::from_secs(1)),
             ..Retry::default()
         };
-        let route = Route {
+        let mut on = Route {
             name: "t".into(),
             table: "public.t".parse().expect("a name"),
             key: vec!["id".to_owned()],
@@ -220,6 +224,7 @@ impl Rig {
             coalesce: self.coalesce,
             synchronizer: Arc::new(Mirror),
         };
+        route(&mut on);
         let remote = Remote {
             name: "fake".to_owned(),
             client: Arc::new(Arc::clone(&self.remote)),
@@ -228,10 +233,10 @@ impl Rig {
         };
         let store: Arc<dyn StateStore> = Arc::clone(&self.store) as _;
         let parts = Parts {
-            router: Router::new([route]),
+            router: Router::new([on]),
             remotes: vec![remote],
             store,
-            reader: Arc::new(NoRows),
+            reader,
             budget: self.budget.clone(),
             limits: Limits::default(),
             origin: 7,

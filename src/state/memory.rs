@@ -82,7 +82,7 @@ impl StateStore for MemoryStore {
         for parking in settlement.parkings {
             touched.insert(parking.at.clone());
             let slot = (parking.at.clone(), parking.change.id);
-            if parking.again || !kept.parked.contains_key(&slot) {
+            if parking.again == kept.parked.contains_key(&slot) {
                 kept.parked.insert(slot, parking);
             }
         }

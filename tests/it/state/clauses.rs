@@ -174,6 +174,13 @@ clauses! {
         assert_eq!(due(store).await, [("1".to_owned(), 5)]);
     }
 
+    async fn a_retry_that_ends_after_its_change_was_discarded_does_not_bring_it_back(store: &dyn StateStore) {
+        let ended = Parking { again: true, ..parking("1", 5, ParkedState::Dead) };
+        let settled = store.settle(parked([ended])).await.expect("a settlement");
+        assert_eq!(settled.held, [(at("1"), false)]);
+        assert!(!recall(store, "1").await.held);
+    }
+
     async fn only_what_is_retrying_and_the_oldest_of_its_key_is_due(store: &dyn StateStore) {
         use ParkedState::{Dead, Queued, Rejected, Retrying};
         let all = [

@@ -7,7 +7,7 @@ use rowcall::{
     postgres::Target,
     state::{
         Settlement, StateStore,
-        postgres::{Lease, PostgresStore, migrate},
+        postgres::{Filter, Lease, ParkedDesk, PostgresStore, migrate},
     },
 };
 use serde_json::json;
@@ -84,14 +84,14 @@ async fn a_gone_link_is_forgotten_only_behind_the_checkpoint() {
     let store = open(&postgres.url()).await;
     store.bind(&begin()).await.expect("to bind");
     let gone = |lsn| Arc::new(Link { change: id(lsn), gone: true, ..Link::default() });
-    let links = vec![(at("old"), gone(150)), (at("new"), gone(250))];
+    let links = vec![(at("old"), gone(150)), (at("next"), gone(200)), (at("new"), gone(250))];
     store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
     // It is looked for now and then only.
     for _ in 0..200 {
         store.settle(through(200)).await.expect("a settlement");
     }
-    let known = store.recall(&[at("old"), at("new")]).await.expect("an answer");
-    assert_eq!(known.iter().map(|it| it.link.is_some()).collect::<Vec<_>>(), [false, true]);
+    let known = store.recall(&[at("old"), at("next"), at("new")]).await.expect("an answer");
+    assert_eq!(known.iter().map(|it| it.link.is_some()).collect::<Vec<_>>(), [false, true, true]);
 }
 
 #[tokio::test]
@@ -99,4 +99,56 @@ async fn a_database_without_the_schema_is_refused_with_what_to_do() {
     let postgres = Postgres::start(Version::V16).await;
     let error = PostgresStore::open(&target(&postgres), "main").await.expect_err("no schema").to_string();
     assert!(error.contains("run `rowcall init`"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_discarded_behind_an_older_parked_change_does_not_end_that_one() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let parkings = vec![parking("1", 5, ParkedState::Dead), parking("1", 6, ParkedState::Queued)];
+    store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
+    let mut client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    let mut desk = ParkedDesk { client: &mut client };
+    let newer = Filter { state: Some(ParkedState::Queued), ..Filter::default() };
+    assert_eq!(desk.discard(&newer).await.expect("to discard"), 1);
+    let known = store.recall(&[at("1")]).await.expect("an answer").remove(0);
+    assert!(known.held && known.link.is_none(), "the older one is still to be sent");
+    assert_eq!(desk.discard(&Filter::default()).await.expect("to discard"), 1);
+    let known = store.recall(&[at("1")]).await.expect("an answer").remove(0);
+    assert_eq!((known.held, known.link.map(|link| link.change)), (false, Some(id(5))));
+}
+
+#[tokio::test]
+async fn what_is_parked_while_the_one_before_it_is_discarded_does_not_stay_queued() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let park = |lsn, state| Settlement { parkings: vec![parking("1", lsn, state)], ..Settlement::default() };
+    store.settle(park(5, ParkedState::Dead)).await.expect("a settlement");
+    // A settlement as far as it gets before its commit.
+    let slow = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    slow.batch_execute(
+        "begin; insert into rowcall.parked (source, route, key, commit_lsn, ordinal, change, state, reason, message,
+             called_lsn, called_ordinal)
+         select source, route, key, '0/6', ordinal, change, 'queued', 'behind', message, '0/6', called_ordinal
+         from rowcall.parked",
+    )
+    .await
+    .expect("to park");
+    let mut client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    let mut desk = ParkedDesk { client: &mut client };
+    let oldest = Filter { state: Some(ParkedState::Dead), ..Filter::default() };
+    let discard = desk.discard(&oldest);
+    tokio::pin!(discard);
+    let waiting = "select count(*)::text from pg_locks where not granted";
+    tokio::select! {
+        _ = &mut discard => panic!("it saw nothing of what is being parked"),
+        () = eventually("discarding waits", LONG, async || {
+            if postgres.text(waiting).await.as_deref() == Some("0") { Err(()) } else { Ok(()) }
+        }) => {}
+    }
+    slow.batch_execute("commit").await.expect("to commit");
+    assert_eq!(discard.await.expect("to discard"), 1);
+    assert_eq!(store.due(10).await.expect("what is due").len(), 1, "it has become the oldest");
 }
