@@ -42,6 +42,9 @@ create table rowcall.parked (
     reason       text        not null,
     message      text        not null,
     attempts     integer     not null default 0,
+    -- The change its call keys are made of: the oldest one that was merged into it.
+    called_lsn     pg_lsn    not null,
+    called_ordinal bigint    not null,
     next_attempt timestamptz,
     parked_at    timestamptz not null default now(),
     updated_at   timestamptz not null default now(),

@@ -1,3 +1,5 @@
+//! The binary: the command line with the classes that come with Rowcall.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

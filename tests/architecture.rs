@@ -38,7 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["model", "postgres", "mapping", "state", "synchronize", "config", "demo", "app"]),
-    ("main", &["cli"]),
+    ("main", &["synchronize", "cli"]),
 ];
 
 #[test]

@@ -164,7 +164,7 @@ impl SourcePlan {
             (None, None) => Vec::new(),
         };
         if described.is_some() {
-            check_keys(name, &table, &key, &further, described).map_err(|errors| errors)?;
+            check_keys(name, &table, &key, &further, described)?;
         }
         let several = entity.remotes.len() > 1;
         let route = |remote: &String| {

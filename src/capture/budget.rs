@@ -19,6 +19,7 @@ struct Inner {
 }
 
 impl Budget {
+    /// A budget of so many bytes.
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Inner { limit, used: AtomicUsize::new(0), freed: Notify::new() }))
     }
@@ -34,14 +35,17 @@ impl Budget {
         }
     }
 
+    /// Whether anything at all may come in.
     pub fn has_room(&self) -> bool {
         self.used() < self.0.limit
     }
 
+    /// Counts bytes that came in.
     pub fn charge(&self, bytes: usize) {
         self.0.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts bytes that are settled.
     pub fn free(&self, bytes: usize) {
         let before = self.0.used.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "freed {bytes} of {before} bytes");
@@ -50,10 +54,12 @@ impl Budget {
         }
     }
 
+    /// How many bytes are in flight.
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }
 
+    /// How many there may be.
     pub fn limit(&self) -> usize {
         self.0.limit
     }

@@ -43,6 +43,7 @@ pub struct Commit {
     pub lsn: Lsn,
     /// Just behind it: acknowledging this means never seeing the transaction again.
     pub end: Lsn,
+    /// When it was committed.
     pub at: Timestamp,
 }
 
@@ -78,12 +79,22 @@ pub trait RowReader: Send + Sync {
 pub enum SourceError {
     /// The connection could not be made or was lost.
     #[error("{doing}: {message}")]
-    Connection { doing: String, message: String },
+    Connection {
+        /// Such as `reading the replication stream`.
+        doing: String,
+        /// What happened.
+        message: String,
+    },
     /// Another process streams from the slot.
     #[error(
         "replication slot `{slot}` is in use by process {pid} of the server: another instance of rowcall is running; waiting as its standby"
     )]
-    SlotInUse { slot: String, pid: String },
+    SlotInUse {
+        /// The slot.
+        slot: String,
+        /// The server's process that streams from it.
+        pid: String,
+    },
     /// Something a person must repair: one message that says what, where and how.
     #[error("{0}")]
     Final(String),

@@ -1,10 +1,11 @@
 //! `rowcall demo`: a database that is written to, a fake bank that is kept in step with it, and a
 //! terminal that shows both.
 
+use super::run::start_log;
 use crate::{
     app::App,
     config,
-    demo::{Bank, Choices, Options, Replicator, show},
+    demo::{Bank, Choices, Options, Replicator, Shown, show},
     synchronize::Classes,
 };
 use async_trait::async_trait;
@@ -54,24 +55,28 @@ pub struct Demo {
 impl Demo {
     /// Runs it to its end. `false`: the time was up and both sides differ.
     pub async fn run(self) -> Result<bool, String> {
+        // What disturbs the picture had better be worth it.
+        let log = config::Log { level: "warn".to_owned(), ..config::Log::default() };
+        let _ = start_log(&log);
         let interrupted = interrupted()?;
         if self.only_bank {
             return self.bank(interrupted).await;
         }
-        let seconds = self.seconds;
         let choices = Choices {
             database_url: self.database_url.unwrap_or_default(),
             bank: self.bank,
             customers: self.customers,
             rate: self.rate,
             seed: self.seed,
-            seconds,
+            seconds: self.seconds,
             terminal: stdout().is_terminal(),
         };
         let shown = show(&choices, Arc::new(InProcess), &mut stdout(), interrupted).await;
-        let comparison = shown.map_err(|error| error.to_string())?;
-        // Whoever ends it by hand ends it in the middle.
-        Ok(seconds.is_none() || comparison.is_equal())
+        match shown.map_err(|error| error.to_string())? {
+            Shown::Judged(comparison) => Ok(comparison.is_equal()),
+            // Whoever ends it by hand ends it in the middle.
+            Shown::Interrupted(_) => Ok(true),
+        }
     }
 
     async fn bank(self, interrupted: impl Future<Output = ()>) -> Result<bool, String> {

@@ -103,7 +103,7 @@ impl From<Which> for Filter {
 pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failure> {
     let mut connections = app.state_connections().await?;
     let mut desks: Vec<ParkedDesk<'_>> =
-        connections.iter_mut().map(|it| ParkedDesk { client: &mut *it.client }).collect();
+        connections.iter_mut().map(|it| ParkedDesk { client: &mut it.client }).collect();
     let failed = |error: tokio_postgres::Error| Failure::Failed(explain(&error));
     match arguments.what {
         What::List { which, limit, json } => {

@@ -44,7 +44,7 @@ async fn either(first: &mut Signal, second: &mut Signal) {
     }
 }
 
-fn start_log(log: &Log) -> Result<(), Failure> {
+pub(super) fn start_log(log: &Log) -> Result<(), Failure> {
     let filter =
         EnvFilter::try_new(&log.level).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
     let base = fmt().with_env_filter(filter).with_writer(stderr);

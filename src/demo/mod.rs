@@ -19,4 +19,4 @@ pub mod world;
 
 pub use bank::{Bank, Effect, Entry, Fault, Faults, Options, Rule, Stats};
 pub use dice::Dice;
-pub use show::{Choices, Replicator, ShowError, show};
+pub use show::{Choices, Replicator, ShowError, Shown, show};

@@ -85,10 +85,12 @@ pub(super) struct Pass {
 /// How long to wait before a source or state read that failed is tried again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
-/// What the change looks like once everything it needs is read.
-struct Prepared {
+/// What the change looks like once everything it needs is read. It is read once for all attempts,
+/// so that the same call key always carries the same body.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
     change: Arc<Change>,
-    fetched: Option<Value>,
+    fetched: Option<Arc<Value>>,
 }
 
 impl Pass {
@@ -96,7 +98,8 @@ impl Pass {
         let verdict = AssertUnwindSafe(self.carry()).catch_unwind().await.unwrap_or_else(|panic| {
             let what = panic.downcast_ref::<&str>().map(ToString::to_string);
             let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            rejected(ParkReason::Template, format!("the synchronizer panicked, which is a bug in it: {what}"))
+            let message = format!("the synchronizer panicked, which is a bug in it: {what}");
+            self.parked(ParkedState::Rejected, ParkReason::Template, message)
         });
         Ended { lane: self.lane, work: self.work, verdict }
     }
@@ -107,17 +110,21 @@ impl Pass {
         if self.work.change.op() == Op::Truncate && self.key.is_empty() {
             return self.truncate(route).await;
         }
-        let prepared = match self.prepare(route).await {
-            Ok(prepared) => prepared,
-            Err(verdict) => return verdict,
+        let prepared = match self.work.prepared.take() {
+            Some(prepared) => prepared,
+            None => match self.prepare(route).await {
+                Ok(prepared) => prepared,
+                Err(verdict) => return verdict,
+            },
         };
+        self.work.prepared = Some(prepared.clone());
         loop {
             let work = synchronize::Work {
                 change: &prepared.change,
                 key: &self.key,
                 link: self.link.as_deref(),
-                fetched: prepared.fetched.as_ref(),
-                uncertain: self.work.doubt || self.work.id().commit <= ground.sent_before,
+                fetched: prepared.fetched.as_deref(),
+                uncertain: self.work.doubt || self.work.called.commit <= ground.sent_before,
             };
             let call = match route.synchronizer.next_step(&work, &self.work.answers) {
                 Step::Send(call) => call,
@@ -146,7 +153,7 @@ impl Pass {
         let key = CallKey {
             route: Arc::clone(&route.name),
             origin: ground.origin,
-            change: self.work.id(),
+            change: self.work.called,
             step: Arc::clone(&call.step),
         };
         self.work.attempts += 1;
@@ -159,7 +166,7 @@ impl Pass {
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
                 let Ok(answer) = result else { return Err(Verdict::Interrupted) };
-                tracing::debug!(call = %key, method = call.method.name(), path = %call.path, status = answer.status, "answered");
+                tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, "answered");
                 self.work.answers.push(Answered { step: call.step, answer });
                 self.work.attempts = 0;
                 self.work.doubt = false;
@@ -208,7 +215,8 @@ impl Pass {
         }
         let fetched = match &route.fetch {
             Some(Fetch::Sql(sql)) => {
-                reader.fetch(sql, &parts).await.map_err(|error| self.unread(route, &error))?
+                let fetched = reader.fetch(sql, &parts).await;
+                fetched.map_err(|error| self.unread(route, &error))?.map(Arc::new)
             }
             _ => None,
         };
@@ -243,15 +251,11 @@ impl Pass {
     fn parked(&self, state: ParkedState, reason: ParkReason, message: String) -> Verdict {
         let answers = self.work.answers.clone();
         let attempts = self.work.attempts;
-        Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers, attempts }))
+        let called = self.work.called;
+        Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers, attempts, called }))
     }
 }
 
 async fn leaving(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Leaving).await;
-}
-
-fn rejected(reason: ParkReason, message: String) -> Verdict {
-    let state = ParkedState::Rejected;
-    Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0 }))
 }

@@ -126,27 +126,21 @@ impl Lanes {
         &self.lane(lane).key
     }
 
-    /// Adds a change from the stream behind what waits. Says whether it absorbed an older one.
-    pub(super) fn push(&mut self, key: LaneKey, mut work: Work, coalesce: bool, awaited: bool) -> bool {
+    /// Adds a change from the stream behind what waits, or merges it with the last of that.
+    /// `awaited`: other work may have to wait for it.
+    pub(super) fn push(&mut self, key: LaneKey, mut work: Work, awaited: bool) {
         let id = self.lane_of(key);
         if awaited {
             self.open.insert(work.arrival);
         }
         let lane = self.lane_mut(id);
-        let mut absorbed = false;
-        if coalesce && let Some(older) = lane.waiting.pop_back() {
-            if older.parked {
-                lane.waiting.push_back(older);
-            } else {
-                match work.absorb(older) {
-                    Ok(()) => absorbed = true,
-                    Err(older) => lane.waiting.push_back(*older),
-                }
-            }
+        if let Some(older) = lane.waiting.pop_back()
+            && let Err(older) = work.absorb(older)
+        {
+            lane.waiting.push_back(*older);
         }
         lane.waiting.push_back(work);
         self.consider(id);
-        absorbed
     }
 
     /// A lane for a change that has no key of its own, to be ended at once.
@@ -181,7 +175,7 @@ impl Lanes {
     }
 
     /// The keys whose links have to be read, at most `limit` of them.
-    pub(super) fn to_recall(&mut self, limit: usize) -> Vec<LaneId> {
+    pub(super) fn take_unknown(&mut self, limit: usize) -> Vec<LaneId> {
         let from = self.unknown.len().saturating_sub(limit);
         let chosen = self.unknown.split_off(from);
         for &id in &chosen {

@@ -9,6 +9,8 @@
 //! ([`crate::synchronize`]) nor how ([`crate::remote`]).
 
 mod carry;
+mod ending;
+mod intake;
 mod lanes;
 mod pending;
 mod settings;
@@ -21,13 +23,13 @@ pub use settings::Limits;
 pub use watermark::{Reached, Watermark};
 
 use crate::{
-    capture::{Budget, Captured, ChangeSource, RowReader, SourceError},
-    model::{Change, ChangeId, Image, Lsn, Op, Outcome, ParkReason, Parked, ParkedState},
-    routing::{Errand, RouteId, Router},
-    state::{Due, Known, RouteKey, Settled, StateError, StateStore},
+    capture::{Budget, ChangeSource, RowReader, SourceError},
+    model::{ChangeId, Lsn, Outcome, ParkReason, Parked, ParkedState},
+    routing::{Errand, Router},
+    state::{Due, Known, Settled, StateError, StateStore},
 };
-use carry::{Ended, Ground, Pass, Phase, Verdict};
-use lanes::{LaneId, Lanes, Ready};
+use carry::{Ended, Ground, Phase};
+use lanes::{LaneId, Lanes};
 use pending::{Batch, Pending};
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 use tokio::{
@@ -35,7 +37,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
-use work::{Arrival, Charge, Work};
+use work::{Arrival, Work};
 
 /// What stops the engine. A failing call does not: that is an [`Outcome`].
 #[derive(Debug, thiserror::Error)]
@@ -234,114 +236,6 @@ impl Engine {
         self.settle();
     }
 
-    fn accept(&mut self, batch: Vec<Captured>) {
-        for captured in batch {
-            match captured {
-                Captured::Change(change) => self.accept_change(change),
-                Captured::Commit(commit) => self.mark.complete(commit.lsn, commit.end, commit.at),
-                Captured::Idle(lsn) => self.mark.idle(lsn),
-            }
-        }
-    }
-
-    fn accept_change(&mut self, change: Change) {
-        let charge = Arc::new(Charge::adopt(&self.budget, change.bytes()));
-        let mut errands = std::mem::take(&mut self.errands);
-        self.router.route_change(change, &mut errands);
-        for errand in errands.drain(..) {
-            self.accept_errand(errand, &charge);
-        }
-        self.errands = errands;
-    }
-
-    fn accept_errand(&mut self, errand: Errand, charge: &Arc<Charge>) {
-        let Errand { route, key, change } = errand;
-        let at = usize::from(route.0);
-        self.arrivals += 1;
-        let arrival = Arrival(self.arrivals);
-        self.mark.start(change.id.commit, change.committed_at);
-        self.in_flight[at].changes += 1;
-        let work = Work {
-            arrival,
-            after: self.delete_half(at, &change),
-            parked: false,
-            born: false,
-            absorbed: Vec::new(),
-            answers: Vec::new(),
-            attempts: 0,
-            doubt: false,
-            charges: vec![Arc::clone(charge)],
-            change,
-        };
-        let deletes = matches!(work.change.image, Image::Delete { .. });
-        if deletes {
-            self.last_delete[at] = Some((work.id(), arrival));
-        }
-        match key {
-            Ok(key) => {
-                let coalesce = self.router.route(route).coalesce;
-                self.lanes.push((route, key), work, coalesce, deletes);
-            }
-            Err(problem) => {
-                // It has no key, so it holds none: it is parked under its own id.
-                let lane = self.lanes.nameless((route, keyless(work.id())));
-                self.finish(lane, work, false, parked(ParkedState::Rejected, ParkReason::Identity, problem));
-            }
-        }
-    }
-
-    /// The delete that an insert half has to wait for: same transaction, the number before.
-    fn delete_half(&self, route: usize, change: &Change) -> Option<Arrival> {
-        let (deleted, arrival) = self.last_delete[route]?;
-        let ChangeId { commit, ordinal } = change.id;
-        let is_half = change.op() == Op::Insert && ordinal % 2 == 1;
-        (is_half && deleted == ChangeId { commit, ordinal: ordinal - 1 }).then_some(arrival)
-    }
-
-    fn start(&mut self, ready: Ready) {
-        let skipped = |reason: &str| Outcome::Skipped { reason: Arc::from(reason) };
-        match ready {
-            Ready::Old { lane, work } => self.finish(lane, work, false, skipped("it is applied already")),
-            Ready::Unborn { lane, work } => {
-                self.finish(lane, work, false, skipped("it came and went before it was sent"));
-            }
-            Ready::Behind { lane, work } => {
-                let message = "an older change of this key is parked".to_owned();
-                self.finish(lane, work, false, parked(ParkedState::Queued, ParkReason::Behind, message));
-            }
-            Ready::Start { lane, work, link } => {
-                let (route, key) = self.lanes.key(lane).clone();
-                if work.change.op() == Op::Truncate && work.parked && key.is_empty() {
-                    return self.spread_truncate(lane, route, work);
-                }
-                if work.parked && key == keyless(work.id()) {
-                    let message =
-                        "the change has no key, so it cannot be sent: discard it, and touch the row"
-                            .to_owned();
-                    let outcome = parked(ParkedState::Rejected, ParkReason::Identity, message);
-                    return self.finish(lane, work, true, outcome);
-                }
-                let ground = Arc::clone(&self.ground);
-                let phase = self.phase.subscribe();
-                let pass = Pass { ground, route, key, lane, work, link, phase };
-                self.tasks.spawn(async move { Event::Ended(Box::new(pass.run().await)) });
-            }
-        }
-    }
-
-    /// A person let a truncate through: it becomes one parked change for each linked key.
-    fn spread_truncate(&mut self, lane: LaneId, route: RouteId, work: Work) {
-        let ground = Arc::clone(&self.ground);
-        self.tasks.spawn(async move {
-            let name = &ground.routes[usize::from(route.0)].name;
-            let verdict = match ground.store.spread_truncate(name, work.id()).await {
-                Ok(_) => Verdict::Done(Outcome::Skipped { reason: Arc::from("it goes on key by key") }),
-                Err(error) => Verdict::Again { after: TICK, error: error.to_string() },
-            };
-            Event::Ended(Box::new(Ended { lane, work, verdict }))
-        });
-    }
-
     fn take(
         &mut self,
         event: Result<Event, tokio::task::JoinError>,
@@ -374,150 +268,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    fn ended(&mut self, ended: Ended) {
-        let Ended { lane, work, verdict } = ended;
-        let route = self.lanes.key(lane).0;
-        match verdict {
-            Verdict::Done(outcome) => self.finish(lane, work, true, outcome),
-            Verdict::Again { after, error } => {
-                self.pending.counts(route).last_error = Some(error);
-                self.in_flight[usize::from(route.0)].backing_off += 1;
-                self.lanes.release_slot(lane);
-                let until = Instant::now() + after;
-                self.waiting.push(Reverse(Wait { until, lane, work: Box::new(work) }));
-            }
-            Verdict::Interrupted => self.interrupted(lane, work, true),
-        }
-    }
-
-    fn finish(&mut self, lane: LaneId, mut work: Work, started: bool, outcome: Outcome) {
-        let (route, key) = self.lanes.key(lane).clone();
-        let link = self.lanes.link(lane).cloned();
-        let on = (route, &**self.router.route(route));
-        let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), outcome);
-        self.lanes.end(lane, &work, started, left);
-        if !work.parked {
-            self.in_flight[usize::from(route.0)].changes -= 1 + work.absorbed.len() as u64;
-            self.mark.finish(work.id().commit);
-            work.absorbed.iter().for_each(|(_, commit)| self.mark.finish(*commit));
-        }
-    }
-
-    fn resume_due(&mut self) {
-        let now = Instant::now();
-        while let Some(Reverse(wait)) = self.waiting.peek()
-            && wait.until <= now
-        {
-            let Some(Reverse(Wait { lane, work, .. })) = self.waiting.pop() else { return };
-            let route = self.lanes.key(lane).0;
-            self.in_flight[usize::from(route.0)].backing_off -= 1;
-            self.lanes.resume(lane, *work);
-        }
-    }
-
-    fn take_up(&mut self, due: Due) {
-        let Due { at, change, answers, attempts: _ } = due;
-        let Some(route) = self.router.find(&at.route) else { return };
-        self.arrivals += 1;
-        let work = Work {
-            arrival: Arrival(self.arrivals),
-            change: Arc::new(change),
-            parked: true,
-            after: None,
-            born: false,
-            absorbed: Vec::new(),
-            answers,
-            attempts: 0,
-            // Its last attempt may have reached the remote.
-            doubt: true,
-            charges: Vec::new(),
-        };
-        self.lanes.push_parked((route, at.key), work);
-    }
-
-    fn recall(&mut self) {
-        if self.recalling {
-            return;
-        }
-        let lanes = self.lanes.to_recall(RECALL_AT_ONCE);
-        if lanes.is_empty() {
-            return;
-        }
-        self.recalling = true;
-        let route_key = |lane: &LaneId| {
-            let (route, key) = self.lanes.key(*lane);
-            RouteKey { route: Arc::clone(&self.router.route(*route).name), key: Arc::clone(key) }
-        };
-        let keys: Vec<RouteKey> = lanes.iter().map(route_key).collect();
-        let store = Arc::clone(&self.ground.store);
-        self.tasks.spawn(async move {
-            let known = store.recall(&keys).await;
-            Event::Recalled(lanes, known)
-        });
-    }
-
-    /// Settles what has ended, one settlement at a time: the next one gathers meanwhile.
-    fn settle(&mut self) {
-        let reached = self.mark.reached();
-        let moves = reached.end > self.saved_through;
-        if self.settling || (self.pending.is_empty() && !moves && !self.gauges_due) {
-            return;
-        }
-        self.settling = true;
-        self.gauges_due = false;
-        self.count_flights();
-        let (mut settlement, batch) = self.pending.take(|id| Arc::clone(&self.router.route(id).name));
-        settlement.through = moves.then_some(reached.end);
-        settlement.committed_at = reached.committed_at;
-        settlement.pending_since = self.mark.pending_since();
-        let store = Arc::clone(&self.ground.store);
-        self.tasks.spawn(async move {
-            let settled = store.settle(settlement).await;
-            Event::Settled(batch, settled)
-        });
-    }
-
-    fn saved(&mut self, batch: &Batch, held: &[(RouteKey, bool)]) {
-        let held: std::collections::HashMap<&RouteKey, bool> =
-            held.iter().map(|(at, held)| (at, *held)).collect();
-        let mut more_parked = false;
-        for (lane, at, outcomes, parkings) in &batch.lanes {
-            let held = held.get(at).copied();
-            more_parked |= held == Some(true);
-            self.lanes.saved(*lane, *outcomes, *parkings, held);
-        }
-        if more_parked {
-            self.poll_parked();
-        }
-    }
-
-    fn poll_parked(&mut self) {
-        if self.polling {
-            return;
-        }
-        self.polling = true;
-        let store = Arc::clone(&self.ground.store);
-        self.tasks.spawn(async move { Event::Due(store.due(DUE_AT_ONCE).await) });
-    }
-
-    /// Lets a gauge that changed be settled even when nothing else is.
-    fn tell_gauges(&mut self) {
-        let stale = self.in_flight.iter().any(|it| it.told != (it.changes, it.backing_off));
-        self.gauges_due |= stale;
-    }
-
-    fn count_flights(&mut self) {
-        for (at, flight) in self.in_flight.iter_mut().enumerate() {
-            let now = (flight.changes, flight.backing_off);
-            let id = RouteId(at as u16);
-            if flight.told != now || self.pending.has_counts(id) {
-                flight.told = now;
-                let counts = self.pending.counts(id);
-                (counts.in_flight, counts.backing_off) = now;
-            }
-        }
-    }
 }
 
 /// What stands in place of the key of a change that has none, so that it holds no other.
@@ -528,8 +278,8 @@ fn keyless(id: ChangeId) -> Arc<str> {
 #[cfg(test)]
 mod tests;
 
-fn parked(state: ParkedState, reason: ParkReason, message: String) -> Outcome {
-    Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0 })
+fn parked(called: ChangeId, state: ParkedState, reason: ParkReason, message: String) -> Outcome {
+    Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0, called })
 }
 
 /// Waits until the stop is asked for, or whoever could ask is gone.

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::{
-    capture::Commit,
+    capture::{Captured, Commit},
     model::{
-        Answer, Body, Call, Cell, Column, Link, LinkUpdate, Lsn, Method, Row, RowBuilder, Span, Table,
-        TableId, TableName, Type,
+        Answer, Body, Call, Cell, Change, Column, Image, Link, LinkUpdate, Lsn, Method, Row, RowBuilder,
+        Span, Table, TableId, TableName, Type,
     },
     remote::{FakeRemote, Retry, RetryPolicy},
     routing::{RemoteId, Route},

@@ -1,3 +1,4 @@
+use super::carry::Prepared;
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Image, Lsn, Op},
@@ -33,14 +34,21 @@ pub(super) struct Arrival(pub(super) u64);
 pub(super) struct Work {
     pub(super) arrival: Arrival,
     pub(super) change: Arc<Change>,
+    /// The change its call keys are made of: the oldest one absorbed. However changes merge after
+    /// a crash, the first call for a key that is new to the remote has the same call key.
+    pub(super) called: ChangeId,
     /// It was parked before; otherwise it comes from the stream.
     pub(super) parked: bool,
+    /// It may merge with waiting neighbours.
+    pub(super) merges: bool,
     /// Must not start before this one has ended: the delete half of a key change.
     pub(super) after: Option<Arrival>,
     /// The key was inserted by a change this one absorbed, so the remote may never hear of it.
     pub(super) born: bool,
     /// Older changes that settle with this one.
     pub(super) absorbed: Vec<(Arrival, Lsn)>,
+    /// What was read for it, once it was.
+    pub(super) prepared: Option<Prepared>,
     pub(super) answers: Vec<Answered>,
     /// Attempts of the present call.
     pub(super) attempts: u32,
@@ -60,7 +68,9 @@ impl Work {
     /// Known columns are merged forward: the newer image may lack an unchanged one that the older
     /// carried. A change that deletes is never absorbed, since what follows it is another object.
     pub(super) fn absorb(&mut self, mut older: Work) -> Result<(), Box<Work>> {
-        let mergeable = matches!(older.change.op(), Op::Insert | Op::Update | Op::Read)
+        let mergeable = self.merges
+            && older.merges
+            && matches!(older.change.op(), Op::Insert | Op::Update | Op::Read)
             && self.change.op() != Op::Truncate
             && older.after.is_none()
             && self.after.is_none()
@@ -70,6 +80,7 @@ impl Work {
         if !mergeable {
             return Err(Box::new(older));
         }
+        self.called = older.called;
         self.born = self.born || older.born || older.change.op() == Op::Insert;
         let change = Arc::unwrap_or_clone(Arc::clone(&self.change));
         let image = merged(&older.change.image, change.image);

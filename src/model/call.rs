@@ -3,13 +3,19 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
+/// The HTTP methods that a step may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
+    /// Reads; nothing changes at the remote.
     Get,
+    /// Mostly creates.
     Post,
+    /// Mostly replaces.
     Put,
+    /// Mostly changes a part.
     Patch,
+    /// Removes.
     Delete,
 }
 
@@ -19,6 +25,7 @@ impl Method {
         self != Self::Get
     }
 
+    /// As HTTP writes it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -30,16 +37,21 @@ impl Method {
     }
 }
 
+/// What a call carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
+    /// Nothing.
     Empty,
+    /// `application/json`.
     Json(Bytes),
     /// `application/x-www-form-urlencoded`, already encoded.
     Form(Bytes),
+    /// `text/plain`.
     Text(Bytes),
 }
 
 impl Body {
+    /// The bytes, if there are any.
     pub fn bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Empty => None,
@@ -54,10 +66,13 @@ pub struct Call {
     /// The step's name, made unique within the sequence (`item[3]`, `update#2`): resuming and the
     /// call key go by it.
     pub step: Arc<str>,
+    /// The method.
     pub method: Method,
     /// Below the remote's URL, with the query if there is one: `/loans/7?full=true`.
     pub path: String,
+    /// Headers beyond the remote's own.
     pub headers: Vec<(Arc<str>, String)>,
+    /// What it carries.
     pub body: Body,
     /// Statuses beyond the accepted ones that the synchronizer wants to see instead of having the
     /// engine retry or park: it has a step for them.
@@ -70,6 +85,7 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whether this status counts as success.
     pub fn accepts(&self, status: u16) -> bool {
         if self.accept.is_empty() { (200..300).contains(&status) } else { self.accept.contains(&status) }
     }
@@ -78,9 +94,11 @@ impl Call {
 /// What the remote said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
+    /// The HTTP status.
     pub status: u16,
     /// Lower-case names.
     pub headers: Vec<(String, String)>,
+    /// As it came.
     #[serde(with = "text_or_base64")]
     pub body: Bytes,
 }
@@ -119,9 +137,11 @@ mod text_or_base64 {
 /// (invariant 3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallKey {
+    /// The route's name.
     pub route: Arc<str>,
     /// Tells databases apart: the same LSN in another cluster is another change.
     pub origin: u32,
+    /// The change that causes the call.
     pub change: ChangeId,
     /// [`Call::step`].
     pub step: Arc<str>,

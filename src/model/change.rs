@@ -9,7 +9,9 @@ use std::{fmt, sync::Arc};
 /// key-changing update is two changes (delete, insert) and takes both of its numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChangeId {
+    /// Where its transaction's commit stands in the log.
     pub commit: Lsn,
+    /// Its place in the transaction.
     pub ordinal: u64,
 }
 
@@ -23,15 +25,20 @@ impl fmt::Display for ChangeId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Op {
+    /// A new row.
     Insert,
+    /// A row that was there.
     Update,
+    /// The row is gone.
     Delete,
     /// Read from a snapshot or a re-read: the present state, not a change.
     Read,
+    /// All rows of the table are gone.
     Truncate,
 }
 
 impl Op {
+    /// As expressions and the state database write it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Insert => "insert",
@@ -46,26 +53,35 @@ impl Op {
 /// The row before and after, as far as the operation and the replica identity give them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Image {
+    /// A new row.
     Insert {
+        /// The row.
         new: Row,
     },
-    /// `old` holds the whole old row under replica identity full, else nothing.
+    /// A row that was there.
     Update {
+        /// The whole old row under replica identity full, else nothing.
         old: Option<Row>,
+        /// The row as it is.
         new: Row,
     },
-    /// Under any identity but full only the identity's columns are known; the rest are
-    /// [`super::Cell::Unchanged`].
+    /// The row is gone.
     Delete {
+        /// Under any identity but full only the identity's columns are known; the rest are
+        /// [`super::Cell::Unchanged`].
         old: Row,
     },
+    /// The present state of a row.
     Read {
+        /// The row.
         new: Row,
     },
+    /// Every row of the table is gone.
     Truncate,
 }
 
 impl Image {
+    /// What happened.
     pub fn op(&self) -> Op {
         match self {
             Self::Insert { .. } => Op::Insert,
@@ -104,13 +120,18 @@ impl Image {
 /// One committed row change.
 #[derive(Clone, Debug)]
 pub struct Change {
+    /// Its name, for ever.
     pub id: ChangeId,
+    /// The table as it was then.
     pub table: Arc<Table>,
+    /// What happened to the row.
     pub image: Image,
+    /// When its transaction was committed.
     pub committed_at: Timestamp,
 }
 
 impl Change {
+    /// What happened.
     pub fn op(&self) -> Op {
         self.image.op()
     }

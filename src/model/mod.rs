@@ -25,6 +25,7 @@ pub use units::{ByteSize, Span};
 pub struct Answered {
     /// The step's occurrence name, as in [`Call::step`].
     pub step: std::sync::Arc<str>,
+    /// What the remote said.
     #[serde(flatten)]
     pub answer: Answer,
 }

@@ -26,21 +26,37 @@ pub enum LinkUpdate {
 /// How one change ended, for one route.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    Applied { update: LinkUpdate, calls: u16 },
-    Skipped { reason: Arc<str> },
+    /// Every call it needed was made.
+    Applied {
+        /// What is to be remembered of the key.
+        update: LinkUpdate,
+        /// How many calls that took.
+        calls: u16,
+    },
+    /// Nothing had to be done.
+    Skipped {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// Taken out of the stream's way.
     Parked(Parked),
 }
 
 /// A change taken out of the stream's way, with what is needed to go on with it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parked {
+    /// Where it stands.
     pub state: ParkedState,
+    /// Why, in a word.
     pub reason: ParkReason,
     /// One message for a person: what was wrong, where, and what to do.
     pub message: String,
     /// The answers so far: a retry resumes behind them.
     pub answers: Vec<Answered>,
+    /// Attempts the present call has taken.
     pub attempts: u32,
+    /// The change its call keys are made of: the oldest one that it absorbed, or itself.
+    pub called: ChangeId,
 }
 
 /// Where a parked change stands.
@@ -96,6 +112,7 @@ macro_rules! names {
                 match self { $(Self::$variant => $name),+ }
             }
 
+            /// The value of this name.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|it| it.name() == name)
             }

@@ -8,7 +8,9 @@ pub struct TableId(pub u32);
 /// A table's name with its schema: what configuration names tables by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableName {
+    /// The schema.
     pub schema: Arc<str>,
+    /// The name within the schema.
     pub name: Arc<str>,
 }
 
@@ -29,6 +31,7 @@ impl fmt::Display for TableName {
     }
 }
 
+/// A text that names no table.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a table name: expected `table` or `schema.table`")]
 pub struct BadTableName(String);
@@ -48,8 +51,11 @@ impl FromStr for TableName {
 /// A table as the stream described it at some moment; a changed table is a new value.
 #[derive(Debug)]
 pub struct Table {
+    /// What the stream names it by.
     pub id: TableId,
+    /// What people name it by.
     pub name: TableName,
+    /// Its columns, in the rows' order.
     pub columns: Vec<Column>,
 }
 
@@ -60,9 +66,12 @@ impl Table {
     }
 }
 
+/// One column of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
+    /// Its name.
     pub name: Arc<str>,
+    /// What its text means.
     pub ty: Type,
     /// Whether it is part of the replica identity.
     pub identity: bool,
@@ -71,9 +80,11 @@ pub struct Column {
 /// One value as Postgres printed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell<'a> {
+    /// SQL's null.
     Null,
     /// A large value the update did not touch: Postgres did not send it, so we do not know it.
     Unchanged,
+    /// Anything else.
     Text(&'a str),
 }
 
@@ -81,6 +92,7 @@ pub enum Cell<'a> {
 /// byte budget counts what is really held (invariant 5).
 #[derive(Clone, Debug)]
 pub struct Row {
+    /// The table as it was when the row was written.
     pub table: Arc<Table>,
     text: Box<str>,
     spans: Box<[Span]>,
@@ -157,10 +169,12 @@ pub struct RowBuilder {
 }
 
 impl RowBuilder {
+    /// With room for so many values of so many bytes in all.
     pub fn with_capacity(columns: usize, bytes: usize) -> Self {
         Self { text: String::with_capacity(bytes), spans: Vec::with_capacity(columns) }
     }
 
+    /// Adds the next column's value.
     pub fn push(&mut self, cell: Cell<'_>) {
         self.spans.push(match cell {
             Cell::Null => Span::Null,
@@ -174,6 +188,7 @@ impl RowBuilder {
         });
     }
 
+    /// The row, of this table.
     pub fn finish(self, table: Arc<Table>) -> Row {
         Row { table, text: self.text.into_boxed_str(), spans: self.spans.into_boxed_slice() }
     }

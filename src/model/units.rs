@@ -59,7 +59,7 @@ impl FromStr for ByteSize {
 
 /// The largest unit that divides the amount.
 fn print(amount: u64, units: &[(&str, u64)]) -> String {
-    let fits = units.iter().filter(|(_, factor)| amount % factor == 0 && amount >= *factor);
+    let fits = units.iter().filter(|(_, factor)| amount.is_multiple_of(*factor) && amount >= *factor);
     let (unit, factor) = fits.max_by_key(|(_, factor)| *factor).unwrap_or(&units[0]);
     format!("{}{unit}", amount / factor)
 }

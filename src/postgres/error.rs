@@ -82,7 +82,9 @@ impl Failure {
     pub fn is_final(&self) -> bool {
         match self {
             Self::TlsRefused | Self::Tls(_) | Self::Login(_) => true,
-            Self::Server(error) => error.code.starts_with("28") || error.code == "3D000",
+            Self::Server(error) => {
+                error.code.starts_with("28") || error.code == "3D000" || error.code == "42501"
+            }
             _ => false,
         }
     }
@@ -112,6 +114,7 @@ fn advice(code: &str) -> &'static str {
         "28P01" => ": check the user and the password in the URL",
         "28000" => ": check the user in the URL and the server's pg_hba.conf",
         "3D000" => ": check the database's name in the URL",
+        "42501" => ": the role needs CONNECT on the database, and the REPLICATION attribute to stream",
         "53300" => ": raise `max_connections` or `max_wal_senders`, or stop other clients",
         "57P03" => ": the server is starting, stopping or recovering; it will be tried again",
         _ => "",

@@ -113,7 +113,7 @@ impl StateStore for MemoryStore {
             at: at.clone(),
             change: (*it.change).clone(),
             answers: it.parked.answers.clone(),
-            attempts: it.parked.attempts,
+            called: it.parked.called,
         };
         Ok(kept.parked.iter().filter(retrying).take(limit).map(due).collect())
     }
@@ -138,6 +138,7 @@ impl StateStore for MemoryStore {
                 message: whole.parked.message.clone(),
                 answers: Vec::new(),
                 attempts: 0,
+                called: id,
             };
             let change = Arc::clone(&whole.change);
             kept.parked.insert((at.clone(), id), Parking { at, change, parked, again: false });

@@ -93,8 +93,8 @@ pub struct Due {
     pub change: Change,
     /// The answers it already got.
     pub answers: Vec<Answered>,
-    /// The attempts it already took.
-    pub attempts: u32,
+    /// The change its call keys are made of.
+    pub called: ChangeId,
 }
 
 /// What one route did since the last settlement, and how it stands.

@@ -1,8 +1,8 @@
 //! The demo says what is wrong when it cannot go on.
 
-use crate::harness::{Postgres, Version};
+use crate::harness::{Postgres, Version, rowcall};
+use ::rowcall::demo::{Choices, Replicator, Shown, show};
 use async_trait::async_trait;
-use rowcall::demo::{Choices, Replicator, show};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -47,7 +47,11 @@ async fn shown(database_url: String, idle: Idle) -> (String, Result<usize, Strin
     let mut out = Vec::new();
     let interrupted = tokio::time::sleep(std::time::Duration::from_millis(1_500));
     let result = show(&choices, Arc::new(idle), &mut out, interrupted).await;
-    let ended = result.map(|comparison| comparison.of).map_err(|error| error.to_string());
+    let ended = match result {
+        Ok(Shown::Interrupted(comparison)) => Ok(comparison.of),
+        Ok(Shown::Judged(_)) => Err("it judged, though it was interrupted".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
     (String::from_utf8(out).expect("text"), ended)
 }
 
@@ -88,4 +92,16 @@ async fn a_database_with_tables_or_no_server_is_refused() {
     assert!(refused.contains("holds 1 tables already: give it an empty one"), "{refused}");
     let refused = shown("postgres://nobody@127.0.0.1:1/x".to_owned(), idle()).await.1.expect_err("no server");
     assert!(refused.starts_with("cannot connect to the demo's database: "), "{refused}");
+}
+
+#[tokio::test]
+async fn the_command_ends_by_itself_with_both_sides_equal_and_leaves_no_slot() {
+    let postgres = Postgres::start(Version::V18).await;
+    let args = ["demo", "--database-url", &postgres.url(), "--seconds", "2", "--customers", "20"];
+    let output = rowcall(&args).await.expect_code(0);
+    assert!(output.stdout.contains("EQUAL: ") && output.stderr.is_empty(), "{output:#?}");
+    assert_eq!(postgres.text("select count(*) from pg_replication_slots").await.as_deref(), Some("0"));
+    // It wants an empty database, and this one is not any more.
+    let output = rowcall(&args).await.expect_code(1);
+    assert!(output.stderr.contains("give it an empty one"), "{output:#?}");
 }

@@ -42,10 +42,16 @@ impl Acknowledged {
 const PROMPT: Duration = Duration::from_secs(1);
 /// Without anything to say, the server hears from us this often, or three times within its limit.
 const OFTEN: Duration = Duration::from_secs(5);
-/// A read smaller than this, right behind another, shows that we outrun the server.
-const SMALL: usize = 32 << 10;
-/// How many small reads in a row start the coalescing.
-const STREAK: u32 = 8;
+/// Whether we outrun the server is judged anew this often.
+const WINDOW: Duration = Duration::from_millis(10);
+/// That many reads in a window: we take small bites.
+const BITES: u32 = 8;
+/// That many bytes in a window: there is enough to wait for.
+const PLENTY: usize = 16 << 10;
+/// A server that asks again this soon behind an answer is stopping.
+const PRESSING: Duration = Duration::from_millis(200);
+/// How many such questions, one a tick, are answered before we give way.
+const PATIENCE: u32 = 5;
 /// How long an orderly goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -59,9 +65,38 @@ pub(super) struct Link<'a> {
     told: Option<(Lsn, Instant)>,
     /// The server wants to hear from us now.
     asked: bool,
+    /// It wants to hear from us at the next tick.
+    owed: bool,
+    /// How often in a row it asked right behind an answer.
+    pressed: u32,
     /// It asked, and has not been told of anything new since.
     waited_for: bool,
-    streak: u32,
+    pace: Pace,
+}
+
+/// Whether to rest before a read, so that it finds more.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    reads: u32,
+    bytes: usize,
+    rest: bool,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { since: Instant::now(), reads: 0, bytes: 0, rest: false }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.reads += 1;
+        self.bytes += bytes;
+        if self.since.elapsed() >= WINDOW {
+            // Resting makes the bites few and large, so from then on only the amount counts.
+            let rest = self.bytes >= PLENTY && (self.rest || self.reads >= BITES);
+            *self = Self { rest, ..Self::new() };
+        }
+    }
 }
 
 impl<'a> Link<'a> {
@@ -70,7 +105,18 @@ impl<'a> Link<'a> {
         let often = server_limit.map_or(OFTEN, |limit| OFTEN.min(limit / 3)).max(Duration::from_millis(10));
         let mut ticker = interval(often.min(PROMPT));
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { wire, acknowledged, ticker, often, told: None, asked: false, waited_for: false, streak: 0 }
+        Self {
+            wire,
+            acknowledged,
+            ticker,
+            often,
+            told: None,
+            asked: false,
+            owed: false,
+            pressed: 0,
+            waited_for: false,
+            pace: Pace::new(),
+        }
     }
 
     /// Waits for `work` and keeps the server content meanwhile, however long that takes.
@@ -93,10 +139,9 @@ impl<'a> Link<'a> {
     /// While we outrun the server, small reads are made fewer and larger by a short rest: the
     /// server would otherwise be woken for each of them.
     pub(super) async fn fill(&mut self) -> io::Result<()> {
-        if self.streak >= STREAK {
+        if self.pace.rest {
             sleep(Duration::from_millis(1)).await;
         }
-        let begun = Instant::now();
         let count = loop {
             self.tell_if_asked().await?;
             tokio::select! {
@@ -107,12 +152,7 @@ impl<'a> Link<'a> {
                 count = self.wire.fill() => break count?,
             }
         };
-        let at_once = begun.elapsed() < Duration::from_micros(500);
-        self.streak = match (at_once, count < SMALL) {
-            (true, true) => (self.streak + 1).min(STREAK),
-            (true, false) => self.streak,
-            (false, _) => 0,
-        };
+        self.pace.count(count);
         Ok(())
     }
 
@@ -122,9 +162,17 @@ impl<'a> Link<'a> {
 
     /// The server asks how far we are: it is told before the next wait, and again as soon as that
     /// changes, because it may be waiting for us to let it stop.
-    pub(super) fn answer(&mut self) {
-        self.asked = true;
+    ///
+    /// A server that stops asks again at every answer, until all it sent is settled: the answers
+    /// then wait for the ticker. `false` once that has gone on for too long: whoever holds up a
+    /// stopping server should leave and read the rest again.
+    pub(super) fn answer(&mut self) -> bool {
+        let pressing = self.told.is_some_and(|(_, at)| at.elapsed() < PRESSING);
+        self.pressed = if pressing { self.pressed + 1 } else { 0 };
+        self.asked = !pressing;
+        self.owed = pressing;
         self.waited_for = true;
+        self.pressed <= PATIENCE
     }
 
     async fn tell_if_asked(&mut self) -> io::Result<()> {
@@ -134,7 +182,7 @@ impl<'a> Link<'a> {
     async fn tell_if_due(&mut self) -> io::Result<()> {
         let position = self.acknowledged.position();
         match self.told {
-            Some((told, at)) if told == position && at.elapsed() < self.often => Ok(()),
+            Some((told, at)) if !self.owed && told == position && at.elapsed() < self.often => Ok(()),
             _ => self.tell().await,
         }
     }
@@ -157,7 +205,7 @@ impl<'a> Link<'a> {
             })
             .await?;
         self.waited_for &= self.told.is_none_or(|(told, _)| told == position);
-        self.asked = false;
+        (self.asked, self.owed) = (false, false);
         self.told = Some((position, Instant::now()));
         Ok(())
     }

@@ -101,6 +101,14 @@ enum Left {
     Catalog(Described),
 }
 
+/// The server waits for changes to be settled before it stops, however long the remote takes.
+fn gives_way() -> SourceError {
+    SourceError::Connection {
+        doing: "streaming changes".to_owned(),
+        message: "the server is stopping; changes that are not settled yet will be read again".to_owned(),
+    }
+}
+
 struct Running<'a> {
     pump: Pump,
     link: Link<'a>,
@@ -163,8 +171,10 @@ impl Running<'_> {
                         let (end, _, answer) = (cursor.u64()?, cursor.u64()?, cursor.u8()?);
                         self.pump.assembler.pass(Lsn::new(end));
                         if answer == 1 {
-                            self.link.answer();
                             self.idle_at = self.idle_at.min(Instant::now() + URGENT);
+                            if !self.link.answer() {
+                                return Err(gives_way().into());
+                            }
                         }
                     }
                     _ => return Err(DecodeError("a frame is of an unknown kind").into()),

@@ -32,6 +32,10 @@ pub(super) fn of(error: &ServerError, names: &Names) -> SourceError {
         "42501" => SourceError::Final(format!(
             "the role may not read replication slot `{slot}`: {error}; it needs the REPLICATION attribute: `alter role … replication`"
         )),
+        // What the server does not allow, does not know or cannot do, it will not tomorrow.
+        code if matches!(code.get(..2), Some("0A" | "22" | "42" | "55")) => {
+            SourceError::Final(format!("replication slot `{slot}` cannot be read: {error}"))
+        }
         _ => SourceError::Connection {
             doing: format!("streaming from replication slot `{slot}`"),
             message: error.to_string(),
@@ -39,10 +43,10 @@ pub(super) fn of(error: &ServerError, names: &Names) -> SourceError {
     }
 }
 
-/// From 18 on, a missing publication is only a warning, and its changes are left out.
+/// From 18 on, a missing publication is only a warning, and its changes are left out. Nothing else
+/// gives one with this SQLSTATE while we stream; the words may be in any language.
 pub(super) fn of_notice(notice: &ServerError, names: &Names) -> Option<SourceError> {
-    let skips = notice.code == "55000" && notice.message.contains("publication");
-    skips.then(|| missing_publication(&names.publication))
+    (notice.code == "55000").then(|| missing_publication(&names.publication))
 }
 
 pub(super) fn missing_publication(publication: &str) -> SourceError {
@@ -59,4 +63,42 @@ pub(super) fn missing_slot(slot: &str) -> SourceError {
          database was restored or failed over without it, changes since the checkpoint are not in the stream: make it \
          with `rowcall init` and bring the remote in step with the tables"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: &str, message: &str) -> SourceError {
+        let names = Names { slot: "s".to_owned(), publication: "p".to_owned() };
+        let error =
+            ServerError { code: code.to_owned(), message: message.to_owned(), ..ServerError::default() };
+        of(&error, &names)
+    }
+
+    #[test]
+    fn what_a_person_must_repair_is_final_and_says_how() {
+        for (code, message, advice) in [
+            ("42704", "publication \"p\" does not exist", "rowcall init"),
+            ("42704", "replication slot \"s\" does not exist", "rowcall init"),
+            ("58P01", "requested WAL segment 00 has already been removed", "pg_drop_replication_slot"),
+            ("55000", "can no longer get changes from replication slot \"s\"", "pg_drop_replication_slot"),
+            ("42501", "permission denied", "REPLICATION"),
+            ("42704", "in einer anderen Sprache", "Sprache"),
+        ] {
+            let error = refused(code, message);
+            assert!(error.is_final() && error.to_string().contains(advice), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_passes_is_tried_again() {
+        for code in ["57P01", "57P03", "53300", "58030", "XX000"] {
+            assert!(!refused(code, "it stops").is_final(), "{code}");
+        }
+        match refused("55006", "replication slot \"s\" is active for PID 4711") {
+            SourceError::SlotInUse { pid, .. } => assert_eq!(pid, "4711"),
+            other => panic!("{other}"),
+        }
+    }
 }

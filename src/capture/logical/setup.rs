@@ -120,6 +120,9 @@ fn explained(sql: &str, error: &tokio_postgres::Error) -> SourceError {
             ": run the statements of `rowcall init --print` as the tables' owner or a superuser"
         }
         Some(&SqlState::UNDEFINED_TABLE) => ": check `table` of the entities",
+        Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
+            ": set `wal_level = logical` in postgresql.conf and restart the server"
+        }
         Some(&SqlState::CONFIGURATION_LIMIT_EXCEEDED) => {
             ": raise `max_replication_slots`, or drop slots nobody reads"
         }

@@ -86,14 +86,22 @@ pub enum ShowError {
     Output(#[from] io::Error),
 }
 
-/// Shows the replicator at work until `interrupted` or the time is up. Answers how alike both
-/// sides were in the end.
+/// How a show ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Somebody ended it, in the middle of whatever was going on.
+    Interrupted(Comparison),
+    /// The time was up, and everything that would arrive has arrived.
+    Judged(Comparison),
+}
+
+/// Shows the replicator at work until `interrupted`, or until the time is up.
 pub async fn show(
     choices: &Choices,
     replicator: Arc<dyn Replicator>,
     out: &mut (dyn Write + Send),
     interrupted: impl Future<Output = ()>,
-) -> Result<Comparison, ShowError> {
+) -> Result<Shown, ShowError> {
     let mut screen = Screen::new(out, choices.terminal);
     let mut connections = JoinSet::new();
     let client = connect(&choices.database_url, &mut connections).await?;
@@ -123,15 +131,15 @@ pub async fn show(
         Some(Ok(Ok(()))) | None => {}
         ended => return result.and(Err(stopped_early(ended))),
     }
-    let comparison = result?;
-    if choices.seconds.is_some() {
+    let shown = result?;
+    if let Shown::Judged(comparison) = &shown {
         screen.say(&if comparison.is_equal() {
             format!("EQUAL: {comparison}")
         } else {
             format!("DIFFERENT: {comparison}\n(seed {})", choices.seed)
         })?;
     }
-    Ok(comparison)
+    Ok(shown)
 }
 
 fn stopped_early(ended: Option<Result<Result<(), String>, impl Display>>) -> ShowError {
@@ -157,7 +165,7 @@ impl Show {
         screen: &mut Screen<'_>,
         connections: &mut JoinSet<()>,
         interrupted: impl Future<Output = ()>,
-    ) -> Result<Comparison, ShowError> {
+    ) -> Result<Shown, ShowError> {
         // Written under the replicator's eyes: what was there before it is not captured.
         world::seed(&self.client, choices.customers).await?;
         self.pulse.add_rows(u64::from(choices.customers) * 4);
@@ -178,33 +186,36 @@ impl Show {
                 None => std::future::pending().await,
             }
         });
-        loop {
+        let judge = loop {
             tokio::select! {
                 // Whoever wants to stop is heard first; a writer's end is a failure.
                 biased;
-                () = &mut interrupted => break,
-                () = &mut time_is_up => break,
+                () = &mut interrupted => break false,
+                () = &mut time_is_up => break true,
                 Some(ended) = writers.join_next() => {
                     ended.map_err(|panic| ShowError::Replicator(panic.to_string()))??;
                 }
                 () = sleep(pause) => self.look(screen).await?,
             }
-        }
+        };
         self.pulse.enough.store(true, Relaxed);
         while let Some(ended) = writers.join_next().await {
             ended.map_err(|panic| ShowError::Replicator(panic.to_string()))??;
         }
-        if choices.seconds.is_some() {
-            screen.say("Nothing more is written; waiting for the rest to arrive.")?;
-            // A second Ctrl-C is not needed: the patience is.
-            self.drain(screen, pause).await?;
+        if !judge {
+            self.look(screen).await?;
+            return Ok(Shown::Interrupted(self.sample.equality.clone()));
         }
-        self.look(screen).await?;
-        Ok(self.sample.equality.clone())
+        screen.say("Nothing more is written; waiting for the rest to arrive.")?;
+        tokio::select! {
+            biased;
+            () = &mut interrupted => Ok(Shown::Interrupted(self.sample.equality.clone())),
+            drained = self.drain(screen, pause) => drained.map(Shown::Judged),
+        }
     }
 
     /// Waits until both sides are equal, or nothing has changed for too long.
-    async fn drain(&mut self, screen: &mut Screen<'_>, pause: Duration) -> Result<(), ShowError> {
+    async fn drain(&mut self, screen: &mut Screen<'_>, pause: Duration) -> Result<Comparison, ShowError> {
         let mut last = (self.bank.stats(), Instant::now());
         loop {
             self.look(screen).await?;
@@ -213,7 +224,7 @@ impl Show {
                 last = (stats, Instant::now());
             }
             if self.sample.equality.is_equal() || last.1.elapsed() > PATIENCE {
-                return Ok(());
+                return Ok(self.sample.equality.clone());
             }
             sleep(pause).await;
         }

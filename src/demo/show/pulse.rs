@@ -41,10 +41,6 @@ impl Pulse {
         self.rows().written += rows;
     }
 
-    pub fn written(&self) -> u64 {
-        self.rows().written
-    }
-
     /// Puts what happened since the last time into the sample.
     pub fn read(&self, seen: &[Entry], sample: &mut Sample) {
         let mut rows = self.rows();

@@ -75,7 +75,7 @@ pub async fn expected(client: &Client) -> Result<BTreeMap<String, Value>, WorldE
         .query(
             "select 'customer ' || id, jsonb_build_object('name', name, 'phone', phone, 'version', version)::text from customers
              union all
-             select 'loan ' || id, jsonb_build_object('ref', id, 'customer', customer_id, 'amount', amount::text,
+             select 'loan ' || id, jsonb_build_object('ref', id, 'customer', customer_id, 'amount', amount,
                  'status', case status when 'active' then 'A' when 'closed' then 'C' else 'U' end,
                  'version', version, 'schedule', jsonb_build_object('months', months, 'version', version))::text from loans
              union all

@@ -104,3 +104,13 @@ async fn what_an_earlier_process_may_have_sent_is_uncertain() {
     engine.run(&mut source, &mut stop).await.expect("it runs");
     assert_eq!(*uncertain.0.borrow(), [true, false]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_sent_is_not_merged_and_what_is_merged_keeps_the_oldest_call_key() {
+    let rig = Rig { sent_before: Lsn::new(100), coalesce: true, ..Rig::new(FakeRemote::new()) };
+    let stream = Stream::new().insert("1", "a").commit().update("1", "b").commit().update("1", "c").commit();
+    rig.run(stream).await;
+    assert_eq!(rig.calls(), ["POST /create/1 a", "PATCH /update/1 c"]);
+    assert_eq!(rig.keys(), ["t-00000007-64-0-create", "t-00000007-C8-0-update"]);
+    assert_eq!(rig.link("1").expect("a link").change, id(300));
+}

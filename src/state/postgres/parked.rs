@@ -10,7 +10,8 @@ use tokio_postgres::Row;
 
 /// Only the oldest of a key may run.
 const DUE: &str = "\
-select p.route, p.key, p.commit_lsn, p.ordinal, p.change::text, p.answers::text, p.attempts
+select p.route, p.key, p.commit_lsn, p.ordinal, p.change::text, p.answers::text,
+       p.called_lsn, p.called_ordinal
 from rowcall.parked p
 where p.source = $1 and p.state = 'retrying' and p.next_attempt <= now()
   and not exists (
@@ -42,6 +43,6 @@ fn read(row: &Row) -> Result<Due, StateError> {
         at: RouteKey { route: Arc::from(route), key: Arc::from(key) },
         change: stored_change::read(id, row.get(4)).map_err(broken)?,
         answers,
-        attempts: row.get::<_, i32>(6).unsigned_abs(),
+        called: ChangeId { commit: lsn(row.get(6)), ordinal: row.get::<_, i64>(7).unsigned_abs() },
     })
 }

@@ -29,17 +29,20 @@ where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.commit_lsn,
 /// A redelivered change that is parked already stays as it is, unless its retry ended (`again`).
 const PARK: &str = "\
 insert into rowcall.parked as p
-    (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts, next_attempt)
+    (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
+     called_lsn, called_ordinal, next_attempt)
 select $1, route, key, commit_lsn, ordinal, change::jsonb, answers::jsonb, state, reason, message, attempts,
+       called_lsn, called_ordinal,
        case when state = 'retrying' then now() end
 from unnest($2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::integer[])
-     as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts)
+            $9::text[], $10::text[], $11::integer[], $12::pg_lsn[], $13::bigint[])
+     as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
+           called_lsn, called_ordinal)
 on conflict (route, key, commit_lsn, ordinal) do update
 set answers = excluded.answers, state = excluded.state, reason = excluded.reason,
     message = excluded.message, attempts = excluded.attempts, next_attempt = excluded.next_attempt,
     updated_at = now()
-where $12";
+where $14";
 
 /// For each key touched: whether it is still held; a queued head becomes due.
 const HEADS: &str = "\
@@ -94,9 +97,10 @@ with whole as (
     returning *
 ), spread as (
     insert into rowcall.parked
-        (source, route, key, commit_lsn, ordinal, change, state, reason, message, next_attempt)
+        (source, route, key, commit_lsn, ordinal, change, state, reason, message,
+         called_lsn, called_ordinal, next_attempt)
     select w.source, w.route, l.key, w.commit_lsn, w.ordinal, w.change, 'retrying', 'truncate',
-           w.message, now()
+           w.message, w.called_lsn, w.called_ordinal, now()
     from whole w join rowcall.link l on l.route = w.route and not l.gone
          and (l.commit_lsn, l.ordinal) < (w.commit_lsn, w.ordinal)
     on conflict do nothing
@@ -256,7 +260,9 @@ impl Writer {
         let messages = all(|it| it.parked.message.replace('\0', ""));
         let attempts: Vec<i32> =
             chosen.iter().map(|it| i32::try_from(it.parked.attempts).unwrap_or(i32::MAX)).collect();
-        let values: [&(dyn ToSql + Sync); 12] = [
+        let called: Vec<PgLsn> = chosen.iter().map(|it| pg_lsn(it.parked.called.commit)).collect();
+        let called_ordinals: Vec<i64> = chosen.iter().map(|it| ordinal(it.parked.called)).collect();
+        let values: [&(dyn ToSql + Sync); 14] = [
             &self.source,
             &routes,
             &keys,
@@ -268,6 +274,8 @@ impl Writer {
             &reasons,
             &messages,
             &attempts,
+            &called,
+            &called_ordinals,
             &again,
         ];
         self.client.execute(&self.park, &values).await?;

@@ -104,12 +104,15 @@ impl Stream {
                         fenced |= row.get("id") == Some(Cell::Text(&fence.to_string()));
                     }
                     Captured::Change(change) => changes.push(change),
-                    Captured::Commit(commit) => self.end = commit.end,
+                    Captured::Commit(commit) => {
+                        self.end = commit.end;
+                        // The batch may end between a transaction's changes and its commit.
+                        if fenced {
+                            return changes;
+                        }
+                    }
                     Captured::Idle(position) => self.end = position,
                 }
-            }
-            if fenced {
-                return changes;
             }
         }
     }

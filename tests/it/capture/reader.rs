@@ -61,10 +61,10 @@ each_version! {
                           insert into t values (9007199254740993, 0.1000000000000000000001)").await;
         let reader = reader(&postgres);
         let id = ["9007199254740993".to_owned(), "second".to_owned()];
-        let fetched = reader.fetch("select id, n, $2::text as s from t where id = $1; -- the end", &id).await;
+        let fetched = reader.fetch("select id, n, $2::text as s from t where id = $1 -- the end", &id).await;
         let fetched = fetched.expect("a row").expect("a row");
         assert_eq!(fetched.to_string(), r#"{"id":9007199254740993,"n":0.1000000000000000000001,"s":"second"}"#);
-        assert_eq!(reader.fetch("select id from t where id = $1", &id).await.expect("a row").expect("a row")["id"].to_string(), id[0]);
+        assert_eq!(reader.fetch("select id from t where id = $1; ", &id).await.expect("a row").expect("a row")["id"].to_string(), id[0]);
         assert_eq!(reader.fetch("select 1 where $1 = 'x'", &id).await.expect("no row"), None);
         assert_eq!(reader.fetch("select true as yes", &[]).await.expect("a row"), Some(json!({"yes": true})));
         let error = reader.fetch("select $2::int", &id[..1]).await.expect_err("one key value");

@@ -1,0 +1,158 @@
+//! How work is started, how it ends, and how that becomes durable.
+
+use super::{
+    Engine, Event, TICK, Wait,
+    carry::{Ended, Pass, Verdict},
+    keyless,
+    lanes::{LaneId, Ready},
+    parked,
+    pending::Batch,
+    work::Work,
+};
+use crate::{
+    model::{Op, Outcome, ParkReason, ParkedState},
+    routing::RouteId,
+    state::RouteKey,
+};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use tokio::time::Instant;
+
+impl Engine {
+    pub(super) fn start(&mut self, ready: Ready) {
+        let skipped = |reason: &str| Outcome::Skipped { reason: Arc::from(reason) };
+        match ready {
+            Ready::Old { lane, work } => self.finish(lane, work, false, skipped("it is applied already")),
+            Ready::Unborn { lane, work } => {
+                self.finish(lane, work, false, skipped("it came and went before it was sent"));
+            }
+            Ready::Behind { lane, work } => {
+                let message = "an older change of this key is parked".to_owned();
+                let outcome = parked(work.called, ParkedState::Queued, ParkReason::Behind, message);
+                self.finish(lane, work, false, outcome);
+            }
+            Ready::Start { lane, work, link } => {
+                let (route, key) = self.lanes.key(lane).clone();
+                if work.change.op() == Op::Truncate && work.parked && key.is_empty() {
+                    return self.spread_truncate(lane, route, work);
+                }
+                if work.parked && key == keyless(work.id()) {
+                    let message =
+                        "the change has no key, so it cannot be sent: discard it, and touch the row"
+                            .to_owned();
+                    let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Identity, message);
+                    return self.finish(lane, work, true, outcome);
+                }
+                let ground = Arc::clone(&self.ground);
+                let phase = self.phase.subscribe();
+                let pass = Pass { ground, route, key, lane, work, link, phase };
+                self.tasks.spawn(async move { Event::Ended(Box::new(pass.run().await)) });
+            }
+        }
+    }
+
+    /// A person let a truncate through: it becomes one parked change for each linked key.
+    pub(super) fn spread_truncate(&mut self, lane: LaneId, route: RouteId, work: Work) {
+        let ground = Arc::clone(&self.ground);
+        self.tasks.spawn(async move {
+            let name = &ground.routes[usize::from(route.0)].name;
+            let verdict = match ground.store.spread_truncate(name, work.id()).await {
+                Ok(_) => Verdict::Done(Outcome::Skipped { reason: Arc::from("it goes on key by key") }),
+                Err(error) => Verdict::Again { after: TICK, error: error.to_string() },
+            };
+            Event::Ended(Box::new(Ended { lane, work, verdict }))
+        });
+    }
+
+    pub(super) fn ended(&mut self, ended: Ended) {
+        let Ended { lane, work, verdict } = ended;
+        let route = self.lanes.key(lane).0;
+        match verdict {
+            Verdict::Done(outcome) => self.finish(lane, work, true, outcome),
+            Verdict::Again { after, error } => {
+                self.pending.counts(route).last_error = Some(error);
+                self.in_flight[usize::from(route.0)].backing_off += 1;
+                self.lanes.release_slot(lane);
+                let until = Instant::now() + after;
+                self.waiting.push(Reverse(Wait { until, lane, work: Box::new(work) }));
+            }
+            Verdict::Interrupted => self.interrupted(lane, work, true),
+        }
+    }
+
+    pub(super) fn finish(&mut self, lane: LaneId, mut work: Work, started: bool, outcome: Outcome) {
+        let (route, key) = self.lanes.key(lane).clone();
+        let link = self.lanes.link(lane).cloned();
+        let on = (route, &**self.router.route(route));
+        let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), outcome);
+        self.lanes.end(lane, &work, started, left);
+        if !work.parked {
+            self.in_flight[usize::from(route.0)].changes -= 1 + work.absorbed.len() as u64;
+            self.mark.finish(work.id().commit);
+            work.absorbed.iter().for_each(|(_, commit)| self.mark.finish(*commit));
+        }
+    }
+
+    pub(super) fn resume_due(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse(wait)) = self.waiting.peek()
+            && wait.until <= now
+        {
+            let Some(Reverse(Wait { lane, work, .. })) = self.waiting.pop() else { return };
+            let route = self.lanes.key(lane).0;
+            self.in_flight[usize::from(route.0)].backing_off -= 1;
+            self.lanes.resume(lane, *work);
+        }
+    }
+
+    /// Settles what has ended, one settlement at a time: the next one gathers meanwhile.
+    pub(super) fn settle(&mut self) {
+        let reached = self.mark.reached();
+        let moves = reached.end > self.saved_through;
+        if self.settling || (self.pending.is_empty() && !moves && !self.gauges_due) {
+            return;
+        }
+        self.settling = true;
+        self.gauges_due = false;
+        self.count_flights();
+        let (mut settlement, batch) = self.pending.take(|id| Arc::clone(&self.router.route(id).name));
+        settlement.through = moves.then_some(reached.end);
+        settlement.committed_at = reached.committed_at;
+        settlement.pending_since = self.mark.pending_since();
+        let store = Arc::clone(&self.ground.store);
+        self.tasks.spawn(async move {
+            let settled = store.settle(settlement).await;
+            Event::Settled(batch, settled)
+        });
+    }
+
+    pub(super) fn saved(&mut self, batch: &Batch, held: &[(RouteKey, bool)]) {
+        let held: HashMap<&RouteKey, bool> = held.iter().map(|(at, held)| (at, *held)).collect();
+        let mut more_parked = false;
+        for (lane, at, outcomes, parkings) in &batch.lanes {
+            let held = held.get(at).copied();
+            more_parked |= held == Some(true);
+            self.lanes.saved(*lane, *outcomes, *parkings, held);
+        }
+        if more_parked {
+            self.poll_parked();
+        }
+    }
+
+    /// Lets a gauge that changed be settled even when nothing else is.
+    pub(super) fn tell_gauges(&mut self) {
+        let stale = self.in_flight.iter().any(|it| it.told != (it.changes, it.backing_off));
+        self.gauges_due |= stale;
+    }
+
+    pub(super) fn count_flights(&mut self) {
+        for (at, flight) in self.in_flight.iter_mut().enumerate() {
+            let now = (flight.changes, flight.backing_off);
+            let id = RouteId(at as u16);
+            if flight.told != now || self.pending.has_counts(id) {
+                flight.told = now;
+                let counts = self.pending.counts(id);
+                (counts.in_flight, counts.backing_off) = now;
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! How work comes in: from the source, and from what was parked.
+
+use super::{
+    DUE_AT_ONCE, Engine, Event, RECALL_AT_ONCE, keyless,
+    lanes::LaneId,
+    parked,
+    work::{Arrival, Charge, Work},
+};
+use crate::{
+    capture::Captured,
+    model::{Change, ChangeId, Image, Op, ParkReason, ParkedState},
+    routing::Errand,
+    state::{Due, RouteKey},
+};
+use std::sync::Arc;
+
+impl Engine {
+    pub(super) fn accept(&mut self, batch: Vec<Captured>) {
+        for captured in batch {
+            match captured {
+                Captured::Change(change) => self.accept_change(change),
+                Captured::Commit(commit) => self.mark.complete(commit.lsn, commit.end, commit.at),
+                Captured::Idle(lsn) => self.mark.idle(lsn),
+            }
+        }
+    }
+
+    pub(super) fn accept_change(&mut self, change: Change) {
+        let charge = Arc::new(Charge::adopt(&self.budget, change.bytes()));
+        let mut errands = std::mem::take(&mut self.errands);
+        self.router.route_change(change, &mut errands);
+        for errand in errands.drain(..) {
+            self.accept_errand(errand, &charge);
+        }
+        self.errands = errands;
+    }
+
+    pub(super) fn accept_errand(&mut self, errand: Errand, charge: &Arc<Charge>) {
+        let Errand { route, key, change } = errand;
+        let at = usize::from(route.0);
+        self.arrivals += 1;
+        let arrival = Arrival(self.arrivals);
+        self.mark.start(change.id.commit, change.committed_at);
+        self.in_flight[at].changes += 1;
+        let work = Work {
+            arrival,
+            after: self.delete_half(at, &change),
+            // What may have been sent already is sent again just as it was, or the remote would see
+            // another change under a call key it knows.
+            merges: self.router.route(route).coalesce && change.id.commit > self.ground.sent_before,
+            parked: false,
+            born: false,
+            absorbed: Vec::new(),
+            prepared: None,
+            answers: Vec::new(),
+            attempts: 0,
+            doubt: false,
+            charges: vec![Arc::clone(charge)],
+            called: change.id,
+            change,
+        };
+        let deletes = matches!(work.change.image, Image::Delete { .. });
+        if deletes {
+            self.last_delete[at] = Some((work.id(), arrival));
+        }
+        match key {
+            Ok(key) => {
+                self.lanes.push((route, key), work, deletes);
+            }
+            Err(problem) => {
+                // It has no key, so it holds none: it is parked under its own id.
+                let lane = self.lanes.nameless((route, keyless(work.id())));
+                let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Identity, problem);
+                self.finish(lane, work, false, outcome);
+            }
+        }
+    }
+
+    /// The delete that an insert half has to wait for: same transaction, the number before.
+    pub(super) fn delete_half(&self, route: usize, change: &Change) -> Option<Arrival> {
+        let (deleted, arrival) = self.last_delete[route]?;
+        let ChangeId { commit, ordinal } = change.id;
+        let is_half = change.op() == Op::Insert && ordinal % 2 == 1;
+        (is_half && deleted == ChangeId { commit, ordinal: ordinal - 1 }).then_some(arrival)
+    }
+
+    pub(super) fn take_up(&mut self, due: Due) {
+        let Due { at, change, answers, called } = due;
+        let Some(route) = self.router.find(&at.route) else { return };
+        self.arrivals += 1;
+        let work = Work {
+            arrival: Arrival(self.arrivals),
+            change: Arc::new(change),
+            called,
+            parked: true,
+            merges: false,
+            after: None,
+            born: false,
+            absorbed: Vec::new(),
+            prepared: None,
+            answers,
+            attempts: 0,
+            // Its last attempt may have reached the remote.
+            doubt: true,
+            charges: Vec::new(),
+        };
+        self.lanes.push_parked((route, at.key), work);
+    }
+
+    pub(super) fn recall(&mut self) {
+        if self.recalling {
+            return;
+        }
+        let lanes = self.lanes.take_unknown(RECALL_AT_ONCE);
+        if lanes.is_empty() {
+            return;
+        }
+        self.recalling = true;
+        let route_key = |lane: &LaneId| {
+            let (route, key) = self.lanes.key(*lane);
+            RouteKey { route: Arc::clone(&self.router.route(*route).name), key: Arc::clone(key) }
+        };
+        let keys: Vec<RouteKey> = lanes.iter().map(route_key).collect();
+        let store = Arc::clone(&self.ground.store);
+        self.tasks.spawn(async move {
+            let known = store.recall(&keys).await;
+            Event::Recalled(lanes, known)
+        });
+    }
+
+    pub(super) fn poll_parked(&mut self) {
+        if self.polling {
+            return;
+        }
+        self.polling = true;
+        let store = Arc::clone(&self.ground.store);
+        self.tasks.spawn(async move { Event::Due(store.due(DUE_AT_ONCE).await) });
+    }
+}
