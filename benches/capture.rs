@@ -73,8 +73,7 @@ async fn settled(
     through: Lsn,
     at: Timestamp,
 ) -> Result<rowcall::state::Saved, Box<dyn Error>> {
-    let settlement =
-        Settlement { through: Some(through), committed_at: Some(at), ..Settlement::default() };
+    let settlement = Settlement { through: Some(through), committed_at: Some(at), ..Settlement::default() };
     Ok(store.settle(settlement).await?.saved)
 }
 
