@@ -139,6 +139,10 @@ impl Lanes {
         {
             lane.waiting.push_back(*older);
         }
+        if lane.waiting.is_empty() {
+            // Most lanes have one change; the queue's own growth makes room for four.
+            lane.waiting.reserve_exact(1);
+        }
         lane.waiting.push_back(work);
         self.consider(id);
     }
@@ -353,6 +357,7 @@ impl Lanes {
         self.stamp += 1;
         let stamp = self.stamp;
         let lane = self.lane_mut(id);
+        lane.waiting = VecDeque::new(); // Its room would outweigh all that is kept.
         let bytes = weight(lane);
         let before = lane.idle.replace(Idle { stamp, bytes });
         self.idle_bytes = self.idle_bytes + bytes - before.map_or(0, |it| it.bytes);
