@@ -132,6 +132,10 @@ impl Lanes {
         {
             lane.waiting.push_back(*older);
         }
+        if lane.waiting.is_empty() {
+            // Most lanes have one change; the queue's own growth makes room for four.
+            lane.waiting.reserve_exact(1);
+        }
         lane.waiting.push_back(work);
         self.consider(id);
     }

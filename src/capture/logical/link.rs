@@ -8,11 +8,12 @@ use std::{
     future::Future,
     io,
     sync::atomic::{AtomicU64, Ordering},
+    thread,
     time::Duration,
 };
 use tokio::{
     sync::Notify,
-    time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
 };
 
 /// How far everything is settled: written by whoever acknowledges, read by the link.
@@ -48,6 +49,9 @@ const WINDOW: Duration = Duration::from_millis(10);
 const BITES: u32 = 8;
 /// That many bytes in a window: there is enough to wait for.
 const PLENTY: usize = 16 << 10;
+/// Long enough for some fifty rows to gather. A unix socket holds fewer than three hundred of them,
+/// and a server that finds it full stops and waits.
+const REST: Duration = Duration::from_micros(200);
 /// A server that asks again this soon behind an answer is stopping.
 const PRESSING: Duration = Duration::from_millis(200);
 /// How many such questions, one a tick, are answered before we give way.
@@ -140,7 +144,9 @@ impl<'a> Link<'a> {
     /// server would otherwise be woken for each of them.
     pub(super) async fn fill(&mut self) -> io::Result<()> {
         if self.pace.rest {
-            sleep(Duration::from_millis(1)).await;
+            // The thread is ours alone (`source.rs`). A timer would rest for up to two milliseconds
+            // and be woken by every write of the server.
+            thread::sleep(REST);
         }
         let count = loop {
             self.tell_if_asked().await?;

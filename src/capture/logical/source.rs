@@ -15,8 +15,11 @@ use crate::{
 };
 use async_trait::async_trait;
 use postgres_protocol::message::frontend;
-use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, task::JoinSet};
+use std::{convert::Infallible, io, sync::Arc, thread, time::Duration};
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot},
+};
 
 /// How many batches may wait for the engine.
 const QUEUE: usize = 8;
@@ -45,32 +48,45 @@ pub struct LogicalSource {
     batches: mpsc::Receiver<Delivered>,
     acknowledged: Arc<Acknowledged>,
     identity: Identity,
-    tasks: JoinSet<()>,
+    /// Ends with the thread. Without a source it notices that nobody listens, says goodbye to the
+    /// server, and ends by itself.
+    ended: mpsc::Receiver<Infallible>,
 }
+
+type Opened = (mpsc::Receiver<Delivered>, Arc<Acknowledged>, Identity);
 
 impl LogicalSource {
     /// Connects, checks server, slot and publication, and starts to stream.
     pub async fn open(target: &Target, options: Options) -> Result<Self, SourceError> {
-        let (mut session, identity) = log_in(target).await?;
-        let names = Names { slot: options.slot, publication: options.publication };
-        check(&mut session, &names, target, options.start).await?;
-        let server_limit = sender_timeout(&mut session).await?;
-        let wire = start(session, &names, options.start).await?;
-        let acknowledged = Arc::new(Acknowledged::new(options.start));
-        let (out, batches) = mpsc::channel(QUEUE);
-        let pump = Pump {
-            target: target.clone(),
-            names,
-            assembler: Assembler::new(options.routed, options.origin),
-            budget: options.budget,
-            heartbeat: options.heartbeat,
-            out,
-            acknowledged: acknowledged.clone(),
-            server_limit,
+        let (mut opened, opening) = oneshot::channel();
+        let (ending, ended) = mpsc::channel(1);
+        let target = target.clone();
+        let failed = |error: io::Error| broken("starting the capture thread", &Failure::Broken(error));
+        // A runtime of its own, so that the server's deadlines are kept however busy the others
+        // are, and so that the pump may rest without anyone being woken by what arrives meanwhile.
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let stream = async move {
+            let begun = tokio::select! {
+                begun = begin(target, options) => begun,
+                () = opened.closed() => return,
+            };
+            match begun {
+                Ok((pump, wire, source)) => {
+                    // If nobody waits for it any more, the pump notices.
+                    let _ = opened.send(Ok(source));
+                    pump.run(wire).await;
+                }
+                Err(error) => drop(opened.send(Err(error))),
+            }
         };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(pump.run(wire));
-        Ok(Self { batches, acknowledged, identity, tasks })
+        let run = move || {
+            runtime.block_on(stream);
+            drop(ending);
+        };
+        thread::Builder::new().name("capture".to_owned()).spawn(run).map_err(failed)?;
+        let gone = || failed(io::Error::other("it ended at once"));
+        let (batches, acknowledged, identity) = opening.await.map_err(|_| gone())??;
+        Ok(Self { batches, acknowledged, identity, ended })
     }
 
     /// Who the server is that this streams from.
@@ -100,15 +116,31 @@ impl ChangeSource for LogicalSource {
     async fn close(&mut self) {
         self.batches.close();
         while self.batches.recv().await.is_some() {}
-        while self.tasks.join_next().await.is_some() {}
+        while let Some(never) = self.ended.recv().await {
+            match never {}
+        }
     }
 }
 
-impl Drop for LogicalSource {
-    /// The task notices that nobody listens, says goodbye to the server, and ends by itself.
-    fn drop(&mut self) {
-        self.tasks.detach_all();
-    }
+async fn begin(target: Target, options: Options) -> Result<(Pump, Wire, Opened), SourceError> {
+    let (mut session, identity) = log_in(&target).await?;
+    let names = Names { slot: options.slot, publication: options.publication };
+    check(&mut session, &names, &target, options.start).await?;
+    let server_limit = sender_timeout(&mut session).await?;
+    let wire = start(session, &names, options.start).await?;
+    let acknowledged = Arc::new(Acknowledged::new(options.start));
+    let (out, batches) = mpsc::channel(QUEUE);
+    let pump = Pump {
+        target,
+        names,
+        assembler: Assembler::new(options.routed, options.origin),
+        budget: options.budget,
+        heartbeat: options.heartbeat,
+        out,
+        acknowledged: acknowledged.clone(),
+        server_limit,
+    };
+    Ok((pump, wire, (batches, acknowledged, identity)))
 }
 
 /// Looks at the slot and the publication, for messages better than the server's.

@@ -2,6 +2,7 @@
 
 use super::{Lane, LaneId, Lanes};
 use serde_json::Value;
+use std::collections::VecDeque;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Idle {
@@ -19,6 +20,7 @@ impl Lanes {
         self.stamp += 1;
         let stamp = self.stamp;
         let lane = self.lane_mut(id);
+        lane.waiting = VecDeque::new(); // Its room would outweigh all that is kept.
         let bytes = weight(lane);
         let before = lane.idle.replace(Idle { stamp, bytes });
         self.idle_bytes = self.idle_bytes + bytes - before.map_or(0, |it| it.bytes);
