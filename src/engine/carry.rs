@@ -120,10 +120,19 @@ impl Pass {
         }
         let prepared = match self.work.prepared.take() {
             Some(prepared) => prepared,
-            None => match self.prepare(route).await {
-                Ok(prepared) => prepared,
-                Err(verdict) => return verdict,
-            },
+            None => {
+                let mut phase = self.phase.clone();
+                let prepared = tokio::select! {
+                    biased;
+                    prepared = self.prepare(route) => prepared,
+                    // A read may wait for a lock for ever, and nothing is lost by leaving it.
+                    () = stopping(&mut phase) => Err(Verdict::Interrupted),
+                };
+                match prepared {
+                    Ok(prepared) => prepared,
+                    Err(verdict) => return verdict,
+                }
+            }
         };
         self.work.prepared = Some(prepared.clone());
         loop {
@@ -289,6 +298,10 @@ impl Pass {
         let called = self.work.called;
         Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers, attempts, called }))
     }
+}
+
+async fn stopping(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
 }
 
 async fn leaving(phase: &mut watch::Receiver<Phase>) {
