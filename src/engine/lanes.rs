@@ -99,7 +99,7 @@ pub(super) struct Lanes {
 }
 
 /// What a cached lane costs beside its key and saved values.
-const LANE_BYTES: usize = 256;
+const LANE_BYTES: usize = 384;
 
 impl Lanes {
     /// `remote_of` names each route's remote, `slots` each remote's concurrency.
