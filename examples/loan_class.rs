@@ -13,7 +13,10 @@
 //! ```
 //!
 //! What the class needs beyond its settings is given to it where it is registered, by capture:
-//! there are no globals. Run `cargo run --example loan_class` to see the calls for a row.
+//! there are no globals.
+//!
+//! `cargo run --example loan_class` shows the calls for a sample row; with arguments it is the whole
+//! command line, with the class in it: `cargo run --example loan_class -- run`.
 
 use jiff::Timestamp;
 use rowcall::{
@@ -26,7 +29,7 @@ use rowcall::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, error::Error, sync::Arc};
+use std::{collections::BTreeMap, error::Error, process::ExitCode, sync::Arc};
 
 /// What the rest of the program knows and the database does not.
 type ProductCodes = Arc<BTreeMap<String, String>>;
@@ -201,7 +204,7 @@ fn preview(synchronizer: &dyn Synchronizer, change: &Change, link: Option<&Link>
 }
 
 fn sample() -> Result<(Arc<dyn Synchronizer>, Change), Box<dyn Error>> {
-    let products = Arc::new(BTreeMap::from([("home".to_owned(), "H-1".to_owned())]));
+    let products = products();
     let declaration = Declaration {
         entity: "loan",
         sequences: &Sequences::default(),
@@ -231,12 +234,25 @@ fn sample() -> Result<(Arc<dyn Synchronizer>, Change), Box<dyn Error>> {
     Ok((loan, Change { id, table, image: Image::Insert { new }, committed_at: Timestamp::UNIX_EPOCH }))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let (loan, change) = sample()?;
+fn products() -> ProductCodes {
+    Arc::new(BTreeMap::from([("home".to_owned(), "H-1".to_owned())]))
+}
+
+fn main() -> ExitCode {
+    if std::env::args().len() > 1 {
+        return rowcall::cli::main(classes(products()));
+    }
+    let (loan, change) = match sample() {
+        Ok(sample) => sample,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let (calls, end) = preview(&*loan, &change, None);
     calls.iter().for_each(|call| println!("{call}"));
     println!("then {end:?}");
-    Ok(())
+    ExitCode::SUCCESS
 }
 
 #[cfg(test)]

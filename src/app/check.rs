@@ -212,7 +212,7 @@ fn judge_publication(plan: &SourcePlan, found: &Publication, findings: &mut Find
         findings
             .bad(format!("publication `{name}` does not publish every kind of change"), "run `rowcall init`");
     } else {
-        findings.good(format!("publication `{name}` has all {} tables", plan.tables.len()));
+        findings.good(format!("publication `{name}` has every table it needs"));
     }
     let extra: Vec<&TableName> = found.tables.iter().filter(|it| !plan.tables.contains(it)).collect();
     if !extra.is_empty() && !found.all_tables {
@@ -250,6 +250,19 @@ fn judge_table(plan: &SourcePlan, state: &TableState, findings: &mut Findings) {
             "add one, or name the columns in the entity's `key` and set the replica identity",
         );
     }
+    let known: &[String] = if *identity == ReplicaIdentity::Index { identity_columns } else { primary_key };
+    for (entity, key) in keys_of(plan, name) {
+        let unknown: Vec<&String> = key.iter().filter(|it| !known.contains(it)).collect();
+        if *identity != ReplicaIdentity::Full && !unknown.is_empty() {
+            findings.bad(
+                format!(
+                    "entity `{entity}`: a delete from table {name} does not carry the key ({})",
+                    key.join(", ")
+                ),
+                format!("run `alter table {} replica identity full`", name.quoted()),
+            );
+        }
+    }
     let key = primary_key.join(", ");
     match identity {
         ReplicaIdentity::Nothing => findings.bad(
@@ -268,6 +281,21 @@ fn judge_table(plan: &SourcePlan, state: &TableState, findings: &mut Findings) {
     }
 }
 
+/// The entities of this table that have a `key` of their own, or whose further table it is.
+fn keys_of<'a>(plan: &'a SourcePlan, table: &TableName) -> Vec<(&'a str, &'a [String])> {
+    let is = |name: &str| name.parse().is_ok_and(|it: TableName| it == *table);
+    let mut keys = Vec::new();
+    for name in &plan.entities {
+        let Some(entity) = plan.entity(name) else { continue };
+        if let (true, Some(key)) = (is(&entity.table), &entity.key) {
+            keys.push((name.as_str(), &*key.0));
+        }
+        let children = entity.tables.iter().filter(|(child, _)| is(child));
+        keys.extend(children.map(|(_, child)| (name.as_str(), &*child.key.0)));
+    }
+    keys
+}
+
 async fn check_templates(plan: &SourcePlan, findings: &mut Findings) {
     let reader = PostgresReader::new(postgres::pool(&plan.target, 1));
     let mut described = Described::new();
@@ -277,9 +305,7 @@ async fn check_templates(plan: &SourcePlan, findings: &mut Findings) {
         }
     }
     match plan.routes(Some(&described)) {
-        Ok(routes) => {
-            findings.good(format!("expressions of {} routes fit the tables' columns", routes.len()))
-        }
+        Ok(_) => findings.good(format!("expressions of source `{}` fit its tables' columns", plan.name)),
         Err(errors) => {
             for error in errors {
                 findings.bad(error, "correct the expression, or the table");

@@ -42,8 +42,9 @@ impl App {
             for statement in setup::statements(wanted(&plan), server_version) {
                 sql.push_str(&format!("{statement}\n"));
             }
-            sql.push_str("\n-- The state, in the state database, as the role above.\n");
-            sql.push_str(&migrations_sql());
+            sql.push_str("\n-- The state, in the state database, as the role that will write it.\n");
+            let owner = plan.state.user.replace('"', "\"\"");
+            sql.push_str(&format!("set role \"{owner}\";\n{}reset role;\n", migrations_sql()));
         }
         Ok(sql)
     }

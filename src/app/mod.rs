@@ -21,7 +21,7 @@ pub use init::Initialised;
 pub use preview::{Preview, PreviewedCall};
 pub use status::Status;
 
-use crate::{config::Loaded, synchronize::Classes};
+use crate::{capture::SourceError, config::Loaded, synchronize::Classes};
 use plan::SourcePlan;
 use std::sync::Arc;
 
@@ -34,11 +34,20 @@ pub enum AppError {
     /// Something else a person must repair.
     #[error("{0}")]
     Failed(String),
+    /// A server could not be reached or broke off; another try may do.
+    #[error("{0}")]
+    Unreachable(String),
 }
 
 impl AppError {
     fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+impl From<SourceError> for AppError {
+    fn from(error: SourceError) -> Self {
+        if error.is_final() { Self::failed(error) } else { Self::Unreachable(error.to_string()) }
     }
 }
 

@@ -209,7 +209,7 @@ impl SourcePlan {
         let mut described = Described::new();
         let mut missing = Vec::new();
         for table in &self.tables {
-            match reader.describe(table).await.map_err(AppError::failed)? {
+            match reader.describe(table).await? {
                 Some(found) => drop(described.insert(table.clone(), found)),
                 None => missing.push(format!(
                     "table {table} does not exist in database `{}`: check the entity's `table`, and that `{}` may see it",
@@ -229,7 +229,9 @@ fn check_keys(
     described: Option<&Described>,
 ) -> Result<(), Vec<String>> {
     let mut errors = Vec::new();
-    if key.is_empty() {
+    // A table that is missing is said elsewhere.
+    let shaped = described.is_some_and(|it| it.contains_key(table));
+    if key.is_empty() && shaped {
         errors.push(format!(
             "entities.{entity}: table {table} has no primary key, so its rows cannot be told apart: add one, or name \
              the columns in `key`"

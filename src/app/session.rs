@@ -47,7 +47,10 @@ impl From<postgres::ConnectError> for SessionError {
 
 impl From<AppError> for SessionError {
     fn from(error: AppError) -> Self {
-        Self::Final(error.to_string())
+        match error {
+            AppError::Unreachable(message) => Self::Passing(message),
+            error => Self::Final(error.to_string()),
+        }
     }
 }
 
@@ -64,6 +67,8 @@ pub(super) async fn run(
     let identity = identify(&plan.target).await?;
     let stored = store.checkpoint().await?;
     let first = stored.is_none();
+    // Before anything is bound: a first start that is refused has not happened.
+    let router = Router::new(routes(plan, &reader, first).await?);
     let checkpoint = match stored {
         Some(checkpoint) => {
             check_binding(plan, &checkpoint, &identity, &client).await?;
@@ -77,8 +82,6 @@ pub(super) async fn run(
         }
     };
     drop(client);
-    let routes = routes(plan, &reader, first).await?;
-    let router = Router::new(routes);
     let routed: std::collections::HashSet<_> = router.tables().cloned().collect();
     let options = Options {
         slot: plan.slot.clone(),
@@ -138,8 +141,8 @@ pub(super) async fn fresh_checkpoint(
     plan: &SourcePlan,
     client: &postgres::Client,
 ) -> Result<Checkpoint, AppError> {
-    let identity = identify(&plan.target).await.map_err(AppError::failed)?;
-    let slot = inspect::slot(client, &plan.slot).await.map_err(AppError::failed)?;
+    let identity = identify(&plan.target).await?;
+    let slot = inspect::slot(client, &plan.slot).await?;
     let Some(lsn) = slot.and_then(|slot| slot.confirmed) else {
         return Err(AppError::Failed(format!(
             "replication slot `{}` does not exist: run `rowcall init`",
@@ -197,4 +200,18 @@ fn mismatch(plan: &SourcePlan, checkpoint: &Checkpoint, what: &str) -> SessionEr
          the slot's present position, and bring over what changed in between yourself",
         plan.name, checkpoint.lsn, plan.name
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_breaks_off_while_it_is_asked_is_asked_again() {
+        let (doing, message) = ("reading".to_owned(), "the connection broke".to_owned());
+        let broken = AppError::from(SourceError::Connection { doing, message });
+        assert!(matches!(SessionError::from(broken), SessionError::Passing(_)));
+        let refused = AppError::from(SourceError::Final("no privilege".to_owned()));
+        assert!(matches!(SessionError::from(refused), SessionError::Final(_)));
+    }
 }

@@ -43,6 +43,12 @@ pub(super) async fn check_schema(plan: &SourcePlan, client: &Client) -> Result<(
             "schema `rowcall` is missing or older than this version in the state database of source `{}`: run `rowcall init`",
             plan.name
         ))),
+        // A server that shuts down is no reason to give up; one that refuses the query is.
+        Err(error)
+            if error.code().is_none_or(|code| matches!(code.code().get(..2), Some("08" | "53" | "57"))) =>
+        {
+            Err(AppError::Unreachable(postgres::explain(&error)))
+        }
         Err(error) => Err(AppError::Failed(postgres::explain(&error))),
     }
 }

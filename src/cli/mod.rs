@@ -69,7 +69,7 @@ impl From<AppError> for Failure {
     fn from(error: AppError) -> Self {
         match error {
             AppError::Configuration(_) => Self::Usage(error.to_string()),
-            AppError::Failed(message) => Self::Failed(message),
+            AppError::Failed(message) | AppError::Unreachable(message) => Self::Failed(message),
         }
     }
 }

@@ -32,7 +32,10 @@ pub(super) async fn execute(Arguments {}: Arguments, app: App, log: &Log) -> Res
     tracing::info!("stopping: waiting for the answers under way; a second signal stops at once");
     stop.send_replace(true);
     tokio::select! {
-        ended = running => Ok(ended?),
+        ended = running => {
+            tracing::info!("stopped");
+            Ok(ended?)
+        }
         () = either(terminate, interrupt) => Err(Failure::Failed("stopped at once".to_owned())),
     }
 }

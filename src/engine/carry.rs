@@ -1,8 +1,11 @@
 //! One change's way: ask for a step, take it, show the answer, ask again.
 
-use super::{lanes::LaneId, work::Work};
+use super::{
+    lanes::LaneId,
+    work::{Charge, Work},
+};
 use crate::{
-    capture::{RowReader, SourceError},
+    capture::{Budget, RowReader, SourceError},
     model::{
         Answered, Call, CallKey, Change, Image, Link, Lsn, Op, Outcome, ParkReason, Parked, ParkedState,
     },
@@ -15,6 +18,7 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::watch;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A remote as the engine uses it.
 pub struct Remote {
@@ -34,6 +38,7 @@ pub(super) struct Ground {
     pub(super) remotes: Vec<Remote>,
     pub(super) store: Arc<dyn StateStore>,
     pub(super) reader: Arc<dyn RowReader>,
+    pub(super) budget: Budget,
     /// Tells databases apart in call keys.
     pub(super) origin: u32,
     /// Changes committed before this may have been sent by an earlier process.
@@ -84,6 +89,9 @@ pub(super) struct Pass {
 
 /// How long to wait before a source or state read that failed is tried again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// Answers up to this size are not worth counting.
+const LITTLE: usize = 256;
 
 /// What the change looks like once everything it needs is read. It is read once for all attempts,
 /// so that the same call key always carries the same body.
@@ -143,6 +151,12 @@ impl Pass {
         }
     }
 
+    /// Whether the change may concern other keys too, so that its id alone does not name a call.
+    fn is_one_of_several(&self, route: &Route) -> bool {
+        let change = &self.work.change;
+        change.op() == Op::Truncate || change.table.name != route.table
+    }
+
     /// One attempt. `Ok` if the synchronizer is to see the answer.
     async fn send(&mut self, route: &Route, call: Call) -> Result<(), Verdict> {
         if *self.phase.borrow() != Phase::Running {
@@ -154,19 +168,23 @@ impl Pass {
             route: Arc::clone(&route.name),
             origin: ground.origin,
             change: self.work.called,
+            key: self.is_one_of_several(route).then(|| xxh3_64(self.key.as_bytes())),
             step: Arc::clone(&call.step),
         };
         self.work.attempts += 1;
         let result = tokio::select! {
             biased;
             result = remote.client.call(&call, &key) => result,
-            // The answer is lost: whoever goes on must look first.
-            () = leaving(&mut self.phase) => return Err(Verdict::Interrupted),
+            () = leaving(&mut self.phase) => {
+                self.lose_answer(&call);
+                return Err(Verdict::Interrupted);
+            }
         };
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
                 let Ok(answer) = result else { return Err(Verdict::Interrupted) };
                 tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, "answered");
+                self.keep(answer.body.len());
                 self.work.answers.push(Answered { step: call.step, answer });
                 self.work.attempts = 0;
                 self.work.doubt = false;
@@ -177,9 +195,7 @@ impl Pass {
         };
         let error = describe(&call, failure);
         if failure.leaves_doubt() {
-            self.work.doubt = true;
-            let stale = |it: &mut Answered| Some(&it.step) == call.lookup.as_ref();
-            self.work.answers.pop_if(stale);
+            self.lose_answer(&call);
         }
         match remote.retry.decide(failure, &key, self.work.attempts) {
             Decision::RetryAfter(after) => {
@@ -190,19 +206,38 @@ impl Pass {
         }
     }
 
+    /// The call may have been made: whoever goes on must look first, and not at what was found
+    /// before the call.
+    fn lose_answer(&mut self, call: &Call) {
+        self.work.doubt = true;
+        let stale = |it: &mut Answered| Some(&it.step) == call.lookup.as_ref();
+        self.work.answers.pop_if(stale);
+    }
+
+    /// Counts what the work holds beyond its change, if that is much: with many items or large
+    /// answers it could be more than the change itself (invariant 5).
+    fn keep(&mut self, bytes: usize) {
+        if bytes > LITTLE {
+            let budget = &self.ground.budget;
+            budget.charge(bytes);
+            self.work.charges.push(Arc::new(Charge::adopt(budget, bytes)));
+        }
+    }
+
     /// Reads what the change needs beyond itself.
-    async fn prepare(&self, route: &Route) -> Result<Prepared, Verdict> {
+    async fn prepare(&mut self, route: &Route) -> Result<Prepared, Verdict> {
         let mut change = Arc::clone(&self.work.change);
         let removes = matches!(change.op(), Op::Delete | Op::Truncate) && change.table.name == route.table;
         if removes || (route.fetch.is_none() && change.table.name == route.table) {
             return Ok(Prepared { change, fetched: None });
         }
-        let reader = &self.ground.reader;
+        let reader = Arc::clone(&self.ground.reader);
         let parts = split_key(&self.key);
         if route.rereads(&change.table.name) {
             let key: Vec<_> = route.key.iter().cloned().zip(parts.iter().cloned()).collect();
             match reader.row(&route.table, &key).await {
                 Ok(Some(new)) => {
+                    self.keep(new.bytes());
                     let table = Arc::clone(&new.table);
                     change = Arc::new(Change { table, image: Image::Read { new }, ..Change::clone(&change) });
                 }
@@ -241,7 +276,7 @@ impl Pass {
         let table = &self.work.change.table.name;
         let what = if *table == route.table { "deletes them at the remote" } else { "sends them again" };
         let message = format!(
-            "table {table} was truncated: {linked} objects of route `{}` are linked; `rowcall parked retry` {what}, \
+            "table {table} was truncated: {linked} or more objects of route `{}` are linked; `rowcall parked retry` {what}, \
              `rowcall parked discard` leaves them",
             route.name
         );

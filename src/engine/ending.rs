@@ -2,7 +2,7 @@
 
 use super::{
     Engine, Event, TICK, Wait,
-    carry::{Ended, Pass, Verdict},
+    carry::{Ended, Pass, Phase, Verdict},
     keyless,
     lanes::{LaneId, Ready},
     parked,
@@ -10,7 +10,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    model::{Op, Outcome, ParkReason, ParkedState},
+    model::{Outcome, ParkReason, ParkedState},
     routing::RouteId,
     state::RouteKey,
 };
@@ -25,6 +25,16 @@ impl Engine {
             Ready::Unborn { lane, work } => {
                 self.finish(lane, work, false, skipped("it came and went before it was sent"));
             }
+            // Nobody decided about this one yet: it must not follow the one before by itself.
+            Ready::Behind { lane, work } if work.is_whole_truncate(&self.lanes.key(lane).1) => {
+                let table = &work.change.table.name;
+                let message = format!(
+                    "table {table} was truncated again while an earlier truncate of it is parked; \
+                     `rowcall parked retry` lets it through after that one, `rowcall parked discard` leaves what is linked"
+                );
+                let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Truncate, message);
+                self.finish(lane, work, false, outcome);
+            }
             Ready::Behind { lane, work } => {
                 let message = "an older change of this key is parked".to_owned();
                 let outcome = parked(work.called, ParkedState::Queued, ParkReason::Behind, message);
@@ -32,7 +42,7 @@ impl Engine {
             }
             Ready::Start { lane, work, link } => {
                 let (route, key) = self.lanes.key(lane).clone();
-                if work.change.op() == Op::Truncate && work.parked && key.is_empty() {
+                if work.parked && work.is_whole_truncate(&key) {
                     return self.spread_truncate(lane, route, work);
                 }
                 if work.parked && key == keyless(work.id()) {
@@ -68,6 +78,10 @@ impl Engine {
         let route = self.lanes.key(lane).0;
         match verdict {
             Verdict::Done(outcome) => self.finish(lane, work, true, outcome),
+            // Nobody comes back to it: what is answered is kept now or lost.
+            Verdict::Again { .. } if *self.phase.borrow() != Phase::Running => {
+                self.interrupted(lane, work, true);
+            }
             Verdict::Again { after, error } => {
                 self.pending.counts(route).last_error = Some(error);
                 self.in_flight[usize::from(route.0)].backing_off += 1;

@@ -49,6 +49,8 @@ impl Engine {
             // another change under a call key it knows.
             merges: self.router.route(route).coalesce && change.id.commit > self.ground.sent_before,
             parked: false,
+            own: change.table.name == self.router.route(route).table,
+
             born: false,
             absorbed: Vec::new(),
             prepared: None,
@@ -90,6 +92,8 @@ impl Engine {
         self.arrivals += 1;
         let work = Work {
             arrival: Arrival(self.arrivals),
+
+            own: change.table.name == self.router.route(route).table,
             change: Arc::new(change),
             called,
             parked: true,

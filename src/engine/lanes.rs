@@ -7,12 +7,15 @@
 //! A lane outlives its work as a cache of the key's link, until the idle ones take more than their
 //! share of memory.
 
+mod idle;
+
 use super::work::{Arrival, Work};
 use crate::{
     model::{Link, Op},
     routing::{RemoteId, RouteId},
     state::Known,
 };
+use idle::Idle;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -57,13 +60,6 @@ struct Lane {
     idle: Option<Idle>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Idle {
-    /// Tells a lane that became idle again from its older entry in the idle queue.
-    stamp: u64,
-    bytes: usize,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Knowledge {
     Unknown,
@@ -87,7 +83,7 @@ pub(super) struct Lanes {
     remote_of: Vec<RemoteId>,
     remotes: Vec<Remote>,
     /// Lanes whose link has to be read.
-    unknown: Vec<LaneId>,
+    unknown: VecDeque<LaneId>,
     /// Who waits for which work to end.
     barriers: HashMap<Arrival, Vec<LaneId>>,
     /// Work that someone may wait for and that has not ended.
@@ -97,9 +93,6 @@ pub(super) struct Lanes {
     idle_limit: usize,
     stamp: u64,
 }
-
-/// What a cached lane costs beside its key and saved values.
-const LANE_BYTES: usize = 384;
 
 impl Lanes {
     /// `remote_of` names each route's remote, `slots` each remote's concurrency.
@@ -111,7 +104,7 @@ impl Lanes {
             free: Vec::new(),
             remote_of,
             remotes: slots.iter().map(remote).collect(),
-            unknown: Vec::new(),
+            unknown: VecDeque::new(),
             barriers: HashMap::new(),
             open: HashSet::new(),
             idle: VecDeque::new(),
@@ -178,10 +171,9 @@ impl Lanes {
         taken_up
     }
 
-    /// The keys whose links have to be read, at most `limit` of them.
+    /// The longest waiting keys whose links have to be read, at most `limit` of them.
     pub(super) fn take_unknown(&mut self, limit: usize) -> Vec<LaneId> {
-        let from = self.unknown.len().saturating_sub(limit);
-        let chosen = self.unknown.split_off(from);
+        let chosen: Vec<LaneId> = self.unknown.drain(..limit.min(self.unknown.len())).collect();
         for &id in &chosen {
             self.lane_mut(id).knowledge = Knowledge::Asked;
         }
@@ -292,6 +284,8 @@ impl Lanes {
             lane.waiting.clear();
         }
         self.remotes.iter_mut().for_each(|it| it.ready.clear());
+        // Their lanes may rest from here on, and be dropped.
+        self.barriers.clear();
         self.unknown.clear();
     }
 
@@ -325,7 +319,7 @@ impl Lanes {
             }
         };
         self.by_key.insert(key, id);
-        self.unknown.push(id);
+        self.unknown.push_back(id);
         id
     }
 
@@ -352,35 +346,6 @@ impl Lanes {
         }
     }
 
-    /// Keeps an idle lane as a cache entry, and drops the longest idle ones beyond the limit.
-    fn rest(&mut self, id: LaneId) {
-        self.stamp += 1;
-        let stamp = self.stamp;
-        let lane = self.lane_mut(id);
-        lane.waiting = VecDeque::new(); // Its room would outweigh all that is kept.
-        let bytes = weight(lane);
-        let before = lane.idle.replace(Idle { stamp, bytes });
-        self.idle_bytes = self.idle_bytes + bytes - before.map_or(0, |it| it.bytes);
-        self.idle.push_back((id, stamp));
-        // Entries of lanes that became busy since go too, or the queue would only grow.
-        while self.idle_bytes > self.idle_limit || self.idle.len() > 2 * self.lanes.len() + 16 {
-            let Some((oldest, stamp)) = self.idle.pop_front() else { break };
-            self.evict(oldest, stamp);
-        }
-    }
-
-    fn evict(&mut self, id: LaneId, stamp: u64) {
-        let slot = &mut self.lanes[id.0 as usize];
-        let Some(idle) = slot.as_ref().and_then(|lane| lane.idle).filter(|idle| idle.stamp == stamp) else {
-            return;
-        };
-        self.idle_bytes -= idle.bytes;
-        if let Some(lane) = slot.take() {
-            self.by_key.remove(&lane.key);
-            self.free.push(id);
-        }
-    }
-
     fn remote(&self, id: LaneId) -> usize {
         let route = self.lane(id).key.0;
         usize::from(self.remote_of[usize::from(route.0)].0)
@@ -402,9 +367,4 @@ pub(super) struct Left {
     pub(super) link: Option<Arc<Link>>,
     /// It is parked, or was and has ended.
     pub(super) parking: bool,
-}
-
-fn weight(lane: &Lane) -> usize {
-    let saved = lane.link.as_ref().map_or(0, |link| 64 * link.saved.len());
-    LANE_BYTES + lane.key.1.len() + saved
 }

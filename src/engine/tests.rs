@@ -15,7 +15,7 @@ use crate::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32};
+use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pin};
 use tokio::sync::watch;
 
 mod flow;
@@ -66,7 +66,7 @@ impl RowReader for NoRows {
 }
 
 /// `POST /create` and `PATCH /update` with the row's `v`, `DELETE /delete`; two calls for the rows
-/// whose `v` starts with `two`.
+/// whose `v` starts with `two`, `GET /look` before `POST /create` for `look`.
 struct Mirror;
 
 impl Synchronizer for Mirror {
@@ -96,6 +96,11 @@ impl Synchronizer for Mirror {
                     Step::Reject { reason: ParkReason::Invalid, message: "v is invalid".to_owned() }
                 }
                 Some(v) if v == "panic" => panic!("a bug"),
+                Some(v) if v == "look" && made == 0 => call("look", Method::Get, String::new()),
+                Some(v) if v == "look" && made == 1 => match call("create", Method::Post, v) {
+                    Step::Send(create) => Step::Send(Call { lookup: Some("look".into()), ..create }),
+                    other => other,
+                },
                 Some(v) if made == 0 => match work.link {
                     None => call("create", Method::Post, v),
                     Some(_) => call("update", Method::Patch, v),
@@ -200,12 +205,16 @@ impl Rig {
     }
 
     fn engine(&self) -> Engine {
+        self.engine_with(|_| {}, Arc::new(NoRows))
+    }
+
+    fn engine_with(&self, route: impl FnOnce(&mut Route), reader: Arc<dyn RowReader>) -> Engine {
         let retry = Retry {
             attempts: NonZeroU32::new(self.attempts).expect("not zero"),
             base: Span(Duration::from_secs(1)),
             ..Retry::default()
         };
-        let route = Route {
+        let mut on = Route {
             name: "t".into(),
             table: "public.t".parse().expect("a name"),
             key: vec!["id".to_owned()],
@@ -215,6 +224,7 @@ impl Rig {
             coalesce: self.coalesce,
             synchronizer: Arc::new(Mirror),
         };
+        route(&mut on);
         let remote = Remote {
             name: "fake".to_owned(),
             client: Arc::new(Arc::clone(&self.remote)),
@@ -223,10 +233,10 @@ impl Rig {
         };
         let store: Arc<dyn StateStore> = Arc::clone(&self.store) as _;
         let parts = Parts {
-            router: Router::new([route]),
+            router: Router::new([on]),
             remotes: vec![remote],
             store,
-            reader: Arc::new(NoRows),
+            reader,
             budget: self.budget.clone(),
             limits: Limits::default(),
             origin: 7,
@@ -281,6 +291,15 @@ impl Rig {
             (at.key.to_string(), id.commit.raw(), parked.state, parked.reason)
         };
         self.store.parked().into_iter().map(line).collect()
+    }
+}
+
+/// Lets the engine run until something has happened; it does not end by itself before that.
+async fn meanwhile<T>(run: Pin<&mut impl Future<Output = T>>, happened: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        _ = run => panic!("it ended too early"),
+        () = happened => {}
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Work {
     pub(super) merges: bool,
     /// Must not start before this one has ended: the delete half of a key change.
     pub(super) after: Option<Arrival>,
+    /// The change is of the entity's own table, not of a further one.
+    pub(super) own: bool,
     /// The key was inserted by a change this one absorbed, so the remote may never hear of it.
     pub(super) born: bool,
     /// Older changes that settle with this one.
@@ -63,6 +65,11 @@ impl Work {
         self.change.id
     }
 
+    /// It stands for every key of its route, and waits for a person's decision.
+    pub(super) fn is_whole_truncate(&self, key: &str) -> bool {
+        self.change.op() == Op::Truncate && key.is_empty()
+    }
+
     /// Merges the older waiting change into this newer one, or gives it back.
     ///
     /// Known columns are merged forward: the newer image may lack an unchanged one that the older
@@ -81,7 +88,7 @@ impl Work {
             return Err(Box::new(older));
         }
         self.called = older.called;
-        self.born = self.born || older.born || older.change.op() == Op::Insert;
+        self.born = self.born || older.born || (older.own && older.change.op() == Op::Insert);
         let change = Arc::unwrap_or_clone(Arc::clone(&self.change));
         let image = merged(&older.change.image, change.image);
         self.change = Arc::new(Change { image, ..change });

@@ -143,6 +143,9 @@ pub struct CallKey {
     pub origin: u32,
     /// The change that causes the call.
     pub change: ChangeId,
+    /// A hash of the entity's key, where one change concerns several: a row of a further table
+    /// that moves from one to another, a truncate.
+    pub key: Option<u64>,
     /// [`Call::step`].
     pub step: Arc<str>,
 }
@@ -150,7 +153,11 @@ pub struct CallKey {
 impl fmt::Display for CallKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ChangeId { commit, ordinal } = self.change;
-        write!(f, "{}-{:08x}-{:X}-{ordinal}-{}", self.route, self.origin, commit.raw(), self.step)
+        write!(f, "{}-{:08x}-{:X}-{ordinal}-", self.route, self.origin, commit.raw())?;
+        if let Some(key) = self.key {
+            write!(f, "{key:016x}-")?;
+        }
+        f.write_str(&self.step)
     }
 }
 

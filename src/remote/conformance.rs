@@ -40,7 +40,7 @@ pub(super) fn call() -> Call {
 
 pub(super) fn key(step: &str) -> CallKey {
     let change = ChangeId { commit: Lsn::new(0x16), ordinal: 3 };
-    CallKey { route: "loan".into(), origin: 7, change, step: step.into() }
+    CallKey { route: "loan".into(), origin: 7, change, key: None, step: step.into() }
 }
 
 pub(super) async fn run(stage: &mut dyn Stage) {

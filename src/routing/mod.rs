@@ -162,6 +162,10 @@ impl Router {
 }
 
 fn positions(feed: &Feed, table: &Table) -> Result<Vec<usize>, String> {
+    if feed.key.is_empty() {
+        // Without this, all rows would be one.
+        return Err(format!("table {} has no primary key, so its rows cannot be told apart", table.name));
+    }
     let position = |name: &String| {
         table.position(name).ok_or_else(|| format!("table {} has no column `{name}`, the key", table.name))
     };

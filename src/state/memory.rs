@@ -82,7 +82,7 @@ impl StateStore for MemoryStore {
         for parking in settlement.parkings {
             touched.insert(parking.at.clone());
             let slot = (parking.at.clone(), parking.change.id);
-            if parking.again || !kept.parked.contains_key(&slot) {
+            if parking.again == kept.parked.contains_key(&slot) {
                 kept.parked.insert(slot, parking);
             }
         }
@@ -125,7 +125,9 @@ impl StateStore for MemoryStore {
 
     async fn spread_truncate(&self, route: &str, id: ChangeId) -> Result<u64, StateError> {
         let mut kept = self.kept();
-        let whole = kept.parked.keys().find(|(at, it)| &*at.route == route && *it == id).cloned();
+        let of_table =
+            |(at, it): &&(RouteKey, ChangeId)| &*at.route == route && at.key.is_empty() && *it == id;
+        let whole = kept.parked.keys().find(of_table).cloned();
         let Some(whole) = whole.and_then(|slot| kept.parked.remove(&slot)) else { return Ok(0) };
         debug_assert!(matches!(whole.change.image, Image::Truncate));
         let older = |(at, link): &(&RouteKey, &Link)| &*at.route == route && !link.gone && link.change < id;

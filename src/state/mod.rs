@@ -79,8 +79,8 @@ pub struct Parking {
     pub change: Arc<Change>,
     /// Why, and how far it came.
     pub parked: Parked,
-    /// It is parked already and this is how its retry ended. Otherwise a change that is parked
-    /// already stays as it is: it was redelivered.
+    /// It is parked already and this is how its retry ended; nothing, if it was discarded since.
+    /// Otherwise a change that is parked already stays as it is: it was redelivered.
     pub again: bool,
 }
 

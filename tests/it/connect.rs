@@ -1,40 +1,12 @@
 //! How a server is reached: every TLS mode and login, by SQL and for replication alike.
 
-use crate::harness::{Postgres, Version, each_version, postgres::Setup};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use crate::harness::{
+    Postgres, Version,
+    certificates::{Certificates, file},
+    each_version,
+    postgres::Setup,
+};
 use rowcall::{capture::logical, postgres::Target};
-use std::{io::Write, path::Path};
-use tempfile::NamedTempFile;
-
-/// An authority, and a server certificate for `localhost` signed by it.
-struct Certificates {
-    authority: NamedTempFile,
-    server: String,
-    key: String,
-}
-
-impl Certificates {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("an authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority =
-            CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a certificate");
-        let server = params.signed_by(&key, &authority).expect("a signature").pem();
-        Self { authority: file(&authority.pem()), server, key: key.serialize_pem() }
-    }
-
-    fn path(&self) -> &Path {
-        self.authority.path()
-    }
-}
-
-fn file(text: &str) -> NamedTempFile {
-    let mut file = NamedTempFile::new().expect("a file");
-    file.write_all(text.as_bytes()).expect("to write it");
-    file
-}
 
 fn target(url: &str) -> Target {
     url.parse().unwrap_or_else(|error| panic!("{url}: {error}"))

@@ -4,8 +4,15 @@
 mod harness;
 
 mod capture;
+mod command_line;
 mod connect;
 mod convergence;
 mod demo_show;
 mod demo_world;
 mod harness_itself;
+mod memory;
+mod parking;
+mod remote_tls;
+mod replicate;
+mod resume;
+mod state;

@@ -51,11 +51,7 @@ async fn capture_waits_for_the_budget_and_goes_on_when_it_is_freed() {
     let (_go, mut stop) = watch::channel(false);
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    tokio::select! {
-        biased;
-        _ = &mut run => panic!("the call is held"),
-        () = rig.remote.arrived(1) => {}
-    }
+    meanwhile(run.as_mut(), rig.remote.arrived(1)).await;
     assert_eq!(rig.calls(), ["POST /create/1 a"], "the second batch is not even read");
     rig.remote.release(2);
     run.await.expect("it runs");
@@ -90,4 +86,42 @@ async fn a_deleted_key_that_comes_back_is_deleted_and_created() {
     stream.commit = 200;
     rig.run(stream.delete("1").insert("1", "b").commit()).await;
     assert_eq!(rig.calls(), ["POST /create/1 a", "DELETE /delete/1", "POST /create/1 b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_of_a_further_table_that_come_and_go_are_no_reason_to_leave_the_entity_out() {
+    struct Present;
+    #[async_trait]
+    impl RowReader for Present {
+        async fn row(&self, _: &TableName, _: &[(String, String)]) -> Result<Option<Row>, SourceError> {
+            Ok(Some(Stream::new().row("7", Cell::Text("present"), Cell::Null)))
+        }
+        async fn fetch(&self, _: &str, _: &[String]) -> Result<Option<Value>, SourceError> {
+            Ok(None)
+        }
+    }
+    let rig = Rig { coalesce: true, ..Rig::new(FakeRemote::new()) };
+    let child: TableName = "public.child".parse().expect("a name");
+    let further = vec![(child.clone(), vec!["v".to_owned()])];
+    let engine = rig.engine_with(|route| route.further = further, Arc::new(Present));
+    let own = table();
+    let child = Table { id: TableId(2), name: child, columns: own.columns.clone() };
+    let stream = Stream { table: Arc::new(child), ..Stream::new() };
+    // One row comes and another goes, of the same entity.
+    let gone = stream.row("b", Cell::Text("7"), Cell::Null);
+    let stream = stream.insert("a", "7").change(Image::Delete { old: gone }).commit();
+    let (_go, mut stop) = watch::channel(false);
+    engine.run(&mut rig.source(stream, true), &mut stop).await.expect("it runs");
+    assert_eq!(rig.calls(), ["POST /create/7 present"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_cannot_be_told_apart_are_parked_each_for_itself() {
+    let rig = Rig::new(FakeRemote::new());
+    let engine = rig.engine_with(|route| route.key.clear(), Arc::new(NoRows));
+    let stream = Stream::new().insert("1", "a").insert("2", "b").commit();
+    let (_go, mut stop) = watch::channel(false);
+    engine.run(&mut rig.source(stream, true), &mut stop).await.expect("it runs");
+    assert_eq!(rig.calls(), [""; 0]);
+    assert_eq!(rig.parked().len(), 2);
 }

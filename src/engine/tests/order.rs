@@ -9,11 +9,7 @@ async fn a_key_has_one_change_under_way_and_other_keys_do_not_wait_for_it() {
     let mut source = rig.source(stream, true);
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    tokio::select! {
-        biased;
-        _ = &mut run => panic!("the calls are held"),
-        () = rig.remote.arrived(2) => {}
-    }
+    meanwhile(run.as_mut(), rig.remote.arrived(2)).await;
     assert_eq!(rig.calls(), ["POST /create/1 a", "POST /create/2 a"]);
     rig.remote.release(10);
     run.await.expect("it runs");
@@ -52,11 +48,7 @@ async fn a_remote_never_has_more_calls_under_way_than_it_may() {
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
     for made in 3..=10 {
-        tokio::select! {
-            biased;
-            _ = &mut run => panic!("the calls are held"),
-            () = rig.remote.arrived(made) => {}
-        }
+        meanwhile(run.as_mut(), rig.remote.arrived(made)).await;
         // Let everything that could run do so.
         assert!(futures_util::poll!(run.as_mut()).is_pending());
         assert_eq!(rig.calls().len(), made);

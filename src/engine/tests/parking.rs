@@ -48,11 +48,7 @@ async fn a_retried_change_and_all_that_queued_behind_it_run_in_order_and_free_th
     let mut source = rig.source(stream.insert("2", "x").commit(), false);
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    tokio::select! {
-        biased;
-        _ = &mut run => panic!("it was not stopped"),
-        () = rig.remote.arrived(5) => {}
-    }
+    meanwhile(run.as_mut(), rig.remote.arrived(5)).await;
     go.send_replace(true);
     run.await.expect("it runs");
     assert_eq!(
@@ -79,11 +75,7 @@ async fn a_retry_resumes_at_the_step_that_failed() {
     source.batches.clear();
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    tokio::select! {
-        biased;
-        _ = &mut run => panic!("it was not stopped"),
-        () = rig.remote.arrived(3) => {}
-    }
+    meanwhile(run.as_mut(), rig.remote.arrived(3)).await;
     go.send_replace(true);
     run.await.expect("it runs");
     assert_eq!(rig.calls()[2..], ["POST /second/1 two"]);
@@ -114,15 +106,21 @@ async fn a_truncate_waits_for_a_person_and_then_deletes_what_is_older_than_it() 
     source.batches.clear();
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    tokio::select! {
-        biased;
-        _ = &mut run => panic!("it was not stopped"),
-        () = rig.remote.arrived(5) => {}
-    }
+    meanwhile(run.as_mut(), rig.remote.arrived(5)).await;
     go.send_replace(true);
     run.await.expect("it runs");
     let mut deleted = rig.calls().split_off(3);
     deleted.sort();
     assert_eq!(deleted, ["DELETE /delete/1", "DELETE /delete/2"]);
     assert_eq!(rig.parked(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_truncate_behind_another_waits_for_a_decision_of_its_own() {
+    let rig = Rig::new(FakeRemote::new());
+    let stream = Stream::new().insert("1", "a").commit();
+    let stream = stream.change(Image::Truncate).commit().change(Image::Truncate).commit();
+    rig.run(stream).await;
+    let waits = |commit| (String::new(), commit, ParkedState::Rejected, ParkReason::Truncate);
+    assert_eq!(rig.parked(), [waits(200), waits(300)]);
 }

@@ -38,11 +38,7 @@ async fn a_stop_keeps_the_answers_of_a_half_done_sequence_and_settles_the_rest()
     let acknowledged = source.acknowledged.subscribe();
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    tokio::select! {
-        biased;
-        _ = &mut run => panic!("the calls are held"),
-        () = rig.remote.arrived(2) => {}
-    }
+    meanwhile(run.as_mut(), rig.remote.arrived(2)).await;
     go.send_replace(true);
     assert!(futures_util::poll!(run.as_mut()).is_pending(), "it waits for the answers under way");
     rig.remote.release(2);
@@ -63,11 +59,7 @@ async fn a_stop_does_not_wait_for_ever_and_settles_nothing_it_does_not_know() {
     let acknowledged = source.acknowledged.subscribe();
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    tokio::select! {
-        biased;
-        _ = &mut run => panic!("the call is held"),
-        () = rig.remote.arrived(1) => {}
-    }
+    meanwhile(run.as_mut(), rig.remote.arrived(1)).await;
     go.send_replace(true);
     run.await.expect("it stops after the limit");
     assert_eq!((rig.link("1"), rig.parked()), (None, vec![]));
@@ -113,4 +105,63 @@ async fn what_may_have_been_sent_is_not_merged_and_what_is_merged_keeps_the_olde
     assert_eq!(rig.calls(), ["POST /create/1 a", "PATCH /update/1 c"]);
     assert_eq!(rig.keys(), ["t-00000007-64-0-create", "t-00000007-C8-0-update"]);
     assert_eq!(rig.link("1").expect("a link").change, id(300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_keeps_the_answers_of_a_sequence_whose_last_call_fails_meanwhile() {
+    let rig = Rig::new(FakeRemote::new().held());
+    rig.remote.reply(status(201)).reply(status(503));
+    let (go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream::new().insert("1", "two").commit(), false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    rig.remote.release(1);
+    meanwhile(run.as_mut(), rig.remote.arrived(2)).await;
+    go.send_replace(true);
+    assert!(futures_util::poll!(run.as_mut()).is_pending(), "it waits for the answer under way");
+    rig.remote.release(1);
+    run.await.expect("it stops");
+    assert_eq!(rig.parked(), [("1".to_owned(), 100, ParkedState::Retrying, ParkReason::Interrupted)]);
+    assert_eq!(rig.store.parked().remove(0).2.answers.len(), 1, "the first call is not made again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_loses_an_answer_does_not_keep_what_was_looked_up_before_the_call() {
+    let rig = Rig::new(FakeRemote::new().held());
+    let (go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream::new().insert("1", "look").commit(), false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    rig.remote.release(1);
+    meanwhile(run.as_mut(), rig.remote.arrived(2)).await;
+    go.send_replace(true);
+    run.await.expect("it stops after the limit");
+    assert_eq!(rig.calls(), ["GET /look/1", "POST /create/1 look"]);
+    assert_eq!(rig.parked(), [], "nothing is known of it, so it comes again and looks again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_forgets_who_waits_for_whom() {
+    // So small that no lane is kept once it has nothing to do.
+    let rig = Rig { budget: Budget::new(4), ..Rig::new(FakeRemote::new().held()) };
+    let (go, mut stop) = watch::channel(false);
+    let stream = Stream::new().insert("2", "a").commit().rename("1", "2", "b").commit();
+    let mut source = rig.source(stream, false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), rig.remote.arrived(2)).await;
+    rig.remote.release(1);
+    // The call ends; its settlement is under way when the stop comes.
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+    assert!(futures_util::poll!(run.as_mut()).is_pending());
+    go.send_replace(true);
+    for _ in 0..4 {
+        assert!(futures_util::poll!(run.as_mut()).is_pending(), "the delete is held");
+        tokio::task::yield_now().await;
+    }
+    rig.remote.release(1);
+    run.await.expect("it stops");
+    assert_eq!(rig.calls(), ["POST /create/2 a", "DELETE /delete/1"]);
 }

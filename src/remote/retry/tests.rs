@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 fn key(ordinal: u64) -> CallKey {
     let change = ChangeId { commit: Lsn::new(7), ordinal };
-    CallKey { route: "loan@bank".into(), origin: 1, change, step: "create".into() }
+    CallKey { route: "loan@bank".into(), origin: 1, change, key: None, step: "create".into() }
 }
 
 fn policy() -> RetryPolicy {

@@ -17,8 +17,13 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] =
     &[Migration { number: 1, name: "state", sql: include_str!("../../../sql/0001_state.sql") }];
 
+/// `create schema if not exists` would want the right to create schemas even where it exists.
 const LEDGER: &str = "\
-create schema if not exists rowcall;
+do $$ begin
+    if to_regnamespace('rowcall') is null then
+        create schema rowcall;
+    end if;
+end $$;
 create table if not exists rowcall.migration (
     number     integer     primary key,
     name       text        not null,

@@ -127,9 +127,13 @@ impl ParkedDesk<'_> {
     }
 
     /// Gives the matching ones up for good: they count as done, so that a redelivery does not
-    /// bring them back, and what queued behind them goes on.
+    /// bring them back, and what queued behind them goes on. One behind an older parked change
+    /// does not count as done, or the older one would too.
     pub async fn discard(&mut self, filter: &Filter) -> Result<u64, Error> {
         let transaction = self.client.transaction().await?;
+        // One of two that do not see each other would leave what it parks behind nothing, queued
+        // for ever: a settlement waits until the discarding is done, and the other way round.
+        transaction.batch_execute("lock table rowcall.parked in share row exclusive mode").await?;
         let delete = format!(
             "delete from rowcall.parked p where {MATCHES}
              returning p.route, p.key, p.commit_lsn, p.ordinal"
@@ -140,7 +144,10 @@ impl ParkedDesk<'_> {
             let (commit, ordinal): (tokio_postgres::types::PgLsn, i64) = (row.get(2), row.get(3));
             let done = "\
                 insert into rowcall.link as l (route, key, commit_lsn, ordinal, gone)
-                values ($1, $2, $3, $4, true)
+                select $1, $2, $3, $4, true
+                where not exists (
+                    select from rowcall.parked older where older.route = $1 and older.key = $2
+                      and (older.commit_lsn, older.ordinal) < ($3, $4))
                 on conflict (route, key) do update
                 set commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal
                 where (l.commit_lsn, l.ordinal) < (excluded.commit_lsn, excluded.ordinal)";

@@ -26,7 +26,8 @@ delete from rowcall.parked p
 using unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[]) as t (route, key, commit_lsn, ordinal)
 where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.commit_lsn, t.ordinal)";
 
-/// A redelivered change that is parked already stays as it is, unless its retry ended (`again`).
+/// A redelivered change that is parked already stays as it is. The end of a retry (`again`) is kept
+/// only if the change is still there: a person may have discarded it meanwhile.
 const PARK: &str = "\
 insert into rowcall.parked as p
     (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
@@ -38,6 +39,9 @@ from unnest($2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::text[], $7::
             $9::text[], $10::text[], $11::integer[], $12::pg_lsn[], $13::bigint[])
      as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
            called_lsn, called_ordinal)
+where not $14 or exists (
+    select from rowcall.parked known
+    where (known.route, known.key, known.commit_lsn, known.ordinal) = (t.route, t.key, t.commit_lsn, t.ordinal))
 on conflict (route, key, commit_lsn, ordinal) do update
 set answers = excluded.answers, state = excluded.state, reason = excluded.reason,
     message = excluded.message, attempts = excluded.attempts, next_attempt = excluded.next_attempt,
@@ -74,8 +78,9 @@ set source = excluded.source, applied = s.applied + excluded.applied,
     last_error = coalesce(excluded.last_error, s.last_error),
     last_error_at = coalesce(excluded.last_error_at, s.last_error_at), updated_at = now()";
 
-/// Gone links are kept only until no redelivery can reach them any more.
-const FORGET: &str = "delete from rowcall.link where gone and commit_lsn <= $1";
+/// Gone links are kept only until no redelivery can reach them any more. A commit may begin where
+/// the last settled one ended.
+const FORGET: &str = "delete from rowcall.link where gone and commit_lsn < $1";
 
 const CHECKPOINT: &str = "\
 update rowcall.checkpoint
@@ -179,14 +184,15 @@ impl Writer {
     }
 
     async fn write(&self, settlement: &Settlement) -> Result<(Option<Lsn>, Vec<(RouteKey, bool)>), Error> {
-        let (_, _, _, _, _, held, _, _, rows) = tokio::try_join!(
+        // What is parked comes before the links: whoever discards locks in that order too.
+        let (_, _, _, _, held, _, _, _, rows) = tokio::try_join!(
             biased;
             self.client.batch_execute("begin"),
-            self.links(settlement),
             self.resolved(settlement),
             self.park(&settlement.parkings, false),
             self.park(&settlement.parkings, true),
             self.heads(settlement),
+            self.links(settlement),
             self.counts(settlement),
             self.forget(settlement),
             self.checkpoint(settlement),
@@ -325,12 +331,43 @@ impl Writer {
 
 /// Maps and answers of ours hold nothing that JSON cannot say.
 fn json<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()).replace("\\u0000", "")
+    without_nul(serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()))
+}
+
+/// `jsonb` cannot hold NUL. A backslash is taken with what it escapes: in `\\u0000` there is none.
+fn without_nul(json: String) -> String {
+    const NUL: &str = "\\u0000";
+    if !json.contains(NUL) {
+        return json;
+    }
+    let mut kept = String::with_capacity(json.len());
+    let mut rest = json.as_str();
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        kept.push_str(before);
+        // What follows a backslash in JSON is ASCII.
+        let (escape, behind) = match escape.strip_prefix(NUL) {
+            Some(behind) => ("", behind),
+            None => escape.split_at_checked(2).unwrap_or((escape, "")),
+        };
+        kept.push_str(escape);
+        rest = behind;
+    }
+    kept + rest
 }
 
 #[cfg(test)]
 mod tests {
+    use super::without_nul;
     use crate::model::ParkedState;
+
+    #[test]
+    fn nul_is_left_out_and_what_only_looks_like_it_stays() {
+        for (text, kept) in [("a\0b\0", "ab"), ("\\u0000", "\\u0000"), ("\\\0\"", "\\\""), ("\0\\", "\\")] {
+            let json = without_nul(serde_json::json!([text]).to_string());
+            assert_eq!(serde_json::from_str::<Vec<String>>(&json).expect(&json), [kept], "{text:?}");
+        }
+    }
 
     #[test]
     fn a_state_is_named_in_the_table_as_in_the_model() {

@@ -5,11 +5,14 @@
 //! see that nothing is left.
 #![allow(dead_code, unused_imports, reason = "each capability's tests use what they need")]
 
+pub mod certificates;
+pub mod live;
 pub mod postgres;
 pub mod rowcall;
 pub mod wait;
 
 pub use self::{
+    live::{Live, settled},
     postgres::{Postgres, Version},
     rowcall::{Rowcall, Service, rowcall},
     wait::eventually,

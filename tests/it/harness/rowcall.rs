@@ -133,6 +133,13 @@ impl Service {
         status.expect("its exit status")
     }
 
+    /// Waits for its end; how, and what it said.
+    pub async fn end(self) -> (ExitStatus, String) {
+        let path = self.output[1].clone();
+        let status = self.wait().await;
+        (status, read(&path))
+    }
+
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("its exit status")

@@ -1,0 +1,8 @@
+//! The program as a person meets it: exit codes, and one message that says what is wrong, where,
+//! and what to do.
+
+mod check;
+mod failures;
+mod init;
+mod looking;
+mod secrets;

@@ -1,0 +1,57 @@
+//! However large a transaction is, the memory is that of a quiet day (invariant 5).
+//!
+//! `ROWCALL_ROWS=2000000 scripts/test memory::` does it with two million rows.
+
+use crate::harness::{Live, Postgres, Version, eventually};
+use rowcall::demo::{Bank, Options};
+use std::time::Duration;
+
+/// Every row is carried and settled; every hundredth is sent.
+const ENTITY: &str = "
+  row:
+    table: rows
+    when: '{{ int(row.id) % 100 == 0 }}'
+    upsert: [{ put: '/objects/row/{{ row.id }}', body: { text: '{{ row.text }}' } }]";
+
+/// Far more than it needs, far less than the transaction.
+const BOUND_KB: u64 = 150 * 1024;
+
+#[tokio::test]
+async fn a_transaction_of_many_rows_passes_through_little_memory() {
+    let rows: u64 =
+        std::env::var("ROWCALL_ROWS").map_or(200_000, |rows| rows.parse().expect("a number of rows"));
+    let postgres = Postgres::start(Version::V16).await;
+    let bank = Bank::start_with("127.0.0.1:0", Options::FORGETFUL).await.expect("a bank");
+    let table = "create table rows (id bigint primary key, text text not null)";
+    let live = Live::between(postgres, bank, table, ENTITY).await;
+    live.reconfigure(|yaml| yaml + "limits: { memory: 8MiB }\n");
+    let mut service = live.run();
+    // Some 120 MB of rows for the 200,000, all committed at one moment.
+    let sql =
+        format!("insert into rows select i, repeat(md5(i::text), 16) from generate_series(1, {rows}) i");
+    live.postgres.execute(&sql).await;
+    let within = Duration::from_secs(60 + rows / 2_000);
+    eventually("every row has its outcome", within, async || {
+        if let Some(status) = service.ended() {
+            panic!("the service ended by itself: {status}");
+        }
+        let done = "select applied || ' of ' || applied + skipped from rowcall.route_status";
+        let done = live.postgres.text(done).await.unwrap_or_default();
+        if done == format!("{} of {rows}", rows / 100) { Ok(()) } else { Err(done) }
+    })
+    .await;
+    assert_eq!(live.bank.stats().requests, rows / 100);
+    let peak = peak_kb(service.pid().expect("it runs"));
+    eprintln!("{rows} rows: {} MB at most", peak / 1024);
+    assert!(peak < BOUND_KB, "{} MB", peak / 1024);
+    live.acknowledged().await;
+    service.sigterm();
+    assert_eq!(service.wait().await.code(), Some(0));
+}
+
+/// The most that was ever resident.
+fn peak_kb(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}

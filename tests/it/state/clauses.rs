@@ -1,0 +1,326 @@
+//! The clauses of the port. Each is given a store that is bound and has nothing else in it.
+
+use crate::harness::{Postgres, each_version};
+use bytes::Bytes;
+use rowcall::{
+    model::{
+        Answer, Answered, Cell, Change, ChangeId, Column, Image, Link, Lsn, ParkReason, Parked, ParkedState,
+        Row, RowBuilder, Table, TableId, Type,
+    },
+    postgres::Target,
+    state::{
+        Binding, Checkpoint, Known, MemoryStore, Parking, RouteKey, Settlement, StateStore,
+        postgres::{Lease, PostgresStore, migrate},
+    },
+};
+use serde_json::{Map, Value, json};
+use std::{pin::Pin, sync::Arc};
+
+type Clause = for<'a> fn(&'a dyn StateStore) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+macro_rules! clauses {
+    ($(async fn $name:ident($store:ident: &dyn StateStore) $body:block)+) => {
+        $(async fn $name($store: &dyn StateStore) $body)+
+
+        const CLAUSES: &[(&str, Clause)] = &[$((stringify!($name), |store| Box::pin($name(store)))),+];
+
+        mod memory {
+            $(#[tokio::test]
+            async fn $name() {
+                let store = super::MemoryStore::default();
+                super::bound(&store).await;
+                super::$name(&store).await;
+            })+
+        }
+    };
+}
+
+each_version! {
+    async fn the_postgres_store_keeps_every_clause(version: Version) {
+        let postgres = Postgres::start(version).await;
+        postgres.execute("create database ready").await;
+        let ready: Target = postgres.url_of("ready").parse().expect("a URL");
+        migrate(&mut rowcall::postgres::connect(&ready).await.expect("a connection")).await.expect("the schema");
+        for (number, (name, clause)) in CLAUSES.iter().enumerate() {
+            eprintln!("clause: {name}");
+            postgres.execute(&format!("create database c{number} template ready")).await;
+            let store = open(&postgres.url_of(&format!("c{number}"))).await;
+            bound(&store).await;
+            clause(&store).await;
+        }
+    }
+}
+
+clauses! {
+    async fn what_is_bound_is_the_checkpoint_even_if_it_is_older(store: &dyn StateStore) {
+        assert_eq!(store.checkpoint().await.expect("a checkpoint"), Some(begin()));
+        store.settle(through(500)).await.expect("a settlement");
+        let binding = Binding { system_id: "8".to_owned(), timeline: 2, slot: "other".to_owned() };
+        let again = Checkpoint { binding, lsn: Lsn::new(7), committed_at: Some(time(3)) };
+        store.bind(&again).await.expect("to bind");
+        assert_eq!(store.checkpoint().await.expect("a checkpoint"), Some(again));
+    }
+
+    async fn a_checkpoint_never_goes_back_by_settling(store: &dyn StateStore) {
+        let mut reached = Vec::new();
+        for (lsn, at) in [(Some(200), Some(2)), (Some(150), Some(1)), (None, None), (Some(300), None)] {
+            let settlement =
+                Settlement { through: lsn.map(Lsn::new), committed_at: at.map(time), ..Settlement::default() };
+            let saved = store.settle(settlement).await.expect("a settlement").saved;
+            let kept = store.checkpoint().await.expect("a checkpoint").expect("it is bound");
+            assert_eq!((kept.binding, kept.lsn), (begin().binding, saved.through()));
+            reached.push((saved.through().raw(), kept.committed_at));
+        }
+        let time = Some(time(2));
+        assert_eq!(reached, [(200, time), (200, time), (200, time), (300, time)]);
+    }
+
+    async fn keys_are_recalled_in_the_order_asked(store: &dyn StateStore) {
+        let keys = ["2", "10", "a,b", "a\\,b", "é 'quoted' \"", "", "1"];
+        let links = keys.iter().map(|key| (at(key), link(json!({ "of": key }), 5))).collect();
+        store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
+        let other = RouteKey { route: "other".into(), key: "2".into() };
+        let asked = [at("1"), at("unknown"), at("a\\,b"), other, at(""), at("é 'quoted' \""), at("2"), at("1")];
+        let known = store.recall(&asked).await.expect("an answer");
+        let of = |known: &Known| known.link.as_ref().map(|link| link.saved["of"].clone());
+        let expected = [Some("1"), None, Some("a\\,b"), None, Some(""), Some("é 'quoted' \""), Some("2"), Some("1")];
+        assert_eq!(known.iter().map(of).collect::<Vec<_>>(), expected.map(|it| it.map(Value::from)));
+        assert!(known.iter().all(|known| !known.held));
+        assert!(store.recall(&[]).await.expect("an answer").is_empty());
+    }
+
+    async fn a_link_is_what_was_settled_last_to_the_last_digit(store: &dyn StateStore) {
+        let saved = r#"{"id": 12345678901234567890.10, "list": [1, null, "é"], "text": "a\\b\n\\u0000"}"#;
+        let first: Value = serde_json::from_str(saved).expect("JSON");
+        store.settle(linked("1", first.clone(), 5)).await.expect("a settlement");
+        let mut known = recall(store, "1").await.link.expect("a link");
+        assert_eq!((Value::Object(known.saved), known.change, known.gone), (first, id(5), false));
+        store.settle(linked("1", json!({}), 9)).await.expect("a settlement");
+        known = recall(store, "1").await.link.expect("a link");
+        assert_eq!((known.saved.len(), known.change), (0, id(9)), "replaced, not merged");
+    }
+
+    async fn a_deleted_key_is_remembered_as_gone(store: &dyn StateStore) {
+        store.settle(linked("1", json!({ "id": 1 }), 5)).await.expect("a settlement");
+        let gone = Link { change: id(9), gone: true, ..Link::default() };
+        let links = vec![(at("1"), Arc::new(gone.clone()))];
+        store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
+        assert_eq!(recall(store, "1").await.link, Some(gone));
+    }
+
+    async fn links_are_counted_by_route_without_those_that_are_gone(store: &dyn StateStore) {
+        assert_eq!(store.linked("loan").await.expect("a count"), 0);
+        let gone = Arc::new(Link { gone: true, ..Link::default() });
+        let other = RouteKey { route: "other".into(), key: "1".into() };
+        let links = vec![
+            (at("1"), link(json!({}), 5)), (at("2"), link(json!({}), 5)), (at("3"), gone), (other, link(json!({}), 5)),
+        ];
+        store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
+        assert_eq!(store.linked("loan").await.expect("a count"), 2);
+    }
+
+    async fn a_parked_change_holds_its_key_until_it_has_ended(store: &dyn StateStore) {
+        let settled = store.settle(parked([parking("1", 5, ParkedState::Rejected)])).await.expect("a settlement");
+        assert_eq!(settled.held, [(at("1"), true)]);
+        assert!(recall(store, "1").await.held && !recall(store, "2").await.held);
+        // Its link may be written in the same breath.
+        let links = vec![(at("1"), link(json!({}), 5)), (at("2"), link(json!({}), 6))];
+        let resolved = Settlement { resolved: vec![(at("1"), id(5))], links, ..Settlement::default() };
+        let settled = store.settle(resolved).await.expect("a settlement");
+        assert_eq!(settled.held, [(at("1"), false)], "a key without parked changes is not mentioned");
+        let known = recall(store, "1").await;
+        assert!(!known.held && known.link.is_some());
+    }
+
+    async fn what_is_due_comes_back_whole(store: &dyn StateStore) {
+        let old = row("1", Cell::Text("before \" \\ é"));
+        let image = Image::Update { old: Some(old), new: row("1", Cell::Unchanged) };
+        let change = Arc::new(Change { image, ..change(5) });
+        let body = Bytes::from_static(b"{\"nul\": \"\\u0000\", \"text\": \"\\\\u0000\"}");
+        let headers = vec![("etag".to_owned(), "7".to_owned())];
+        let answers: Vec<Answered> = [body, Bytes::from_static(b"\xff\0"), Bytes::new()].into_iter().enumerate()
+            .map(|(number, body)| {
+                let answer = Answer { status: 201, headers: headers.clone(), body };
+                Answered { step: format!("item[{number}]").into(), answer }
+            }).collect();
+        let mut it = parking("1", 5, ParkedState::Retrying);
+        it.parked.answers = answers.clone();
+        it.parked.called = id(3);
+        it.change = Arc::clone(&change);
+        store.settle(parked([it])).await.expect("a settlement");
+        let due = store.due(10).await.expect("what is due").pop().expect("one");
+        assert_eq!((due.at, due.answers, due.called), (at("1"), answers, id(3)));
+        assert_eq!((due.change.id, due.change.committed_at), (change.id, change.committed_at));
+        assert_eq!((&due.change.table.name, &due.change.table.columns), (&change.table.name, &change.table.columns));
+        assert_eq!(due.change.image, change.image);
+    }
+
+    async fn a_redelivered_parked_change_stays_as_it_is(store: &dyn StateStore) {
+        let mut first = parking("1", 5, ParkedState::Retrying);
+        first.parked.called = id(3);
+        store.settle(parked([first])).await.expect("a settlement");
+        let settled = store.settle(parked([parking("1", 5, ParkedState::Rejected)])).await.expect("a settlement");
+        assert_eq!(settled.held, [(at("1"), true)]);
+        assert_eq!(due(store).await, [("1".to_owned(), 5)]);
+        assert_eq!(store.due(1).await.expect("what is due")[0].called, id(3));
+    }
+
+    async fn the_end_of_a_retry_replaces_what_was_parked(store: &dyn StateStore) {
+        store.settle(parked([parking("1", 5, ParkedState::Retrying)])).await.expect("a settlement");
+        let ended = |state| Parking { again: true, ..parking("1", 5, state) };
+        store.settle(parked([ended(ParkedState::Dead)])).await.expect("a settlement");
+        assert!(due(store).await.is_empty() && recall(store, "1").await.held);
+        store.settle(parked([ended(ParkedState::Retrying)])).await.expect("a settlement");
+        assert_eq!(due(store).await, [("1".to_owned(), 5)]);
+    }
+
+    async fn a_retry_that_ends_after_its_change_was_discarded_does_not_bring_it_back(store: &dyn StateStore) {
+        let ended = Parking { again: true, ..parking("1", 5, ParkedState::Dead) };
+        let settled = store.settle(parked([ended])).await.expect("a settlement");
+        assert_eq!(settled.held, [(at("1"), false)]);
+        assert!(!recall(store, "1").await.held);
+    }
+
+    async fn only_what_is_retrying_and_the_oldest_of_its_key_is_due(store: &dyn StateStore) {
+        use ParkedState::{Dead, Queued, Rejected, Retrying};
+        let all = [
+            parking("1", 5, Retrying), parking("1", 6, Retrying), parking("2", 5, Rejected), parking("2", 6, Queued),
+            parking("3", 5, Dead), parking("3", 7, Retrying), parking("4", 8, Retrying),
+        ];
+        store.settle(parked(all)).await.expect("a settlement");
+        let mut keys = due(store).await;
+        keys.sort();
+        assert_eq!(keys, [("1".to_owned(), 5), ("4".to_owned(), 8)]);
+        assert_eq!(store.due(1).await.expect("what is due").len(), 1, "no more than asked for");
+    }
+
+    async fn a_queued_change_that_has_become_the_oldest_is_due(store: &dyn StateStore) {
+        use ParkedState::{Queued, Rejected};
+        let all = [parking("1", 5, Rejected), parking("1", 6, Queued), parking("1", 7, Queued)];
+        store.settle(parked(all)).await.expect("a settlement");
+        assert!(due(store).await.is_empty());
+        for next in [6, 7] {
+            let resolved = vec![(at("1"), id(next - 1))];
+            let settled = store.settle(Settlement { resolved, ..Settlement::default() }).await.expect("a settlement");
+            assert_eq!(settled.held, [(at("1"), true)]);
+            assert_eq!(due(store).await, [("1".to_owned(), next)]);
+        }
+        // The one before it was discarded just before it was parked itself.
+        store.settle(parked([parking("2", 9, Queued)])).await.expect("a settlement");
+        assert_eq!(due(store).await.len(), 2);
+    }
+
+    async fn changes_of_one_transaction_are_in_the_order_of_their_ordinals(store: &dyn StateStore) {
+        let mut all: Vec<Parking> = Vec::new();
+        for ordinal in [10, 2] {
+            let change = Change { id: ChangeId { commit: Lsn::new(5), ordinal }, ..change(5) };
+            all.push(Parking { change: Arc::new(change), ..parking("1", 5, ParkedState::Retrying) });
+        }
+        store.settle(parked(all)).await.expect("a settlement");
+        let due = store.due(10).await.expect("what is due");
+        assert_eq!(due.iter().map(|due| due.change.id.ordinal).collect::<Vec<_>>(), [2]);
+    }
+
+    async fn a_truncate_spreads_to_the_linked_keys_that_have_not_changed_since(store: &dyn StateStore) {
+        let gone = Arc::new(Link { change: id(5), gone: true, ..Link::default() });
+        let other = RouteKey { route: "other".into(), key: "1".into() };
+        let links = vec![
+            (at("1"), link(json!({ "id": "L1" }), 5)), (at("2"), gone), (at("3"), link(json!({}), 50)),
+            (other, link(json!({}), 5)),
+        ];
+        let truncate = Arc::new(Change { image: Image::Truncate, ..change(10) });
+        let mut whole = parking("", 10, ParkedState::Rejected);
+        (whole.change, whole.parked.reason) = (truncate, ParkReason::Truncate);
+        store.settle(Settlement { links, parkings: vec![whole], ..Settlement::default() }).await.expect("a settlement");
+        assert_eq!(store.spread_truncate("loan", id(10)).await.expect("a count"), 1);
+        let due = store.due(10).await.expect("what is due");
+        let seen: Vec<_> = due.iter().map(|it| (&*it.at.key, it.change.id, it.change.image.clone())).collect();
+        assert_eq!(seen, [("1", id(10), Image::Truncate)]);
+        assert!(!recall(store, "").await.held, "the one for the whole table has given way");
+        assert_eq!(store.spread_truncate("loan", id(10)).await.expect("a count"), 0, "once");
+    }
+}
+
+async fn bound(store: &dyn StateStore) {
+    assert_eq!(store.checkpoint().await.expect("an answer"), None, "a new store is not bound");
+    store.bind(&begin()).await.expect("to bind");
+}
+
+pub async fn open(url: &str) -> PostgresStore {
+    let target: Target = url.parse().expect("a URL");
+    match PostgresStore::open(&target, "main").await.expect("a store") {
+        Lease::Held(store) => *store,
+        Lease::Taken => panic!("somebody holds the lease of {url}"),
+    }
+}
+
+pub fn begin() -> Checkpoint {
+    let binding = Binding { system_id: "7".to_owned(), timeline: 1, slot: "rowcall".to_owned() };
+    Checkpoint { binding, lsn: Lsn::new(100), committed_at: None }
+}
+
+async fn recall(store: &dyn StateStore, key: &str) -> Known {
+    store.recall(&[at(key)]).await.expect("an answer").remove(0)
+}
+
+async fn due(store: &dyn StateStore) -> Vec<(String, u64)> {
+    let due = store.due(100).await.expect("what is due");
+    due.iter().map(|due| (due.at.key.to_string(), due.change.id.commit.raw())).collect()
+}
+
+pub fn through(lsn: u64) -> Settlement {
+    Settlement { through: Some(Lsn::new(lsn)), ..Settlement::default() }
+}
+
+pub fn linked(key: &str, saved: Value, lsn: u64) -> Settlement {
+    Settlement { links: vec![(at(key), link(saved, lsn))], ..Settlement::default() }
+}
+
+fn parked(parkings: impl IntoIterator<Item = Parking>) -> Settlement {
+    Settlement { parkings: parkings.into_iter().collect(), ..Settlement::default() }
+}
+
+pub fn at(key: &str) -> RouteKey {
+    RouteKey { route: "loan".into(), key: key.into() }
+}
+
+pub fn id(lsn: u64) -> ChangeId {
+    ChangeId { commit: Lsn::new(lsn), ordinal: 0 }
+}
+
+fn time(second: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(second).expect("a time")
+}
+
+fn link(saved: Value, lsn: u64) -> Arc<Link> {
+    let saved: Map<String, Value> = saved.as_object().cloned().expect("an object");
+    Arc::new(Link { saved, change: id(lsn), gone: false })
+}
+
+pub fn parking(key: &str, lsn: u64, state: ParkedState) -> Parking {
+    let message = "the remote said no\0".to_owned();
+    let parked = Parked {
+        state,
+        reason: ParkReason::Refused,
+        message,
+        answers: Vec::new(),
+        attempts: 0,
+        called: id(lsn),
+    };
+    Parking { at: at(key), change: Arc::new(change(lsn)), parked, again: false }
+}
+
+fn change(lsn: u64) -> Change {
+    let new = row("1", Cell::Null);
+    Change { id: id(lsn), table: Arc::clone(&new.table), image: Image::Insert { new }, committed_at: time(1) }
+}
+
+fn row(id: &str, notes: Cell<'_>) -> Row {
+    let column = |name: &str, ty| Column { name: name.into(), ty, identity: name == "id" };
+    let columns = vec![column("id", Type::Int), column("notes", Type::Text)];
+    let table = Arc::new(Table { id: TableId(1), name: "public.loans".parse().expect("a name"), columns });
+    let mut row = RowBuilder::default();
+    row.push(Cell::Text(id));
+    row.push(notes);
+    row.finish(table)
+}

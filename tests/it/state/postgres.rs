@@ -1,0 +1,154 @@
+//! What the real store promises beyond the port: one writer, and all or nothing.
+
+use super::clauses::{at, begin, id, linked, open, parking, through};
+use crate::harness::{Postgres, Version, eventually, wait::LONG};
+use rowcall::{
+    model::{Link, Lsn, ParkedState},
+    postgres::Target,
+    state::{
+        Settlement, StateStore,
+        postgres::{Filter, Lease, ParkedDesk, PostgresStore, migrate},
+    },
+};
+use serde_json::json;
+use std::sync::Arc;
+
+async fn server() -> Postgres {
+    let postgres = Postgres::start(Version::V16).await;
+    migrate(&mut rowcall::postgres::connect(&target(&postgres)).await.expect("a connection"))
+        .await
+        .expect("the schema");
+    postgres
+}
+
+fn target(postgres: &Postgres) -> Target {
+    postgres.url().parse().expect("a URL")
+}
+
+async fn lease(postgres: &Postgres, source: &str) -> Option<PostgresStore> {
+    match PostgresStore::open(&target(postgres), source).await.expect("an answer") {
+        Lease::Held(store) => Some(*store),
+        Lease::Taken => None,
+    }
+}
+
+#[tokio::test]
+async fn a_source_has_one_writer_and_the_next_one_when_that_is_gone() {
+    let postgres = server().await;
+    let first = lease(&postgres, "main").await.expect("the lease");
+    assert!(lease(&postgres, "main").await.is_none(), "it is taken");
+    assert!(lease(&postgres, "other").await.is_some(), "another source is not");
+    drop(first);
+    eventually("the lease is free", LONG, async || lease(&postgres, "main").await.ok_or(())).await;
+}
+
+#[tokio::test]
+async fn a_store_that_lost_its_connection_settles_nothing_more() {
+    let postgres = server().await;
+    let first = open(&postgres.url()).await;
+    first.bind(&begin()).await.expect("to bind");
+    first.settle(through(200)).await.expect("a settlement");
+    postgres.execute("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'").await;
+    let second =
+        eventually("the lease is free", LONG, async || lease(&postgres, "main").await.ok_or(())).await;
+    let error = first.settle(through(900)).await.expect_err("it is not the writer any more").to_string();
+    assert!(error.contains("settling"), "{error}");
+    assert!(first.bind(&begin()).await.is_err());
+    let kept = second.checkpoint().await.expect("an answer").expect("a checkpoint");
+    assert_eq!(kept.lsn, Lsn::new(200));
+    second.settle(through(300)).await.expect("a settlement");
+}
+
+#[tokio::test]
+async fn a_settlement_that_fails_leaves_nothing_and_the_next_one_works() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    // No statement but one can refuse this, and it is neither the first nor the last.
+    postgres.execute("alter table rowcall.parked add constraint no check (key <> 'refused')").await;
+    let good = parking("1", 5, ParkedState::Retrying);
+    let bad = parking("refused", 6, ParkedState::Retrying);
+    let settlement =
+        Settlement { parkings: vec![good, bad], through: Some(Lsn::new(900)), ..linked("1", json!({}), 5) };
+    let error = store.settle(settlement).await.expect_err("it is refused").to_string();
+    assert!(error.contains("settling") && error.contains("\"no\""), "{error}");
+    assert_eq!(store.checkpoint().await.expect("an answer"), Some(begin()));
+    let known = store.recall(&[at("1")]).await.expect("an answer").remove(0);
+    assert!(known.link.is_none() && !known.held);
+    store.settle(through(300)).await.expect("a settlement");
+}
+
+#[tokio::test]
+async fn a_gone_link_is_forgotten_only_behind_the_checkpoint() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let gone = |lsn| Arc::new(Link { change: id(lsn), gone: true, ..Link::default() });
+    let links = vec![(at("old"), gone(150)), (at("next"), gone(200)), (at("new"), gone(250))];
+    store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
+    // It is looked for now and then only.
+    for _ in 0..200 {
+        store.settle(through(200)).await.expect("a settlement");
+    }
+    let known = store.recall(&[at("old"), at("next"), at("new")]).await.expect("an answer");
+    assert_eq!(known.iter().map(|it| it.link.is_some()).collect::<Vec<_>>(), [false, true, true]);
+}
+
+#[tokio::test]
+async fn a_database_without_the_schema_is_refused_with_what_to_do() {
+    let postgres = Postgres::start(Version::V16).await;
+    let error = PostgresStore::open(&target(&postgres), "main").await.expect_err("no schema").to_string();
+    assert!(error.contains("run `rowcall init`"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_discarded_behind_an_older_parked_change_does_not_end_that_one() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let parkings = vec![parking("1", 5, ParkedState::Dead), parking("1", 6, ParkedState::Queued)];
+    store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
+    let mut client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    let mut desk = ParkedDesk { client: &mut client };
+    let newer = Filter { state: Some(ParkedState::Queued), ..Filter::default() };
+    assert_eq!(desk.discard(&newer).await.expect("to discard"), 1);
+    let known = store.recall(&[at("1")]).await.expect("an answer").remove(0);
+    assert!(known.held && known.link.is_none(), "the older one is still to be sent");
+    assert_eq!(desk.discard(&Filter::default()).await.expect("to discard"), 1);
+    let known = store.recall(&[at("1")]).await.expect("an answer").remove(0);
+    assert_eq!((known.held, known.link.map(|link| link.change)), (false, Some(id(5))));
+}
+
+#[tokio::test]
+async fn what_is_parked_while_the_one_before_it_is_discarded_does_not_stay_queued() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let park = |lsn, state| Settlement { parkings: vec![parking("1", lsn, state)], ..Settlement::default() };
+    store.settle(park(5, ParkedState::Dead)).await.expect("a settlement");
+    // A settlement as far as it gets before its commit.
+    let slow = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    slow.batch_execute(
+        "begin; insert into rowcall.parked (source, route, key, commit_lsn, ordinal, change, state, reason, message,
+             called_lsn, called_ordinal)
+         select source, route, key, '0/6', ordinal, change, 'queued', 'behind', message, '0/6', called_ordinal
+         from rowcall.parked",
+    )
+    .await
+    .expect("to park");
+    let mut client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    let mut desk = ParkedDesk { client: &mut client };
+    let oldest = Filter { state: Some(ParkedState::Dead), ..Filter::default() };
+    let discard = desk.discard(&oldest);
+    tokio::pin!(discard);
+    let waiting = "select count(*)::text from pg_locks where not granted";
+    tokio::select! {
+        _ = &mut discard => panic!("it saw nothing of what is being parked"),
+        () = eventually("discarding waits", LONG, async || {
+            if postgres.text(waiting).await.as_deref() == Some("0") { Err(()) } else { Ok(()) }
+        }) => {}
+    }
+    slow.batch_execute("commit").await.expect("to commit");
+    assert_eq!(discard.await.expect("to discard"), 1);
+    assert_eq!(store.due(10).await.expect("what is due").len(), 1, "it has become the oldest");
+}
