@@ -1,6 +1,6 @@
 //! The checkpoint belongs to one database and one slot: anything else is noticed (invariant 8).
 
-use crate::harness::{Live, Version, each_version};
+use crate::harness::{Live, each_version};
 
 const TABLE: &str = "create table customers (id int primary key)";
 
