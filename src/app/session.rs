@@ -101,7 +101,9 @@ pub(super) async fn run(
         reader,
         budget: budget.clone(),
         limits: limits.clone(),
-        origin: xxh3_64(format!("{}/{}", identity.system_id, plan.name).as_bytes()) as u32,
+        // After a recovery to an earlier point the same position is another change.
+        origin: xxh3_64(format!("{}/{}/{}", identity.system_id, identity.timeline, plan.name).as_bytes())
+            as u32,
         // An earlier process may have sent anything that is in the log by now.
         sent_before: if first { Lsn::ZERO } else { identity.wal_position },
     };

@@ -1,6 +1,6 @@
 //! What the real store promises beyond the port: one writer, and all or nothing.
 
-use super::clauses::{at, begin, id, linked, open, parking, through};
+use super::clauses::{at, begin, id, linked, open, parking, routes, through};
 use crate::harness::{Postgres, Version, eventually, wait::LONG};
 use rowcall::{
     model::{Link, Lsn, ParkedState},
@@ -150,7 +150,7 @@ async fn what_is_parked_while_the_one_before_it_is_discarded_does_not_stay_queue
     }
     slow.batch_execute("commit").await.expect("to commit");
     assert_eq!(discard.await.expect("to discard"), 1);
-    assert_eq!(store.due(10).await.expect("what is due").len(), 1, "it has become the oldest");
+    assert_eq!(store.due(&routes(), 10).await.expect("what is due").len(), 1, "it has become the oldest");
 }
 
 #[tokio::test]
