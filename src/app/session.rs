@@ -69,7 +69,7 @@ pub(super) async fn run(
     let first = stored.is_none();
     // Before anything is bound: a first start that is refused has not happened.
     let router = Router::new(routes(plan, &reader, first).await?);
-    check_tables(plan, &client, first).await?;
+    check_tables(plan, &client).await?;
     check_renamed(plan, &*store).await?;
     let checkpoint = match stored {
         Some(checkpoint) => {
@@ -141,11 +141,11 @@ async fn routes(plan: &SourcePlan, reader: &PostgresReader, first: bool) -> Resu
 }
 
 /// A table that is not published would be skipped in silence. What else is wrong with the tables
-/// refuses a first start; later it concerns only their own changes.
-async fn check_tables(plan: &SourcePlan, client: &postgres::Client, first: bool) -> Result<(), SessionError> {
-    let published = inspect::publication(client, &plan.publication).await?.map(|it| it.tables);
-    let published = published.unwrap_or_default();
-    let missing = plan.tables.iter().filter(|table| !published.contains(table));
+/// parks changes of their own, or makes the server refuse them, so it is only said.
+async fn check_tables(plan: &SourcePlan, client: &postgres::Client) -> Result<(), SessionError> {
+    // That there is none at all is said when the stream is opened.
+    let Some(publication) = inspect::publication(client, &plan.publication).await? else { return Ok(()) };
+    let missing = plan.tables.iter().filter(|table| !publication.tables.contains(table));
     let missing: Vec<String> = missing.map(ToString::to_string).collect();
     if !missing.is_empty() {
         return Err(SessionError::Final(format!(
@@ -154,11 +154,7 @@ async fn check_tables(plan: &SourcePlan, client: &postgres::Client, first: bool)
             missing.join(", ")
         )));
     }
-    let bad = check::bad_tables(plan, client).await;
-    if first && !bad.is_empty() {
-        return Err(SessionError::Final(bad.join("\n")));
-    }
-    for problem in bad {
+    for problem in check::bad_tables(plan, client).await {
         tracing::warn!(source = plan.name, "{problem}");
     }
     Ok(())
