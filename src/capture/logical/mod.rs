@@ -1,6 +1,6 @@
 //! Capture by logical replication: our own replication connection, pgoutput, and a slot.
 //!
-//! One task owns the socket (`pump.rs`). It decodes frames where they were read, assembles changes
+//! One thread owns the socket (`pump.rs`). It decodes frames where they were read, assembles changes
 //! with their ids (`assemble.rs`, pure), charges them to the budget and hands them over in batches
 //! through a bounded channel; while the engine takes its time it stops reading but goes on telling
 //! the server how far we are (`link.rs`), so that a slow remote never costs the connection.

@@ -1,4 +1,4 @@
-//! The task that owns the socket: frames in, batches out, and the server kept content whatever
+//! The thread that owns the socket: frames in, batches out, and the server kept content whatever
 //! the engine does.
 
 use super::{
