@@ -87,8 +87,14 @@ async fn check_source(plan: &SourcePlan, findings: &mut Findings) {
         Ok(server) => judge_server(plan, &server, &client, findings).await,
         Err(error) => findings.bad(error.to_string(), "see the server's log"),
     }
+    check_tables(plan, &client, findings).await;
+    check_templates(plan, findings).await;
+    check_state(plan, findings).await;
+}
+
+async fn check_tables(plan: &SourcePlan, client: &Client, findings: &mut Findings) {
     for table in &plan.tables {
-        match inspect::table(&client, table).await {
+        match inspect::table(client, table).await {
             Ok(Some(state)) => judge_table(plan, &state, findings),
             Ok(None) => findings.bad(
                 format!("table {table} does not exist"),
@@ -100,8 +106,14 @@ async fn check_source(plan: &SourcePlan, findings: &mut Findings) {
             Err(error) => findings.bad(error.to_string(), "see the server's log"),
         }
     }
-    check_templates(plan, findings).await;
-    check_state(plan, findings).await;
+}
+
+/// What is wrong with the source's tables, each with its cure, for a start.
+pub(super) async fn bad_tables(plan: &SourcePlan, client: &Client) -> Vec<String> {
+    let mut findings = Findings::default();
+    check_tables(plan, client, &mut findings).await;
+    let bad = findings.0.into_iter().filter(|it| it.verdict == Verdict::Bad);
+    bad.map(|it| format!("{}: {}", it.what, it.fix.unwrap_or_default())).collect()
 }
 
 async fn judge_server(plan: &SourcePlan, server: &Server, client: &Client, findings: &mut Findings) {

@@ -4,7 +4,10 @@ use super::{App, AppError, plan::SourcePlan, session};
 use crate::{
     capture::logical::{inspect, setup},
     postgres,
-    state::postgres::{PostgresStore, migrate, migrations_sql, read_checkpoint},
+    state::{
+        Checkpoint,
+        postgres::{PostgresStore, migrate, migrations_sql, read_checkpoint},
+    },
 };
 
 /// What `init` did for one source.
@@ -83,14 +86,42 @@ async fn init(plan: &SourcePlan, rebind: bool) -> Result<Initialised, AppError> 
         .map(|table| format!("publication `{}` also has {table}, which no entity needs", plan.publication))
         .collect();
     if rebind {
-        notes.push(rebound(plan, &client).await?);
+        notes.push(rebound(plan, &client, &state).await?);
     } else if let Some(checkpoint) = read_checkpoint(&state, &plan.name).await.map_err(sql)? {
         notes.push(format!("the checkpoint stands at {}", checkpoint.lsn));
     }
     Ok(Initialised { source: plan.name.clone(), statements, notes })
 }
 
-async fn rebound(plan: &SourcePlan, client: &postgres::Client) -> Result<String, AppError> {
+/// What is parked under positions of another database cannot be put in order with the changes of
+/// this one.
+async fn refuse_parked(
+    plan: &SourcePlan,
+    state: &postgres::Client,
+    checkpoint: &Checkpoint,
+) -> Result<(), AppError> {
+    let was = read_checkpoint(state, &plan.name).await.map_err(sql)?.map(|it| it.binding);
+    let is = &checkpoint.binding;
+    if was.is_none_or(|was| (&was.system_id, was.timeline) == (&is.system_id, is.timeline)) {
+        return Ok(());
+    }
+    let count = "select count(*) from rowcall.parked where source = $1";
+    let parked: i64 = state.query_one(count, &[&plan.name]).await.map_err(sql)?.get(0);
+    if parked == 0 {
+        return Ok(());
+    }
+    Err(AppError::Failed(format!(
+        "source `{}`: {parked} changes of the former database or timeline are parked, and could overwrite what follows: \
+         look at them with `rowcall parked list`, discard them, and bind again",
+        plan.name
+    )))
+}
+
+async fn rebound(
+    plan: &SourcePlan,
+    client: &postgres::Client,
+    state: &postgres::Client,
+) -> Result<String, AppError> {
     let store = match PostgresStore::open(&plan.state, &plan.name).await.map_err(AppError::failed)? {
         crate::state::postgres::Lease::Held(store) => store,
         crate::state::postgres::Lease::Taken => {
@@ -100,6 +131,7 @@ async fn rebound(plan: &SourcePlan, client: &postgres::Client) -> Result<String,
         }
     };
     let checkpoint = session::fresh_checkpoint(plan, client).await?;
+    refuse_parked(plan, state, &checkpoint).await?;
     crate::state::StateStore::bind(&*store, &checkpoint).await.map_err(AppError::failed)?;
     Ok(format!(
         "the checkpoint is bound to system {} timeline {} at {}; take a snapshot of what changed in between",

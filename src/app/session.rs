@@ -1,6 +1,6 @@
 //! One stretch of streaming: from a held lease to a lost connection or a stop.
 
-use super::{AppError, plan::SourcePlan};
+use super::{AppError, check, plan::SourcePlan};
 use crate::{
     capture::{
         Budget, ChangeSource, PostgresReader, SourceError,
@@ -69,6 +69,8 @@ pub(super) async fn run(
     let first = stored.is_none();
     // Before anything is bound: a first start that is refused has not happened.
     let router = Router::new(routes(plan, &reader, first).await?);
+    check_tables(plan, &client, first).await?;
+    check_renamed(plan, &*store).await?;
     let checkpoint = match stored {
         Some(checkpoint) => {
             check_binding(plan, &checkpoint, &identity, &client).await?;
@@ -101,7 +103,9 @@ pub(super) async fn run(
         reader,
         budget: budget.clone(),
         limits: limits.clone(),
-        origin: xxh3_64(format!("{}/{}", identity.system_id, plan.name).as_bytes()) as u32,
+        // After a recovery to an earlier point the same position is another change.
+        origin: xxh3_64(format!("{}/{}/{}", identity.system_id, identity.timeline, plan.name).as_bytes())
+            as u32,
         // An earlier process may have sent anything that is in the log by now.
         sent_before: if first { Lsn::ZERO } else { identity.wal_position },
     };
@@ -134,6 +138,48 @@ async fn routes(plan: &SourcePlan, reader: &PostgresReader, first: bool) -> Resu
             Ok(routes)
         }
     }
+}
+
+/// A table that is not published would be skipped in silence. What else is wrong with the tables
+/// refuses a first start; later it concerns only their own changes.
+async fn check_tables(plan: &SourcePlan, client: &postgres::Client, first: bool) -> Result<(), SessionError> {
+    let published = inspect::publication(client, &plan.publication).await?.map(|it| it.tables);
+    let published = published.unwrap_or_default();
+    let missing = plan.tables.iter().filter(|table| !published.contains(table));
+    let missing: Vec<String> = missing.map(ToString::to_string).collect();
+    if !missing.is_empty() {
+        return Err(SessionError::Final(format!(
+            "publication `{}` does not have {}: run `rowcall init`",
+            plan.publication,
+            missing.join(", ")
+        )));
+    }
+    let bad = check::bad_tables(plan, client).await;
+    if first && !bad.is_empty() {
+        return Err(SessionError::Final(bad.join("\n")));
+    }
+    for problem in bad {
+        tracing::warn!(source = plan.name, "{problem}");
+    }
+    Ok(())
+}
+
+/// A route is named after its entity alone while that has one remote. With a second one the name
+/// changes, and what is known under the old one must not be forgotten.
+async fn check_renamed(plan: &SourcePlan, store: &dyn StateStore) -> Result<(), SessionError> {
+    for name in &plan.entities {
+        let remotes = plan.entity(name).map_or(&[][..], |it| &it.remotes);
+        if remotes.len() > 1 && store.linked(name).await? > 0 {
+            return Err(SessionError::Final(format!(
+                "entity `{name}` had one remote and has {} now, so its routes are called `{name}.<remote>`: say whose the \
+                 known objects are, such as `update rowcall.link set route = '{name}.{first}' where route = '{name}'`, and \
+                 the same for `rowcall.parked`, in the state database",
+                remotes.len(),
+                first = remotes[0],
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Where a first start begins: at the slot's own position.

@@ -125,6 +125,7 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
         }
         What::Retry { which, all, json } => {
             let filter = chosen(which, all)?;
+            unambiguous(&desks, &filter).await?;
             let mut count = 0;
             for desk in &desks {
                 count += desk.retry(&filter).await.map_err(failed)?;
@@ -133,6 +134,7 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
         }
         What::Discard { which, all, json } => {
             let filter = chosen(which, all)?;
+            unambiguous(&desks, &filter).await?;
             let mut count = 0;
             for desk in &mut desks {
                 count += desk.discard(&filter).await.map_err(failed)?;
@@ -154,6 +156,23 @@ fn chosen(which: Which, all: bool) -> Result<Filter, Failure> {
         return Ok(filter);
     }
     Err(Failure::Usage("say which: ids, --route, --key, --state, --reason, or --all".to_owned()))
+}
+
+/// Ids count from 1 in each state database: with several of them an id alone may mean two changes.
+async fn unambiguous(desks: &[ParkedDesk<'_>], filter: &Filter) -> Result<(), Failure> {
+    if filter.ids.is_empty() || desks.len() < 2 {
+        return Ok(());
+    }
+    let mut matching = 0;
+    for desk in desks {
+        let count = desk.count(filter).await.map_err(|error| Failure::Failed(explain(&error)))?;
+        matching += usize::from(count > 0);
+    }
+    if matching < 2 {
+        return Ok(());
+    }
+    let message = "these ids are in several state databases: add `--route` to say which are meant";
+    Err(Failure::Usage(message.to_owned()))
 }
 
 fn done(count: u64, what: &str, json: bool) -> Result<(), Failure> {

@@ -7,7 +7,8 @@ use super::{
 use crate::{
     capture::{Budget, RowReader, SourceError},
     model::{
-        Answered, Call, CallKey, Change, Image, Link, Lsn, Op, Outcome, ParkReason, Parked, ParkedState,
+        Answered, Call, CallKey, Change, Image, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked,
+        ParkedState,
     },
     remote::{Decision, Failure, RemoteClient, RetryPolicy, describe},
     routing::{Fetch, Route, RouteId, split_key},
@@ -120,10 +121,19 @@ impl Pass {
         }
         let prepared = match self.work.prepared.take() {
             Some(prepared) => prepared,
-            None => match self.prepare(route).await {
-                Ok(prepared) => prepared,
-                Err(verdict) => return verdict,
-            },
+            None => {
+                let mut phase = self.phase.clone();
+                let prepared = tokio::select! {
+                    biased;
+                    prepared = self.prepare(route) => prepared,
+                    // A read may wait for a lock for ever, and nothing is lost by leaving it.
+                    () = stopping(&mut phase) => Err(Verdict::Interrupted),
+                };
+                match prepared {
+                    Ok(prepared) => prepared,
+                    Err(verdict) => return verdict,
+                }
+            }
         };
         self.work.prepared = Some(prepared.clone());
         loop {
@@ -137,6 +147,11 @@ impl Pass {
             let call = match route.synchronizer.next_step(&work, &self.work.answers) {
                 Step::Send(call) => call,
                 Step::Finish(update) => {
+                    if let Some(name) = unstorable(&update) {
+                        let message =
+                            format!("the value saved as `{name}` holds a number too large to be stored");
+                        return self.parked(ParkedState::Rejected, ParkReason::Answer, message);
+                    }
                     let calls = u16::try_from(self.work.answers.len()).unwrap_or(u16::MAX);
                     return Verdict::Done(Outcome::Applied { update, calls });
                 }
@@ -291,6 +306,47 @@ impl Pass {
     }
 }
 
+async fn stopping(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+}
+
+/// The name of a saved value that `jsonb` refuses: numbers are exact, so an answer may hold one of
+/// any size, and one that cannot be stored would hold up every settlement.
+fn unstorable(update: &LinkUpdate) -> Option<&str> {
+    let LinkUpdate::Save(saved) = update else { return None };
+    saved.iter().find(|(_, value)| too_large(value)).map(|(name, _)| name.as_str())
+}
+
+fn too_large(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            let text = number.as_str();
+            let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+            digits.len() > 1_000 || !exponent.parse::<i64>().is_ok_and(|it| it.abs() <= 1_000)
+        }
+        Value::Array(items) => items.iter().any(too_large),
+        Value::Object(entries) => entries.values().any(too_large),
+        _ => false,
+    }
+}
+
 async fn leaving(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Leaving).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_number_that_no_database_takes_is_found_wherever_it_is() {
+        let huge: Value = serde_json::from_str("1e200000").expect("JSON has no limit");
+        for (value, found) in
+            [(json!(12.5), false), (json!([1, { "a": huge }]), true), (json!("1e200000"), false)]
+        {
+            let saved = serde_json::Map::from_iter([("id".to_owned(), value)]);
+            assert_eq!(unstorable(&LinkUpdate::Save(saved)).is_some(), found);
+        }
+    }
 }

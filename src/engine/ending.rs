@@ -99,7 +99,9 @@ impl Engine {
         let on = (route, &**self.router.route(route));
         let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), outcome);
         self.lanes.end(lane, &work, started, left);
-        if !work.parked {
+        if work.parked {
+            self.taken_up -= 1;
+        } else {
             self.in_flight[usize::from(route.0)].changes -= 1 + work.absorbed.len() as u64;
             self.mark.finish(work.id().commit);
             work.absorbed.iter().for_each(|(_, commit)| self.mark.finish(*commit));

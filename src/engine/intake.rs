@@ -1,7 +1,7 @@
 //! How work comes in: from the source, and from what was parked.
 
 use super::{
-    DUE_AT_ONCE, Engine, Event, RECALL_AT_ONCE, keyless,
+    DUE_AT_ONCE, DUE_IN_ALL, Engine, Event, RECALL_AT_ONCE, keyless,
     lanes::LaneId,
     parked,
     work::{Arrival, Charge, Work},
@@ -108,7 +108,7 @@ impl Engine {
             doubt: true,
             charges: Vec::new(),
         };
-        self.lanes.push_parked((route, at.key), work);
+        self.taken_up += usize::from(self.lanes.push_parked((route, at.key), work));
     }
 
     pub(super) fn recall(&mut self) {
@@ -137,7 +137,10 @@ impl Engine {
             return;
         }
         self.polling = true;
+        // What is taken up already is among the longest due: look past it.
+        let limit = (DUE_AT_ONCE + self.taken_up).min(DUE_IN_ALL);
+        let routes: Vec<Arc<str>> = self.router.routes().iter().map(|it| Arc::clone(&it.name)).collect();
         let store = Arc::clone(&self.ground.store);
-        self.tasks.spawn(async move { Event::Due(store.due(DUE_AT_ONCE).await) });
+        self.tasks.spawn(async move { Event::Due(store.due(&routes, limit).await) });
     }
 }

@@ -87,6 +87,8 @@ pub struct Engine {
     /// The newest delete, which the insert half of the same key change waits for.
     last_delete: Vec<Option<(ChangeId, Arrival)>>,
     in_flight: Vec<Flight>,
+    /// Parked changes in memory.
+    taken_up: usize,
     settling: bool,
     recalling: bool,
     polling: bool,
@@ -141,6 +143,8 @@ enum Event {
 const RECALL_AT_ONCE: usize = 4_096;
 /// Parked changes taken up at once, at most.
 const DUE_AT_ONCE: usize = 512;
+/// Parked changes in memory, at most.
+const DUE_IN_ALL: usize = 8_192;
 /// Unsettled outcomes beyond which capture waits.
 const PENDING_LIMIT: usize = 65_536;
 /// How often parked changes are looked for, and changed gauges told.
@@ -176,6 +180,7 @@ impl Engine {
             waiting: BinaryHeap::new(),
             errands: Vec::new(),
             arrivals: 0,
+            taken_up: 0,
             settling: false,
             recalling: false,
             polling: false,
@@ -197,9 +202,10 @@ impl Engine {
             let room = !ended && self.budget.has_room() && self.pending.len() < PENDING_LIMIT;
             let next_attempt = self.waiting.peek().map(|Reverse(wait)| wait.until);
             tokio::select! {
-                // Outcomes come first, since they free what the rest needs; a stop comes before
-                // new changes, which would never let it through.
+                // A stop comes before everything, or a fast remote would never let it through;
+                // then outcomes, since they free what the rest needs; new changes come last.
                 biased;
+                () = stopped(stop) => return self.drain(source).await,
                 Some(event) = self.tasks.join_next() => {
                     self.take(event, source)?;
                     while let Some(event) = self.tasks.try_join_next() {
@@ -209,7 +215,6 @@ impl Engine {
                 () = sleep_until(next_attempt.unwrap_or_else(Instant::now)), if next_attempt.is_some() => {
                     self.resume_due();
                 }
-                () = stopped(stop) => return self.drain(source).await,
                 _ = tick.tick() => {
                     self.poll_parked();
                     self.tell_gauges();

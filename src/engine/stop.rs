@@ -5,9 +5,13 @@ use super::{Engine, EngineError, carry::Phase, lanes::LaneId, parked, work::Work
 use crate::{
     capture::ChangeSource,
     model::{Outcome, ParkReason, ParkedState},
+    state::StateError,
 };
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 use tokio::time::{Instant, sleep_until};
+
+/// What a last settlement may take beyond the limit for calls.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Ends what can be ended within the limit. What was never started is left: it is not settled,
@@ -29,6 +33,10 @@ impl Engine {
                     Some(event) => self.take(event, source)?,
                     None => return Ok(()),
                 },
+                () = sleep_until(limit + LAST_WORDS) => {
+                    let message = "it did not answer while the service was stopping".to_owned();
+                    return Err(StateError { doing: "settling", message }.into());
+                }
                 () = sleep_until(limit), if *self.phase.borrow() == Phase::Draining => {
                     tracing::warn!("some calls have not been answered in time; they will be looked up or made again");
                     self.phase.send_replace(Phase::Leaving);

@@ -40,8 +40,23 @@ pub fn split(key: &str) -> Vec<String> {
     parts
 }
 
+/// Longer keys fit no index of the state database.
+const LONGEST: usize = 1_024;
+
 /// The key a row has in these columns, or why it has none.
 pub(super) fn of(row: &Row, columns: &[usize]) -> Result<Arc<str>, String> {
+    let key = read(row, columns)?;
+    if key.len() > LONGEST {
+        let table = &row.table.name;
+        return Err(format!(
+            "the key of a row of table {table} has {} bytes; at most {LONGEST} are possible",
+            key.len()
+        ));
+    }
+    Ok(key)
+}
+
+fn read(row: &Row, columns: &[usize]) -> Result<Arc<str>, String> {
     if let [column] = columns
         && let Cell::Text(text) = row.cell(*column)
     {

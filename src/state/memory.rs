@@ -104,10 +104,12 @@ impl StateStore for MemoryStore {
         Ok(Settled { saved: Saved(checkpoint.lsn), held })
     }
 
-    async fn due(&self, limit: usize) -> Result<Vec<Due>, StateError> {
+    async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError> {
         let kept = self.kept();
         let retrying = |((at, id), it): &(&(RouteKey, ChangeId), &Parking)| {
-            it.parked.state == ParkedState::Retrying && kept.head(at) == Some(*id)
+            it.parked.state == ParkedState::Retrying
+                && kept.head(at) == Some(*id)
+                && routes.contains(&at.route)
         };
         let due = |((at, _), it): (&(RouteKey, ChangeId), &Parking)| Due {
             at: at.clone(),

@@ -168,8 +168,9 @@ pub trait StateStore: Send + Sync {
     /// has become its key's oldest parked one becomes `retrying` at once.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError>;
 
-    /// Parked changes whose next attempt is due, each the oldest of its key, at most `limit`.
-    async fn due(&self, limit: usize) -> Result<Vec<Due>, StateError>;
+    /// Parked changes of these routes whose next attempt is due, each the oldest of its key, the
+    /// longest due first, at most `limit`.
+    async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError>;
 
     /// How many keys of a route are linked.
     async fn linked(&self, route: &str) -> Result<u64, StateError>;

@@ -12,7 +12,7 @@ pub(super) struct Idle {
 }
 
 /// What a lane costs beside its key and saved values.
-const LANE_BYTES: usize = 256;
+const LANE_BYTES: usize = 384;
 
 impl Lanes {
     /// Keeps an idle lane as a cache entry, and drops the longest idle ones beyond the limit.

@@ -165,3 +165,30 @@ async fn a_stop_forgets_who_waits_for_whom() {
     run.await.expect("it stops");
     assert_eq!(rig.calls(), ["POST /create/2 a", "DELETE /delete/1"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_a_read_that_never_comes_back() {
+    struct Stuck(watch::Sender<bool>);
+    #[async_trait]
+    impl RowReader for Stuck {
+        async fn row(&self, _: &TableName, _: &[(String, String)]) -> Result<Option<Row>, SourceError> {
+            self.0.send_replace(true);
+            std::future::pending().await
+        }
+        async fn fetch(&self, _: &str, _: &[String]) -> Result<Option<Value>, SourceError> {
+            Ok(None)
+        }
+    }
+    let rig = Rig::new(FakeRemote::new());
+    let (asked, mut reads) = watch::channel(false);
+    let engine =
+        rig.engine_with(|route| route.fetch = Some(crate::routing::Fetch::Row), Arc::new(Stuck(asked)));
+    let (go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream::new().insert("1", "a").commit(), false);
+    let run = engine.run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), async { drop(reads.wait_for(|asked| *asked).await) }).await;
+    go.send_replace(true);
+    let hour = Duration::from_secs(3_600);
+    tokio::time::timeout(hour, run).await.expect("it stops").expect("in order");
+}

@@ -24,6 +24,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::sync::Arc;
 use tokio_postgres::types::PgLsn;
 
 /// One source's state in Postgres, held under the source's lease.
@@ -109,9 +110,9 @@ impl StateStore for PostgresStore {
         self.writer.lock().await.settle(&settlement).await
     }
 
-    async fn due(&self, limit: usize) -> Result<Vec<Due>, StateError> {
+    async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError> {
         let doing = "reading parked changes";
-        parked::due(&*self.reader(doing).await?, &self.source, limit).await
+        parked::due(&*self.reader(doing).await?, &self.source, routes, limit).await
     }
 
     async fn linked(&self, route: &str) -> Result<u64, StateError> {

@@ -13,7 +13,7 @@ const DUE: &str = "\
 select p.route, p.key, p.commit_lsn, p.ordinal, p.change::text, p.answers::text,
        p.called_lsn, p.called_ordinal
 from rowcall.parked p
-where p.source = $1 and p.state = 'retrying' and p.next_attempt <= now()
+where p.source = $1 and p.route = any($3) and p.state = 'retrying' and p.next_attempt <= now()
   and not exists (
     select from rowcall.parked older
     where older.route = p.route and older.key = p.key
@@ -24,10 +24,13 @@ limit $2";
 pub(super) async fn due(
     client: &tokio_postgres::Client,
     source: &str,
+    routes: &[Arc<str>],
     limit: usize,
 ) -> Result<Vec<Due>, StateError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = client.query(DUE, &[&source, &limit]).await.map_err(failed("reading parked changes"))?;
+    let routes: Vec<&str> = routes.iter().map(|route| &**route).collect();
+    let rows =
+        client.query(DUE, &[&source, &limit, &routes]).await.map_err(failed("reading parked changes"))?;
     rows.iter().map(read).collect()
 }
 

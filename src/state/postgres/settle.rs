@@ -89,7 +89,16 @@ where source = $1 returning lsn";
 
 const PENDING: &str = "update rowcall.instance set pending_since = $2, seen_at = now() where source = $1";
 
+/// Positions of another database, or another timeline, say nothing about this one: by them its
+/// changes would be taken for old ones and left out.
 const BIND: &str = "\
+with moved as (
+    select from rowcall.checkpoint where source = $1 and (system_id, timeline) <> ($2, $3)
+), forgotten as (
+    update rowcall.link set commit_lsn = '0/0', ordinal = 0
+    where exists (select from moved)
+      and route in (select route from rowcall.route_status where source = $1)
+)
 insert into rowcall.checkpoint (source, system_id, timeline, slot, lsn, committed_at)
 values ($1, $2, $3, $4, $5, $6)
 on conflict (source) do update

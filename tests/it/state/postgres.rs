@@ -1,12 +1,12 @@
 //! What the real store promises beyond the port: one writer, and all or nothing.
 
-use super::clauses::{at, begin, id, linked, open, parking, through};
+use super::clauses::{at, begin, id, linked, open, parking, routes, through};
 use crate::harness::{Postgres, Version, eventually, wait::LONG};
 use rowcall::{
     model::{Link, Lsn, ParkedState},
     postgres::Target,
     state::{
-        Settlement, StateStore,
+        RouteCounts, Settlement, StateStore,
         postgres::{Filter, Lease, ParkedDesk, PostgresStore, migrate},
     },
 };
@@ -150,5 +150,22 @@ async fn what_is_parked_while_the_one_before_it_is_discarded_does_not_stay_queue
     }
     slow.batch_execute("commit").await.expect("to commit");
     assert_eq!(discard.await.expect("to discard"), 1);
-    assert_eq!(store.due(10).await.expect("what is due").len(), 1, "it has become the oldest");
+    assert_eq!(store.due(&routes(), 10).await.expect("what is due").len(), 1, "it has become the oldest");
+}
+
+#[tokio::test]
+async fn what_is_bound_to_another_database_forgets_the_positions_of_the_former_one() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let counts = vec![("loan".into(), RouteCounts { applied: 1, ..RouteCounts::default() })];
+    store.settle(Settlement { counts, ..linked("1", json!({ "id": 7 }), 500) }).await.expect("a settlement");
+    store.bind(&begin()).await.expect("to bind");
+    let known = store.recall(&[at("1")]).await.expect("an answer").remove(0).link.expect("a link");
+    assert_eq!(known.change, id(500), "the same database");
+    let mut other = begin();
+    other.binding.system_id = "8".to_owned();
+    store.bind(&other).await.expect("to bind");
+    let known = store.recall(&[at("1")]).await.expect("an answer").remove(0).link.expect("a link");
+    assert_eq!((known.change, known.saved["id"].clone()), (id(0), json!(7)));
 }
