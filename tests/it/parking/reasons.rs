@@ -185,13 +185,13 @@ async fn a_remote_that_asks_to_wait_is_called_again_when_it_said() {
 }
 
 #[tokio::test]
-async fn an_update_of_a_table_without_identity_is_refused_where_it_is_made_and_a_null_key_parks() {
+async fn a_row_whose_key_is_null_is_parked_alone() {
     let entities = "
   named:
     table: named
     key: code
     upsert: [{ put: '/objects/n/{{ row.id }}', body: { code: '{{ row.code }}' } }]";
-    let sql = "create table named (id int primary key, code text)";
+    let sql = "create table named (id int primary key, code text); alter table named replica identity full";
     let live = Live::new(Version::V16, sql, entities).await;
     let _service = live.run();
     live.after(&["insert into named values (1, null), (2, 'b'), (3, null)"]).await;

@@ -94,7 +94,8 @@ async fn a_fetch_query_gives_what_the_row_has_not() {
       - put: '/objects/order/{{ row.year }}-{{ row.no }}'
         body: { note: '{{ row.note }}', total: '{{ fetched.total }}', skus: '{{ fetched.skus }}' }";
     let sql = "create table orders (year int, no text, note text, primary key (year, no));
-        create table lines (id serial primary key, year int, no text, sku text, amount numeric)";
+        create table lines (id serial primary key, year int, no text, sku text, amount numeric);
+        alter table lines replica identity full";
     let live = Live::new(Version::V16, sql, entities).await;
     let _service = live.run();
     live.after(&["insert into orders values (2024, 'a,b', 'first')"]).await;
