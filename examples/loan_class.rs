@@ -231,7 +231,8 @@ fn sample() -> Result<(Arc<dyn Synchronizer>, Change), Box<dyn Error>> {
     let table = Arc::new(Table { id: TableId(1), name: "loans".parse()?, columns });
     let new = row(&table, &["7", "42", "Ada", "home", "1000.00", r#"[{"kind":"house"},{"kind":"boat"}]"#]);
     let id = ChangeId { commit: Lsn::new(0x16B374D848), ordinal: 0 };
-    Ok((loan, Change { id, table, image: Image::Insert { new }, committed_at: Timestamp::UNIX_EPOCH }))
+    let (image, committed_at) = (Image::Insert { new }, Timestamp::UNIX_EPOCH);
+    Ok((loan, Change { id, table, image, committed_at, transaction: None }))
 }
 
 fn products() -> ProductCodes {

@@ -98,6 +98,7 @@ async fn preview(
         table: Arc::clone(&new.table),
         image: Image::Read { new },
         committed_at: jiff::Timestamp::UNIX_EPOCH,
+        transaction: None,
     };
     debug_assert_eq!(change.op(), Op::Read);
     let work =

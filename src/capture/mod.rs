@@ -12,6 +12,7 @@ pub mod logical;
 mod reader;
 mod settings;
 mod sql;
+mod visibility;
 
 pub use budget::Budget;
 pub use reader::PostgresReader;
@@ -66,6 +67,12 @@ pub trait ChangeSource: Send {
 /// Reads present rows: for changes that concern an entity without carrying its row.
 #[async_trait]
 pub trait RowReader: Send + Sync {
+    /// Waits until others see what this transaction wrote; it is committed, but that may take a
+    /// while. Reading earlier would give the row as it was before the change.
+    async fn seen(&self, _transaction: u32) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// The row whose `key` columns have these values (as text), as it is now.
     async fn row(&self, table: &TableName, key: &[(String, String)]) -> Result<Option<Row>, SourceError>;
 

@@ -1,6 +1,7 @@
 use super::{
     RowReader, SourceError, catalog,
     sql::{AsText, failed, no_connection, references},
+    visibility::{Snapshot, precedes},
 };
 use crate::{
     model::{Cell, Row, RowBuilder, Table, TableName},
@@ -10,8 +11,13 @@ use async_trait::async_trait;
 use serde_json::Value;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
+use tokio::time::sleep;
 use tokio_postgres::error::SqlState;
 
 /// Reads present rows over a pool. Values are printed exactly as the stream prints them.
@@ -20,7 +26,14 @@ pub struct PostgresReader {
     pool: Pool,
     /// Tables as they were last described. Every read checks that they still look like that.
     tables: Mutex<HashMap<TableName, Arc<Described>>>,
+    /// Every transaction before this one is known to be over; [`NONE_KNOWN`] at first.
+    seen_before: AtomicU64,
 }
+
+const NONE_KNOWN: u64 = u64::MAX;
+/// How often it is looked whether a transaction can be seen before that is given up for now.
+const LOOKS: u32 = 200;
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 struct Described {
@@ -36,7 +49,7 @@ const SIGNATURE: &str = "(select pg_catalog.md5(pg_catalog.string_agg(\
 impl PostgresReader {
     /// Reads over this pool's connections.
     pub fn new(pool: Pool) -> Self {
-        Self { pool, tables: Mutex::default() }
+        Self { pool, tables: Mutex::default(), seen_before: AtomicU64::new(NONE_KNOWN) }
     }
 
     /// The table as the catalog has it now; `None` if there is none.
@@ -125,6 +138,31 @@ fn quoted(name: &str) -> String {
 
 #[async_trait]
 impl RowReader for PostgresReader {
+    async fn seen(&self, transaction: u32) -> Result<(), SourceError> {
+        let known = u32::try_from(self.seen_before.load(Ordering::Relaxed));
+        if known.is_ok_and(|oldest| precedes(transaction, oldest)) {
+            return Ok(());
+        }
+        let doing = || "waiting until the change's transaction can be seen".to_owned();
+        for _ in 0..LOOKS {
+            let client = self.pool.get().await.map_err(no_connection)?;
+            let sql = "select pg_catalog.pg_current_snapshot()::text";
+            let row = client.query_one(sql, &[]).await.map_err(|error| failed(doing(), &error))?;
+            let text: String = row.try_get(0).map_err(|error| failed(doing(), &error))?;
+            let Some(snapshot) = Snapshot::parse(&text) else {
+                return Err(SourceError::Final(format!("`{text}` is not a snapshot as Postgres prints it")));
+            };
+            self.seen_before.store(snapshot.oldest.into(), Ordering::Relaxed);
+            if snapshot.sees(transaction) {
+                return Ok(());
+            }
+            drop(client);
+            sleep(LOOK_AGAIN).await;
+        }
+        let message = "it is committed, but not visible to others yet".to_owned();
+        Err(SourceError::Connection { doing: doing(), message })
+    }
+
     async fn row(&self, table: &TableName, key: &[(String, String)]) -> Result<Option<Row>, SourceError> {
         if key.is_empty() {
             return Err(SourceError::Final(format!("a row of table {table} was asked for without a key")));

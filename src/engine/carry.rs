@@ -247,6 +247,9 @@ impl Pass {
             return Ok(Prepared { change, fetched: None });
         }
         let reader = Arc::clone(&self.ground.reader);
+        if let Some(transaction) = change.transaction {
+            reader.seen(transaction).await.map_err(|error| self.unread(route, &error))?;
+        }
         let parts = split_key(&self.key);
         if route.rereads(&change.table.name) {
             let key: Vec<_> = route.key.iter().cloned().zip(parts.iter().cloned()).collect();

@@ -141,7 +141,7 @@ impl Stream {
         let id = ChangeId { commit: Lsn::new(self.commit), ordinal: self.ordinal };
         self.ordinal += 2;
         let table = Arc::clone(&self.table);
-        let change = Change { id, table, image, committed_at: Timestamp::UNIX_EPOCH };
+        let change = Change { id, table, image, committed_at: Timestamp::UNIX_EPOCH, transaction: None };
         self.batch.push(Captured::Change(change));
         self
     }

@@ -132,6 +132,8 @@ pub struct Change {
     pub image: Image,
     /// When its transaction was committed.
     pub committed_at: Timestamp,
+    /// Its transaction, which others may not see yet although it is committed; `None` if they do.
+    pub transaction: Option<u32>,
 }
 
 impl Change {

@@ -204,10 +204,11 @@ impl ResolvedFeed {
 
 /// An update that changes the entity's key, as the delete and the insert it amounts to.
 fn halves(change: &Arc<Change>) -> [Arc<Change>; 2] {
-    let Change { id, ref table, ref image, committed_at } = **change;
+    let Change { id, ref table, ref image, committed_at, transaction } = **change;
     let Image::Update { old: Some(old), new } = image else { return [change, change].map(Arc::clone) };
     let half = |ordinal, image| {
-        Arc::new(Change { id: ChangeId { ordinal, ..id }, table: Arc::clone(table), image, committed_at })
+        let id = ChangeId { ordinal, ..id };
+        Arc::new(Change { id, table: Arc::clone(table), image, committed_at, transaction })
     };
     let new = new.clone().filled_from(old);
     [half(id.ordinal, Image::Delete { old: old.clone() }), half(id.ordinal + 1, Image::Insert { new })]

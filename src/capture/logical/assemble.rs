@@ -51,6 +51,7 @@ enum Known {
 struct Open {
     lsn: Lsn,
     at: Timestamp,
+    xid: u32,
     /// How many row messages came before.
     index: u64,
     /// Whether anything of it was handed over.
@@ -82,11 +83,11 @@ impl Assembler {
             return Ok(None);
         }
         match decode(frame)? {
-            Message::Begin { lsn, at, .. } => {
+            Message::Begin { lsn, at, xid } => {
                 if self.open.is_some() {
                     return Err(DecodeError("a transaction begins within another"));
                 }
-                self.open = Some(Open { lsn, at, index: 0, routed: false, own: false });
+                self.open = Some(Open { lsn, at, xid, index: 0, routed: false, own: false });
             }
             Message::Commit { lsn, end, at } => self.commit(Commit { lsn, end, at }, out)?,
             Message::Origin { name, .. } => {
@@ -187,7 +188,7 @@ impl Assembler {
         let open = self.transaction()?;
         open.routed = true;
         let id = ChangeId { commit: open.lsn, ordinal: open.index * 2 + half };
-        out.push(Change { id, table, image, committed_at: open.at });
+        out.push(Change { id, table, image, committed_at: open.at, transaction: Some(open.xid) });
         Ok(())
     }
 

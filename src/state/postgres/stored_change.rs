@@ -98,7 +98,7 @@ pub(super) fn read(id: ChangeId, stored: &str) -> Result<Change, serde_json::Err
             return Err(serde::de::Error::custom(message));
         }
     };
-    Ok(Change { id, table, image, committed_at })
+    Ok(Change { id, table, image, committed_at, transaction: None })
 }
 
 fn read_row(cells: &[StoredCell<'_>], table: &Arc<Table>) -> Row {
@@ -142,7 +142,7 @@ mod tests {
         for image in images {
             let id = ChangeId { commit: Lsn::new(5), ordinal: 2 };
             let committed_at = "2024-05-01T10:00:00.123456Z".parse().expect("a time");
-            let change = Change { id, table: Arc::clone(&table), image, committed_at };
+            let change = Change { id, table: Arc::clone(&table), image, committed_at, transaction: None };
             let again = read(id, &write(&change)).expect("it reads back");
             assert_eq!(again.image, change.image);
             assert_eq!(again.table.columns, change.table.columns);

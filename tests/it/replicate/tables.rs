@@ -169,7 +169,6 @@ async fn a_child_table_syncs_its_parent_again() {
 
 /// A commit is in the log before other sessions see it, for as long as it waits for a standby.
 #[tokio::test]
-#[ignore = "a read does not wait yet until the change's transaction is visible"]
 async fn what_is_read_again_is_read_once_its_transaction_is_visible() {
     let entities = "
   loan:

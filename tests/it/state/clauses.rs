@@ -317,7 +317,13 @@ pub fn parking(key: &str, lsn: u64, state: ParkedState) -> Parking {
 
 fn change(lsn: u64) -> Change {
     let new = row("1", Cell::Null);
-    Change { id: id(lsn), table: Arc::clone(&new.table), image: Image::Insert { new }, committed_at: time(1) }
+    Change {
+        id: id(lsn),
+        table: Arc::clone(&new.table),
+        image: Image::Insert { new },
+        committed_at: time(1),
+        transaction: None,
+    }
 }
 
 fn row(id: &str, notes: Cell<'_>) -> Row {

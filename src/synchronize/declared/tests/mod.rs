@@ -115,7 +115,7 @@ impl Case {
             Op::Truncate => Image::Truncate,
         };
         let id = ChangeId { commit: Lsn::new(0x16), ordinal: 2 };
-        let change = Change { id, table, image, committed_at: Timestamp::UNIX_EPOCH };
+        let change = Change { id, table, image, committed_at: Timestamp::UNIX_EPOCH, transaction: None };
         Self { declared, change, link: None, uncertain: false }
     }
 
