@@ -48,8 +48,10 @@ async fn either(first: &mut Signal, second: &mut Signal) {
 }
 
 pub(super) fn start_log(log: &Log) -> Result<(), Failure> {
-    let filter =
-        EnvFilter::try_new(&log.level).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
+    // At `debug` these print whole rows and headers, which only who names them wants to see.
+    let quiet = ["tokio_postgres", "h2"].into_iter().filter(|it| !log.level.contains(it));
+    let level = quiet.fold(log.level.clone(), |level, it| format!("{level},{it}=warn"));
+    let filter = EnvFilter::try_new(&level).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
     let base = fmt().with_env_filter(filter).with_writer(stderr);
     let started = match log.format {
         LogFormat::Text => base.with_ansi(stderr().is_terminal()).with_target(false).try_init(),

@@ -2,7 +2,7 @@
 
 pub(super) mod client;
 
-use super::{BadHeader, CallError, RemoteClient, Settings, auth, path};
+use super::{BadHeader, CallError, RemoteClient, Settings, auth, echo::Echoes, path};
 use crate::model::{Answer, Body, Call, CallKey, Span};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -71,6 +71,7 @@ pub struct HttpRemote {
     label: String,
     /// A step may not send these: the credentials are the remote's.
     reserved: Vec<HeaderName>,
+    echoes: Echoes,
     timeout: Span,
     connect_timeout: Span,
     limit: usize,
@@ -110,6 +111,7 @@ impl HttpRemote {
             base: url.as_str().trim_end_matches('/').to_owned(),
             label: format!("{name} ({})", client::host(&url)),
             reserved,
+            echoes: Echoes::of(settings),
             timeout: settings.timeout,
             connect_timeout: settings.connect_timeout,
             limit: BODY_LIMIT,
@@ -202,7 +204,7 @@ impl RemoteClient for HttpRemote {
         let mut response = self.client.execute(request).await.map_err(|error| self.failed(error))?;
         let status = response.status().as_u16();
         let headers = kept(response.headers());
-        let body = self.body(&mut response).await?;
+        let body = self.echoes.masked(self.body(&mut response).await?);
         Ok(Answer { status, headers, body })
     }
 }

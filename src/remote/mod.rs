@@ -13,6 +13,7 @@
 //! of client implements [`RemoteClient`] and runs `conformance.rs`.
 
 mod auth;
+mod echo;
 mod fake;
 mod http;
 mod message;
