@@ -54,13 +54,13 @@ each_version! {
     }
 
     async fn a_slow_reader_keeps_its_connection_and_its_memory(version: Version) {
-        let postgres = Postgres::with(version).conf("wal_sender_timeout = 1s").start().await;
+        let postgres = Postgres::with(version).conf("wal_sender_timeout = 3s").start().await;
         postgres.execute("create table t (id int primary key, a text)").await;
         prepare(&postgres, &["t"]).await;
         let mut stream = Stream::open(&postgres).await;
         // Far more than the budget and the sockets hold.
         postgres.execute("insert into t select i, repeat('x', 1000) from generate_series(1, 30000) i").await;
-        let sql = "select pid from pg_stat_replication where now() - backend_start > interval '4 seconds'";
+        let sql = "select pid from pg_stat_replication where now() - backend_start > interval '8 seconds'";
         eventually("the connection outlives the timeout unread", LONG, async || {
             postgres.text(sql).await.ok_or("it is younger, or gone")
         }).await;
