@@ -31,7 +31,7 @@ pub struct PostgresReader {
 }
 
 const NONE_KNOWN: u64 = u64::MAX;
-/// How often it is looked whether a transaction can be seen before that is given up for now.
+/// How often it is looked whether a transaction can be seen before the work waits for another attempt.
 const LOOKS: u32 = 200;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
