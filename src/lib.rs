@@ -14,7 +14,9 @@
 //! is reached. [`config`] puts the rooms' own settings together; [`app`] builds the rooms from it
 //! and is the only place that does; [`cli`] is one file a command.
 
+pub mod app;
 pub mod capture;
+pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod engine;

@@ -74,6 +74,27 @@ fn the_table_has_no_cycle() {
 }
 
 #[test]
+fn the_documented_table_is_this_one() {
+    let page = fs::read_to_string("docs/ARCHITECTURE.md").expect("the page");
+    let written: Vec<String> = page.lines().filter_map(row).collect();
+    let expected: Vec<String> = ALLOWED
+        .iter()
+        .map(|(room, uses)| {
+            let uses = if uses.is_empty() { "nothing".to_owned() } else { uses.join(", ") };
+            format!("{room}: {uses}")
+        })
+        .collect();
+    assert_eq!(written, expected, "docs/ARCHITECTURE.md, Rooms and layers");
+}
+
+/// `| `room` | what it is | imports |` as `room: imports`.
+fn row(line: &str) -> Option<String> {
+    let cells: Vec<&str> = line.strip_prefix("| `")?.trim_end_matches(" |").split(" | ").collect();
+    let [room, _, uses] = cells[..] else { return None };
+    Some(format!("{}: {uses}", room.trim_end_matches('`')))
+}
+
+#[test]
 fn model_and_mapping_and_synchronize_do_no_io_and_read_no_clock() {
     let mut wrong = Vec::new();
     visit(Path::new("src"), &mut |path, text| {

@@ -5,7 +5,7 @@ use super::{
     settings::Config,
     tree::{Node, Segment},
 };
-use crate::{capture, model::TableName, postgres, remote, routing};
+use crate::{capture, model::TableName, postgres, remote, routing, synchronize};
 
 /// Longer names would not fit the columns and logs that carry them.
 const MAX_NAME: usize = 40;
@@ -163,7 +163,7 @@ impl Check<'_> {
         }
         self.remotes(name, entity);
         match (&entity.class, entity.has_sequences()) {
-            (Some(_), true) => {
+            (Some(class), true) if class != synchronize::DECLARED => {
                 self.say(&at("class"), format!("entities.{name} has a `class` and sequences; keep one of them"));
             }
             (None, false) if !self.faulty.has("entities", name) => self.say(

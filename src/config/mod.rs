@@ -43,7 +43,7 @@ pub use tree::Spot;
 use crate::mapping::{Locator, Place};
 use report::Report;
 use serde_json::Value;
-use std::{path::Path, sync::Arc};
+use std::{io::Read, path::Path, sync::Arc};
 use tree::{Node, Segment};
 
 /// A configuration that passed every check, and where it was written.
@@ -57,15 +57,23 @@ pub struct Loaded {
     pub file: String,
 }
 
+/// No configuration is longer; a wrong path may name something endless.
+const LIMIT: u64 = 8 << 20;
+
 /// Reads a file.
 pub fn load(path: &Path, env: Environment<'_>) -> Result<Loaded, ConfigError> {
     let file = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(cause) => return Err(ConfigError::Unreadable { file, cause }),
-    };
-    let folder = path.parent().unwrap_or(Path::new(""));
-    load_text(&file, &text, folder, env)
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|it| it.take(LIMIT).read_to_string(&mut text));
+    match read {
+        Ok(read) if (read as u64) < LIMIT => {
+            load_text(&file, &text, path.parent().unwrap_or(Path::new("")), env)
+        }
+        Ok(_) => {
+            Err(ConfigError::Unreadable { file, cause: std::io::Error::other("it is longer than 8 MiB") })
+        }
+        Err(cause) => Err(ConfigError::Unreadable { file, cause }),
+    }
 }
 
 /// Reads text; `file` is what messages call it, `folder` what `file:` references are relative to.

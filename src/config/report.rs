@@ -25,7 +25,8 @@ impl Report {
         if let Some((text, written)) = self.interpolated.get(&area.start)
             && !text.is_empty()
         {
-            problem.message = problem.message.replace(text, written);
+            let (text, written) = (format!("`{text}`"), format!("`{written}`"));
+            problem.message = problem.message.replace(&text, &written);
         }
         self.problems.push(problem);
     }

@@ -184,7 +184,10 @@ impl<'a> Walk<'a> {
             Style::Plain => resolve(&text),
             _ => Ok(Value::String(text.clone())),
         };
-        if value == Ok(Value::Null) && !leaves.iter().any(|it| it.takes("null")) {
+        // What was put in is text where text may stand, even if it reads `null`.
+        let put_in = text != scalar.text && !text.is_empty();
+        let may_be_text = put_in && leaves.iter().any(|it| it.takes("string"));
+        if value == Ok(Value::Null) && !may_be_text && !leaves.iter().any(|it| it.takes("null")) {
             // A block whose keys are all commented out.
             let written_empty = scalar.text.is_empty() || scalar.text == "~";
             if written_empty && leaves.iter().any(|it| it.takes("object")) {
@@ -204,7 +207,8 @@ impl<'a> Walk<'a> {
         }
         match &value {
             Err(message) => {
-                self.report.say(node.area, message.clone());
+                let hidden = "this may be text or a number: put it in quotes";
+                self.report.say(node.area, if secret { hidden } else { message });
                 None
             }
             Ok(found) => self.unfit(node, scalar, leaves, found, &text, secret),
@@ -240,11 +244,11 @@ impl<'a> Walk<'a> {
             let path = display(&self.path);
             match (leaf.bound("minimum"), leaf.bound("maximum")) {
                 (Some(min), _) if number < min => {
-                    self.report.say(area, format!("`{path}` must be at least {min}, not {number}"));
+                    self.report.say(area, format!("`{path}` must be at least {min}, not `{number}`"));
                     return None;
                 }
                 (_, Some(max)) if number > max => {
-                    self.report.say(area, format!("`{path}` must be at most {max}, not {number}"));
+                    self.report.say(area, format!("`{path}` must be at most {max}, not `{number}`"));
                     return None;
                 }
                 _ => {}

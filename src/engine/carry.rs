@@ -154,7 +154,7 @@ impl Pass {
             biased;
             result = remote.client.call(&call, &key) => result,
             // The answer is lost: whoever goes on must look first.
-            _ = self.phase.wait_for(|phase| *phase == Phase::Leaving) => return Err(Verdict::Interrupted),
+            () = leaving(&mut self.phase) => return Err(Verdict::Interrupted),
         };
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
@@ -245,6 +245,10 @@ impl Pass {
         let attempts = self.work.attempts;
         Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers, attempts }))
     }
+}
+
+async fn leaving(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|phase| *phase == Phase::Leaving).await;
 }
 
 fn rejected(reason: ParkReason, message: String) -> Verdict {

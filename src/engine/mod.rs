@@ -199,7 +199,7 @@ impl Engine {
                 () = sleep_until(next_attempt.unwrap_or_else(Instant::now)), if next_attempt.is_some() => {
                     self.resume_due();
                 }
-                _ = stop.wait_for(|stop| *stop) => return self.drain(source).await,
+                () = stopped(stop) => return self.drain(source).await,
                 _ = tick.tick() => {
                     self.poll_parked();
                     self.tell_gauges();
@@ -530,6 +530,11 @@ mod tests;
 
 fn parked(state: ParkedState, reason: ParkReason, message: String) -> Outcome {
     Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0 })
+}
+
+/// Waits until the stop is asked for, or whoever could ask is gone.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn ticks() -> Interval {

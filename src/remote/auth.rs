@@ -17,6 +17,9 @@ pub enum BadHeader {
     /// One that Rowcall or the protocol sets.
     #[error("the header `{0}` is set by rowcall itself: leave it out")]
     Ours(String),
+    /// The credentials' own header.
+    #[error("the header `{0}` is what `auth` sends: write it in one of the two places")]
+    Twice(String),
     /// Nothing to prove anything with.
     #[error("the {0} is empty: is the environment variable or file behind it set?")]
     Empty(&'static str),

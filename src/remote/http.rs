@@ -1,6 +1,6 @@
 //! The remote behind a real HTTP API.
 
-mod client;
+pub(super) mod client;
 
 use super::{BadHeader, CallError, RemoteClient, Settings, auth, path};
 use crate::model::{Answer, Body, Call, CallKey, Span};
@@ -19,6 +19,10 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// What to do about a certificate nobody here vouches for.
+const UNTRUSTED: &str =
+    " (this machine trusts the authorities in its root certificates; SSL_CERT_FILE names other ones)";
 
 /// What is wrong with a remote's settings, or with this machine's certificates.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -92,6 +96,10 @@ impl HttpRemote {
         let credentials =
             settings.auth.header().map_err(|source| RemoteError::Auth { remote: remote(), source })?;
         if let Some((name, value)) = credentials {
+            if headers.contains_key(&name) {
+                let source = BadHeader::Twice(name.to_string());
+                return Err(RemoteError::Header { remote: remote(), source });
+            }
             reserved.push(name.clone());
             headers.insert(name, value);
         }
@@ -179,7 +187,9 @@ impl HttpRemote {
             (true, false) => CallError::Timeout { remote, limit: self.timeout },
             (false, connecting) => {
                 let doing = if connecting { "cannot connect" } else { "the connection broke" };
-                CallError::Transport { remote, message: format!("{doing}: {}", innermost(&error)) }
+                let cause = innermost(&error);
+                let hint = if cause.contains("invalid peer certificate") { UNTRUSTED } else { "" };
+                CallError::Transport { remote, message: format!("{doing}: {cause}{hint}") }
             }
         }
     }

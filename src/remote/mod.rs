@@ -17,6 +17,7 @@ mod fake;
 mod http;
 mod message;
 mod path;
+mod probe;
 mod retry;
 mod settings;
 
@@ -27,6 +28,7 @@ pub use auth::BadHeader;
 pub use fake::{FakeRemote, SeenCall};
 pub use http::{HttpRemote, RemoteError};
 pub use message::describe;
+pub use probe::probe;
 pub use retry::{Decision, Failure, RetryPolicy};
 pub use settings::{Auth, Retry, Settings};
 

@@ -4,7 +4,7 @@ use crate::harness::{Postgres, Version};
 use async_trait::async_trait;
 use rowcall::demo::{Choices, Replicator, show};
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 /// Does nothing, or ends as it is told to.
 struct Idle {
@@ -22,11 +22,11 @@ impl Replicator for Idle {
         self.init.clone()
     }
 
-    async fn run(&self, _: &str, stop: oneshot::Receiver<()>) -> Result<(), String> {
+    async fn run(&self, _: &str, mut stop: watch::Receiver<bool>) -> Result<(), String> {
         match &self.ends {
             Some(end) => end.clone(),
             None => {
-                let _ = stop.await;
+                let _ = stop.wait_for(|stop| *stop).await;
                 Ok(())
             }
         }

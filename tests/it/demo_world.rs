@@ -3,8 +3,9 @@
 use crate::harness::{Postgres, Version};
 use rowcall::demo::{
     Dice,
-    world::{Writer, compare, create, expected, seed},
+    world::{Writer, compare, configuration, create, expected, seed},
 };
+use std::path::Path;
 
 #[tokio::test]
 async fn the_same_seed_makes_the_same_rows_whoever_else_writes() {
@@ -35,4 +36,14 @@ async fn the_same_seed_makes_the_same_rows_whoever_else_writes() {
     assert!(worlds[0].len() > 50, "only {} objects are left", worlds[0].len());
     let comparison = compare(&worlds[0], &worlds[1]);
     assert!(comparison.is_equal(), "{comparison}");
+}
+
+#[test]
+fn its_configuration_is_a_good_one() {
+    let urls = ["postgres://postgres@/postgres?host=/tmp/a%20b&port=5432", "http://127.0.0.1:8080"];
+    let yaml = configuration(urls[0], urls[1], "rowcall_demo");
+    let loaded = rowcall::config::load_text("demo", &yaml, Path::new(""), &|_| None);
+    let config = loaded.unwrap_or_else(|error| panic!("{error}")).config;
+    assert_eq!(config.remotes["bank"].url, urls[1]);
+    assert_eq!(config.entities.keys().collect::<Vec<_>>(), ["collateral", "customer", "loan"]);
 }

@@ -6,4 +6,6 @@ mod harness;
 mod convergence;
 mod demo_show;
 mod demo_world;
+mod capture;
+mod connect;
 mod harness_itself;

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::wrong;
+use crate::synchronize::{Classes, Declaration};
 use std::{collections::BTreeSet, fs, path::PathBuf};
 use tree::{Entry, Kind};
 
@@ -40,19 +41,49 @@ fn the_shipped_schema_is_up_to_date() {
     );
 }
 
-#[test]
-fn the_example_loads_with_the_variables_it_names() {
+fn load_example() -> Loaded {
     let env = |name: &str| match name {
         "DATABASE_URL" => Some("postgres://app:hunter2@db/bank".to_owned()),
         "BANK_TOKEN" => Some("hunter2".to_owned()),
         _ => None,
     };
     let folder = Path::new("/nowhere");
-    let loaded =
-        load_text("rowcall.example.yaml", &example(), folder, &env).unwrap_or_else(|error| panic!("{error}"));
+
+    load_text("rowcall.example.yaml", &example(), folder, &env).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn the_example_loads_with_the_variables_it_names() {
+    let loaded = load_example();
     assert!(!show(&loaded).contains("hunter2"));
     let first = example();
     assert!(first.starts_with("# yaml-language-server: $schema=rowcall.schema.json\n"), "editors look there");
+}
+
+#[test]
+fn the_expressions_of_the_example_are_right() {
+    let columns: &[(&str, &[&str])] = &[
+        ("customer", &["id", "name", "phone"]),
+        ("loan", &["id", "customer_id", "amount", "status", "branch"]),
+    ];
+    let loaded = load_example();
+    for (name, columns) in columns {
+        let entity = &loaded.config.entities[*name];
+        let declaration = Declaration {
+            entity: name,
+            sequences: &entity.sequences(),
+            settings: &entity.settings,
+            when: entity.when.as_deref(),
+            validate: &entity.validate,
+            at: loaded.locator.at(format!("entities.{name}")),
+            columns: Some(columns.iter().map(|it| (*it).into()).collect()),
+            fetched: entity.fetch.is_some(),
+        };
+        if let Err(errors) = Classes::standard().build(None, &declaration) {
+            panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        }
+    }
+    assert_eq!(loaded.config.entities.len(), columns.len());
 }
 
 #[test]

@@ -30,15 +30,22 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 /// What the bank remembers. Everything, unless a bench wants it light.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// Keep objects; without, what is created is acknowledged and forgotten.
+    pub objects: bool,
     /// Keep the journal of effects.
     pub journal: bool,
     /// Remember idempotency keys and their answers.
     pub idempotency: bool,
 }
 
+impl Options {
+    /// Remembers nothing: for a bench, which needs a server that costs little for ever.
+    pub const FORGETFUL: Self = Self { objects: false, journal: false, idempotency: false };
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { journal: true, idempotency: true }
+        Self { objects: true, journal: true, idempotency: true }
     }
 }
 
@@ -99,7 +106,7 @@ impl Bank {
     pub async fn start_with(addr: &str, options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        let store = Store::new(options.journal, options.idempotency);
+        let store = Store::new(options);
         let inner = Arc::new(Inner { store, faults: Faults::default() });
         let routes = Router::new().fallback(http::answer).with_state(inner.clone());
         let routes = routes.into_make_service_with_connect_info::<Scissors>();

@@ -1,4 +1,5 @@
 use super::{
+    Options,
     address::Address,
     journal::{Entry, Journal},
 };
@@ -56,6 +57,8 @@ type Shards<T> = [Mutex<HashMap<Box<str>, T>>; SHARDS];
 /// object happens under its shard's lock, so the journal has an object's effects in their order.
 pub struct Store {
     objects: Shards<Bytes>,
+    /// Otherwise a created object is acknowledged and forgotten.
+    keep: bool,
     /// `None`: keys are not remembered.
     answers: Option<Shards<Remembered>>,
     /// `None`: no journal is kept.
@@ -65,11 +68,12 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn new(journal: bool, idempotency: bool) -> Self {
+    pub fn new(options: Options) -> Self {
         Self {
             objects: Default::default(),
-            answers: idempotency.then(Default::default),
-            journal: journal.then(Default::default),
+            keep: options.objects,
+            answers: options.idempotency.then(Default::default),
+            journal: options.journal.then(Default::default),
             drawn: AtomicU64::new(0),
             counts: Counts::default(),
         }
@@ -124,7 +128,9 @@ impl Store {
         let number = self.drawn.fetch_add(1, Relaxed) + 1;
         let path = format!("{}/{letter}{number}", request.path);
         let mut objects = lock(&self.objects[shard(&path)]);
-        objects.insert(path.as_str().into(), request.body.clone());
+        if self.keep {
+            objects.insert(path.as_str().into(), request.body.clone());
+        }
         self.applied(request, &path, StatusCode::CREATED, format!("{{\"id\":\"{letter}{number}\"}}").into())
     }
 
@@ -144,7 +150,9 @@ impl Store {
                 return self.refuse(StatusCode::NOT_FOUND, "it does not exist");
             }
             Method::PUT | Method::POST => {
-                objects.insert(path.into(), request.body.clone());
+                if self.keep {
+                    objects.insert(path.into(), request.body.clone());
+                }
                 if known { StatusCode::OK } else { StatusCode::CREATED }
             }
             Method::PATCH => {

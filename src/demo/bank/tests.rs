@@ -157,3 +157,15 @@ async fn it_is_controlled_over_http_too() {
     assert_eq!(customer.get("/_journal?from=0").await[0]["object"], "/customers/1");
     assert_eq!(customer.get("/_journal?from=9").await, json!([]));
 }
+
+#[tokio::test]
+async fn a_forgetful_bank_says_yes_and_keeps_nothing() {
+    let mut customer = Customer::new().await;
+    customer.bank = Bank::start_with("127.0.0.1:0", Options::FORGETFUL).await.expect("a bank");
+    for _ in 0..2 {
+        assert_eq!(customer.post("/objects/row/1", "k", json!({})).await.0, 201);
+        assert_eq!(customer.post("/loans", "k", json!({})).await.0, 201);
+    }
+    assert_eq!(customer.bank.stats(), Stats { requests: 4, applied: 4, ..Stats::default() });
+    assert_eq!((customer.bank.dump().len(), customer.bank.journal().len()), (0, 0));
+}

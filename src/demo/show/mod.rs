@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::oneshot,
+    sync::watch,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -38,8 +38,8 @@ pub trait Replicator: Send + Sync + 'static {
     /// Prepares the database for this configuration (YAML): `rowcall init`.
     async fn init(&self, configuration: &str) -> Result<(), String>;
 
-    /// Replicates by this configuration until `stop` is told, or its sender is gone.
-    async fn run(&self, configuration: &str, stop: oneshot::Receiver<()>) -> Result<(), String>;
+    /// Replicates by this configuration until `stop` becomes true, or its sender is gone.
+    async fn run(&self, configuration: &str, stop: watch::Receiver<bool>) -> Result<(), String>;
 }
 
 /// What a person can choose.
@@ -105,7 +105,7 @@ pub async fn show(
     let configuration = world::configuration(&choices.database_url, &bank.url(), NAME);
     replicator.init(&configuration).await.map_err(ShowError::Replicator)?;
 
-    let (stop, stopped) = oneshot::channel();
+    let (stop, stopped) = watch::channel(false);
     let mut replicating = JoinSet::new();
     replicating.spawn(async move { replicator.run(&configuration, stopped).await });
     let mut show =

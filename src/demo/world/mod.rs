@@ -44,7 +44,7 @@ pub async fn seed(client: &Client, customers: u32) -> Result<(), WorldError> {
 /// The configuration for this world: `name` is the slot's and the publication's.
 pub fn configuration(database_url: &str, bank_url: &str, name: &str) -> String {
     // Between double quotes in YAML.
-    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace("${", "$${");
     include_str!("rowcall.yaml")
         .replace("@DATABASE_URL@", &escaped(database_url))
         .replace("@BANK_URL@", &escaped(bank_url))

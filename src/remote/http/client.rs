@@ -10,7 +10,7 @@ use std::{net::IpAddr, sync::Arc};
 const IDLE: std::time::Duration = std::time::Duration::from_secs(45);
 
 /// Reads the base URL; an error never repeats what may be a password.
-pub(super) fn base_url(text: &str, allow_http: bool) -> Result<Url, String> {
+pub(in crate::remote) fn base_url(text: &str, allow_http: bool) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| {
         format!("this is not a URL ({error}): expected something like `https://api.example.com/v2`")
     })?;
@@ -39,7 +39,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// Host and, where it is not the usual one, port.
-pub(super) fn host(url: &Url) -> String {
+pub(in crate::remote) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
@@ -65,7 +65,7 @@ pub(super) fn build(url: &Url, settings: &Settings, headers: HeaderMap) -> Resul
 }
 
 /// TLS with the machine's own root certificates, which are read only where they are needed.
-fn tls(url: &Url) -> Result<ClientConfig, String> {
+pub(in crate::remote) fn tls(url: &Url) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     if url.scheme() == "https" {
         let found = rustls_native_certs::load_native_certs();

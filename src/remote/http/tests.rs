@@ -234,4 +234,9 @@ fn wrong_settings_are_named() {
     assert!(error.starts_with("remotes.bank.headers: `x y`"), "{error}");
     let error = HttpRemote::new("bank", &settings("http://api.example")).expect_err("plain").to_string();
     assert!(error.starts_with("remotes.bank.url: ") && error.contains("allow_http"), "{error}");
+    let mut twice = settings("https://api.example");
+    twice.headers = [("Authorization".to_owned(), "x".to_owned())].into();
+    twice.auth = Auth::Bearer { token: "t".into() };
+    let error = HttpRemote::new("bank", &twice).expect_err("two of them").to_string();
+    assert!(error.contains("one of the two places"), "{error}");
 }

@@ -14,6 +14,7 @@ mod stored_change;
 
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
 pub use parked_desk::{Filter, Listed, ParkedDesk, Shown};
+pub use recall::recall;
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
 
 use super::{Binding, Checkpoint, Due, Known, RouteKey, Settled, Settlement, StateError, StateStore};
@@ -101,7 +102,7 @@ impl StateStore for PostgresStore {
 
     async fn recall(&self, keys: &[RouteKey]) -> Result<Vec<Known>, StateError> {
         let doing = "reading links";
-        recall::recall(&*self.reader(doing).await?, keys).await.map_err(failed(doing))
+        recall(&*self.reader(doing).await?, keys).await.map_err(failed(doing))
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {

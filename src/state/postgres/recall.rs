@@ -16,7 +16,8 @@ from unnest($1::text[], $2::text[]) with ordinality as k (route, key, at)
 left join rowcall.link l on l.route = k.route and l.key = k.key
 order by k.at";
 
-pub(super) async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Result<Vec<Known>, Error> {
+/// What is known of these keys, in the order asked.
+pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Result<Vec<Known>, Error> {
     let routes: Vec<&str> = keys.iter().map(|at| &*at.route).collect();
     let names: Vec<&str> = keys.iter().map(|at| &*at.key).collect();
     let rows = client.query(RECALL, &[&routes, &names]).await?;

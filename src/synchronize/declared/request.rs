@@ -37,7 +37,7 @@ pub(super) fn write(
     lookup: Option<Arc<str>>,
     scope: &Scope<'_>,
 ) -> Result<Call, Unwritable> {
-    let mut path = String::new();
+    let mut path = String::with_capacity(64);
     plan.path.write(scope, &mut path)?;
     if !plan.gaps && has_gap(&path) {
         return Err(Unwritable::Gap { path });
@@ -58,7 +58,7 @@ pub(super) fn write(
     let body = match &plan.body {
         Content::Nothing => Body::Empty,
         Content::Json(json) => {
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(256);
             json.write(scope, &mut bytes)?;
             Body::Json(bytes.into())
         }

@@ -1,0 +1,66 @@
+//! The composition root: configuration in, running parts out. The only room that wires.
+//!
+//! [`App`] is what the command line uses, and what a program that embeds Rowcall with classes of
+//! its own uses: `App::new(loaded, Classes::standard().with("loan", …)).run(stop)`.
+//!
+//! Upholds invariant 8: before anything streams, configuration, templates, the database and the
+//! binding of the checkpoint are checked, and what is wrong is said with its cure. It decides
+//! nothing about a change: that is the engine's.
+
+mod check;
+mod init;
+mod plan;
+mod preview;
+mod serve;
+mod session;
+mod state;
+mod status;
+
+pub use check::{Finding, Verdict};
+pub use init::Initialised;
+pub use preview::{Preview, PreviewedCall};
+pub use status::Status;
+
+use crate::{config::Loaded, synchronize::Classes};
+use plan::SourcePlan;
+use std::sync::Arc;
+
+/// Why an operation of the application failed: one message for a person.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration cannot work: each line says what and where.
+    #[error("{}", .0.join("\n"))]
+    Configuration(Vec<String>),
+    /// Something else a person must repair.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl AppError {
+    fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Rowcall with one configuration.
+#[derive(Clone)]
+pub struct App {
+    loaded: Arc<Loaded>,
+    classes: Classes,
+}
+
+impl App {
+    /// Takes a configuration that was loaded, and the classes its entities may name.
+    pub fn new(loaded: Loaded, classes: Classes) -> Self {
+        Self { loaded: Arc::new(loaded), classes }
+    }
+
+    /// Everything that can be said about the configuration without a database.
+    pub fn validate(&self) -> Result<(), AppError> {
+        self.plans().map(|_| ())
+    }
+
+    fn plans(&self) -> Result<Vec<SourcePlan>, AppError> {
+        plan::plans(&self.loaded, &self.classes)
+    }
+}

@@ -1,0 +1,264 @@
+//! What the configuration asks for, source by source.
+
+use super::AppError;
+use crate::{
+    capture::{Capture, PostgresReader},
+    config::Loaded,
+    engine::Remote,
+    model::{Table, TableName},
+    postgres::Target,
+    remote::{HttpRemote, RemoteClient, RetryPolicy},
+    routing::{EntitySettings, Fetch, KeyColumns, RemoteId, Route},
+    synchronize::{Classes, Declaration, Synchronizer},
+};
+use secrecy::ExposeSecret;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+/// One source with everything that hangs on it.
+pub(super) struct SourcePlan {
+    pub(super) name: String,
+    pub(super) target: Target,
+    pub(super) state: Target,
+    pub(super) slot: String,
+    pub(super) publication: String,
+    pub(super) heartbeat: Duration,
+    /// Every table that feeds a route, once.
+    pub(super) tables: Vec<TableName>,
+    pub(super) entities: Vec<String>,
+    pub(super) remotes: Vec<PlannedRemote>,
+    loaded: Arc<Loaded>,
+    classes: Classes,
+}
+
+/// A remote that some route of the source calls.
+#[derive(Clone)]
+pub(super) struct PlannedRemote {
+    pub(super) name: String,
+    pub(super) client: Arc<dyn RemoteClient>,
+}
+
+/// The tables as the database has them.
+pub(super) type Described = BTreeMap<TableName, Table>;
+
+/// Plans every source, or says all that cannot work.
+pub(super) fn plans(loaded: &Arc<Loaded>, classes: &Classes) -> Result<Vec<SourcePlan>, AppError> {
+    let mut errors = Vec::new();
+    let mut clients: BTreeMap<&str, Arc<dyn RemoteClient>> = BTreeMap::new();
+    for (name, settings) in &loaded.config.remotes {
+        match HttpRemote::new(name, settings) {
+            Ok(remote) => drop(clients.insert(name, Arc::new(remote))),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    let mut plans = Vec::new();
+    for name in loaded.config.sources.keys() {
+        match SourcePlan::new(loaded, classes, name, &clients) {
+            Ok(plan) => {
+                errors.extend(plan.routes(None).err().into_iter().flatten());
+                plans.push(plan);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(plans) } else { Err(AppError::Configuration(errors)) }
+}
+
+impl SourcePlan {
+    fn new(
+        loaded: &Arc<Loaded>,
+        classes: &Classes,
+        name: &str,
+        clients: &BTreeMap<&str, Arc<dyn RemoteClient>>,
+    ) -> Result<Self, String> {
+        let settings = &loaded.config.sources[name];
+        let target = |url: &secrecy::SecretString| -> Result<Target, String> {
+            url.expose_secret().parse().map_err(|error| format!("sources.{name}.url: {error}"))
+        };
+        let Capture::Logical(logical) = &settings.capture;
+        let entities: Vec<String> = loaded
+            .config
+            .entities
+            .iter()
+            .filter(|(_, it)| it.source.as_deref() == Some(name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let mut tables = BTreeSet::new();
+        let mut remotes = BTreeSet::new();
+        for entity in entities.iter().map(|it| &loaded.config.entities[it]) {
+            tables.insert(table_name(&entity.table)?);
+            for table in entity.tables.keys() {
+                tables.insert(table_name(table)?);
+            }
+            remotes.extend(entity.remotes.iter().map(String::as_str));
+        }
+        let planned =
+            |name: &str| Some(PlannedRemote { name: name.to_owned(), client: clients.get(name)?.clone() });
+        Ok(Self {
+            name: name.to_owned(),
+            target: target(&settings.url)?,
+            state: target(settings.state.as_ref().map_or(&settings.url, |it| &it.url))?,
+            slot: logical.slot.clone(),
+            publication: logical.publication.clone(),
+            heartbeat: settings.heartbeat.0,
+            tables: tables.into_iter().collect(),
+            remotes: remotes.into_iter().filter_map(planned).collect(),
+            entities,
+            loaded: Arc::clone(loaded),
+            classes: classes.clone(),
+        })
+    }
+
+    /// The name under which this source's own writes would be known to the server.
+    pub(super) fn origin(&self) -> String {
+        format!("rowcall_{}", self.slot)
+    }
+
+    /// The remotes, as the engine takes them.
+    pub(super) fn engine_remotes(&self) -> Vec<Remote> {
+        let remote = |it: &PlannedRemote| {
+            let settings = &self.loaded.config.remotes[&it.name];
+            Remote {
+                name: it.name.clone(),
+                client: Arc::clone(&it.client),
+                retry: RetryPolicy::new(&settings.retry),
+                concurrency: settings.concurrency.get() as usize,
+            }
+        };
+        self.remotes.iter().map(remote).collect()
+    }
+
+    pub(super) fn entity(&self, name: &str) -> Option<&EntitySettings> {
+        self.entities.iter().any(|it| it == name).then(|| &self.loaded.config.entities[name])
+    }
+
+    /// The routes. With the tables described, names in templates are checked against their
+    /// columns; without, keys that are left out stay empty.
+    pub(super) fn routes(&self, described: Option<&Described>) -> Result<Vec<Route>, Vec<String>> {
+        let mut routes = Vec::new();
+        let mut errors = Vec::new();
+        for name in &self.entities {
+            match self.routes_of(name, described) {
+                Ok(more) => routes.extend(more),
+                Err(more) => errors.extend(more),
+            }
+        }
+        if errors.is_empty() { Ok(routes) } else { Err(errors) }
+    }
+
+    fn routes_of(&self, name: &str, described: Option<&Described>) -> Result<Vec<Route>, Vec<String>> {
+        let entity = &self.loaded.config.entities[name];
+        let table = table_name(&entity.table).map_err(|error| vec![error])?;
+        let shape = described.and_then(|it| it.get(&table));
+        let synchronizer = self.synchronizer(name, entity, shape)?;
+        let mut further = Vec::new();
+        for (child, settings) in &entity.tables {
+            further.push((table_name(child).map_err(|error| vec![error])?, settings.key.0.clone()));
+        }
+        let key = match (&entity.key, shape) {
+            (Some(KeyColumns(columns)), _) => columns.clone(),
+            (None, Some(shape)) => identity(shape),
+            (None, None) => Vec::new(),
+        };
+        if described.is_some() {
+            check_keys(name, &table, &key, &further, described).map_err(|errors| errors)?;
+        }
+        let several = entity.remotes.len() > 1;
+        let route = |remote: &String| {
+            let at = self.remotes.iter().position(|it| it.name == *remote)?;
+            Some(Route {
+                name: if several { format!("{name}.{remote}").into() } else { name.into() },
+                table: table.clone(),
+                key: key.clone(),
+                further: further.clone(),
+                remote: RemoteId(at as u16),
+                fetch: entity.fetch.clone(),
+                coalesce: entity.coalesce,
+                synchronizer: Arc::clone(&synchronizer),
+            })
+        };
+        Ok(entity.remotes.iter().filter_map(route).collect())
+    }
+
+    fn synchronizer(
+        &self,
+        name: &str,
+        entity: &EntitySettings,
+        shape: Option<&Table>,
+    ) -> Result<Arc<dyn Synchronizer>, Vec<String>> {
+        let columns = |table: &Table| table.columns.iter().map(|it| Arc::clone(&it.name)).collect();
+        let declaration = Declaration {
+            entity: name,
+            sequences: &entity.sequences(),
+            settings: &entity.settings,
+            when: entity.when.as_deref(),
+            validate: &entity.validate,
+            at: self.loaded.locator.at(format!("entities.{name}")),
+            columns: shape.map(columns),
+            fetched: matches!(entity.fetch, Some(Fetch::Sql(_))),
+        };
+        let built = self.classes.build(entity.class.as_deref(), &declaration);
+        built.map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    /// Reads every table's description; a missing one is an error.
+    pub(super) async fn describe(&self, reader: &PostgresReader) -> Result<Described, AppError> {
+        let mut described = Described::new();
+        let mut missing = Vec::new();
+        for table in &self.tables {
+            match reader.describe(table).await.map_err(AppError::failed)? {
+                Some(found) => drop(described.insert(table.clone(), found)),
+                None => missing.push(format!(
+                    "table {table} does not exist in database `{}`: check the entity's `table`, and that `{}` may see it",
+                    self.target.database, self.target.user
+                )),
+            }
+        }
+        if missing.is_empty() { Ok(described) } else { Err(AppError::Configuration(missing)) }
+    }
+}
+
+fn check_keys(
+    entity: &str,
+    table: &TableName,
+    key: &[String],
+    further: &[(TableName, Vec<String>)],
+    described: Option<&Described>,
+) -> Result<(), Vec<String>> {
+    let mut errors = Vec::new();
+    if key.is_empty() {
+        errors.push(format!(
+            "entities.{entity}: table {table} has no primary key, so its rows cannot be told apart: add one, or name \
+             the columns in `key`"
+        ));
+    }
+    let own = (table.clone(), key.to_vec());
+    for (table, columns) in std::iter::once(&own).chain(further) {
+        let Some(shape) = described.and_then(|it| it.get(table)) else { continue };
+        for column in columns.iter().filter(|column| shape.position(column).is_none()) {
+            errors.push(format!("entities.{entity}: key column `{column}` does not exist in table {table}"));
+        }
+    }
+    for (child, columns) in
+        further.iter().filter(|(_, columns)| columns.len() != key.len() && !key.is_empty())
+    {
+        errors.push(format!(
+            "entities.{entity}.tables.{child}: `key` names {} columns, but the entity's key has {} ({})",
+            columns.len(),
+            key.len(),
+            key.join(", ")
+        ));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn identity(table: &Table) -> Vec<String> {
+    table.columns.iter().filter(|it| it.identity).map(|it| it.name.to_string()).collect()
+}
+
+fn table_name(text: &str) -> Result<TableName, String> {
+    text.parse().map_err(|error: crate::model::BadTableName| error.to_string())
+}

@@ -1,0 +1,156 @@
+//! `rowcall run`: every source with its supervisor, until told to stop.
+
+use super::{App, AppError, plan::SourcePlan, session, session::SessionError, state};
+use crate::{
+    capture::Budget,
+    engine::{Limits, stopped},
+    model::ByteSize,
+    postgres,
+    state::postgres::{InstanceState, Lease, PostgresStore, report_instance},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+/// The first wait after a failure; it doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A session that lasted this long had nothing to do with the failure before it.
+const STEADY: Duration = Duration::from_secs(60);
+/// How often a standby tries to take over.
+const STANDBY: Duration = Duration::from_secs(1);
+/// How often a running instance says that it is alive.
+const ALIVE: Duration = Duration::from_secs(5);
+
+impl App {
+    /// Replicates until `stop` becomes true (or its sender is gone), or a person is needed.
+    pub async fn run(&self, stop: watch::Receiver<bool>) -> Result<(), AppError> {
+        let plans = self.plans()?;
+        let limits = &self.loaded.config.limits;
+        let memory = ByteSize(limits.memory.0 / plans.len().max(1) as u64);
+        let limits = Limits { memory, ..limits.clone() };
+        let all = watch::Sender::new(false);
+        let mut supervisors = JoinSet::new();
+        for plan in plans {
+            let mut stop_one = all.subscribe();
+            let limits = limits.clone();
+            supervisors.spawn(async move { supervise(&plan, &limits, &mut stop_one).await });
+        }
+        let mut stop = stop;
+        let mut result = Ok(());
+        loop {
+            tokio::select! {
+                ended = supervisors.join_next() => match ended {
+                    None => return result,
+                    Some(ended) => {
+                        let ended = ended.unwrap_or_else(|error| Err(AppError::failed(error)));
+                        if ended.is_err() && result.is_ok() {
+                            result = ended;
+                        }
+                        // One source that needs a person stops the process, in order: a supervisor
+                        // of processes, or a person, must hear of it.
+                        all.send_replace(true);
+                    }
+                },
+                () = stopped(&mut stop), if !*all.borrow() => {
+                    all.send_replace(true);
+                }
+            }
+        }
+    }
+}
+
+async fn supervise(
+    plan: &SourcePlan,
+    limits: &Limits,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), AppError> {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let started = Instant::now();
+        match hold(plan, limits, stop).await {
+            Ok(()) => return Ok(()),
+            Err(SessionError::Final(message)) => return Err(AppError::Failed(message)),
+            Err(SessionError::Passing(message)) => {
+                if started.elapsed() >= STEADY {
+                    wait = FIRST_WAIT;
+                }
+                tracing::warn!(source = plan.name, again_in_ms = wait.as_millis() as u64, "{message}");
+                tokio::select! {
+                    () = sleep(wait) => {}
+                    () = stopped(stop) => return Ok(()),
+                }
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        }
+    }
+}
+
+/// Waits for the source's lease and streams while it is held.
+async fn hold(
+    plan: &SourcePlan,
+    limits: &Limits,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), SessionError> {
+    let client = postgres::connect(&plan.state).await?;
+    state::check_schema(plan, &client).await?;
+    let mut standby = false;
+    let store = loop {
+        match PostgresStore::open(&plan.state, &plan.name).await? {
+            Lease::Held(store) => break Arc::new(*store),
+            Lease::Taken if !standby => {
+                standby = true;
+                tracing::info!(
+                    source = plan.name,
+                    "another instance holds this source: waiting as its standby"
+                );
+            }
+            Lease::Taken => {}
+        }
+        tokio::select! {
+            () = sleep(STANDBY) => {}
+            () = stopped(stop) => return Ok(()),
+        }
+    };
+    // Freed with what the session still holds when it ends.
+    let budget = Budget::new(usize::try_from(limits.memory.0).unwrap_or(usize::MAX));
+    let name = format!("{}:{}", host(), std::process::id());
+    let result = tokio::select! {
+        result = session::run(plan, store, limits, &budget, stop) => result,
+        error = stay_alive(plan, &client, &name) => Err(error),
+    };
+    let state = match &result {
+        Ok(()) => InstanceState::Stopped,
+        Err(SessionError::Final(_)) => InstanceState::Stopped,
+        Err(SessionError::Passing(_)) => InstanceState::Reconnecting,
+    };
+    if let Err(error) = report_instance(&client, &plan.name, &name, state, None).await {
+        tracing::debug!(
+            source = plan.name,
+            error = postgres::explain(&error),
+            "the state could not be reported"
+        );
+    }
+    result
+}
+
+/// Reports for as long as the session lasts; ends only with a failure.
+async fn stay_alive(plan: &SourcePlan, client: &postgres::Client, name: &str) -> SessionError {
+    loop {
+        if let Err(error) = report_instance(client, &plan.name, name, InstanceState::Running, None).await {
+            return SessionError::Passing(format!("the state database: {}", postgres::explain(&error)));
+        }
+        sleep(ALIVE).await;
+    }
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}

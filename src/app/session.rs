@@ -1,0 +1,200 @@
+//! One stretch of streaming: from a held lease to a lost connection or a stop.
+
+use super::{AppError, plan::SourcePlan};
+use crate::{
+    capture::{
+        Budget, ChangeSource, PostgresReader, SourceError,
+        logical::{Identity, LogicalSource, Options, identify, inspect},
+    },
+    engine::{Engine, EngineError, Limits, Parts},
+    model::Lsn,
+    postgres,
+    routing::{Route, Router},
+    state::{Binding, Checkpoint, StateError, StateStore, postgres::PostgresStore},
+};
+use std::sync::Arc;
+use tokio::sync::watch;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    /// Trying again cannot help.
+    #[error("{0}")]
+    Final(String),
+    /// It can.
+    #[error("{0}")]
+    Passing(String),
+}
+
+impl From<SourceError> for SessionError {
+    fn from(error: SourceError) -> Self {
+        if error.is_final() { Self::Final(error.to_string()) } else { Self::Passing(error.to_string()) }
+    }
+}
+
+impl From<StateError> for SessionError {
+    fn from(error: StateError) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+impl From<postgres::ConnectError> for SessionError {
+    fn from(error: postgres::ConnectError) -> Self {
+        if error.is_final() { Self::Final(error.to_string()) } else { Self::Passing(error.to_string()) }
+    }
+}
+
+impl From<AppError> for SessionError {
+    fn from(error: AppError) -> Self {
+        Self::Final(error.to_string())
+    }
+}
+
+/// Streams until `stop`, or until something breaks. What ended meanwhile is settled.
+pub(super) async fn run(
+    plan: &SourcePlan,
+    store: Arc<PostgresStore>,
+    limits: &Limits,
+    budget: &Budget,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), SessionError> {
+    let client = postgres::connect(&plan.target).await?;
+    let reader = Arc::new(PostgresReader::new(postgres::pool(&plan.target, 4)));
+    let identity = identify(&plan.target).await?;
+    let stored = store.checkpoint().await?;
+    let first = stored.is_none();
+    let checkpoint = match stored {
+        Some(checkpoint) => {
+            check_binding(plan, &checkpoint, &identity, &client).await?;
+            checkpoint
+        }
+        None => {
+            let checkpoint = fresh_checkpoint(plan, &client).await?;
+            store.bind(&checkpoint).await?;
+            tracing::info!(source = plan.name, at = %checkpoint.lsn, "first start: streaming begins at the slot's position");
+            checkpoint
+        }
+    };
+    drop(client);
+    let routes = routes(plan, &reader, first).await?;
+    let router = Router::new(routes);
+    let routed: std::collections::HashSet<_> = router.tables().cloned().collect();
+    let options = Options {
+        slot: plan.slot.clone(),
+        publication: plan.publication.clone(),
+        start: checkpoint.lsn,
+        routed: Box::new(move |table| routed.contains(table)),
+        origin: plan.origin(),
+        budget: budget.clone(),
+        heartbeat: plan.heartbeat,
+    };
+    let mut source = LogicalSource::open(&plan.target, options).await?;
+    tracing::info!(source = plan.name, slot = plan.slot, at = %checkpoint.lsn, "streaming");
+    let parts = Parts {
+        router,
+        remotes: plan.engine_remotes(),
+        store,
+        reader,
+        budget: budget.clone(),
+        limits: limits.clone(),
+        origin: xxh3_64(format!("{}/{}", identity.system_id, plan.name).as_bytes()) as u32,
+        // An earlier process may have sent anything that is in the log by now.
+        sent_before: if first { Lsn::ZERO } else { identity.wal_position },
+    };
+    let result = Engine::new(parts, checkpoint.lsn).run(&mut source, stop).await;
+    source.close().await;
+    match result {
+        Ok(()) => Ok(()),
+        Err(EngineError::Source(error)) => Err(error.into()),
+        Err(EngineError::State(error)) => Err(error.into()),
+    }
+}
+
+/// Templates are checked against the real columns. After the first start a column that has gone is
+/// a warning: its changes park with the reason, and every other route goes on (invariant 4).
+async fn routes(plan: &SourcePlan, reader: &PostgresReader, first: bool) -> Result<Vec<Route>, SessionError> {
+    let described = plan.describe(reader).await?;
+    match plan.routes(Some(&described)) {
+        Ok(routes) => Ok(routes),
+        Err(errors) if first => Err(SessionError::Final(errors.join("\n"))),
+        Err(errors) => {
+            for error in &errors {
+                tracing::warn!(source = plan.name, "{error}");
+            }
+            let mut routes = plan.routes(None).map_err(|errors| SessionError::Final(errors.join("\n")))?;
+            for route in routes.iter_mut().filter(|route| route.key.is_empty()) {
+                let shape = described.get(&route.table);
+                let identity = shape.into_iter().flat_map(|it| &it.columns).filter(|it| it.identity);
+                route.key = identity.map(|it| it.name.to_string()).collect();
+            }
+            Ok(routes)
+        }
+    }
+}
+
+/// Where a first start begins: at the slot's own position.
+pub(super) async fn fresh_checkpoint(
+    plan: &SourcePlan,
+    client: &postgres::Client,
+) -> Result<Checkpoint, AppError> {
+    let identity = identify(&plan.target).await.map_err(AppError::failed)?;
+    let slot = inspect::slot(client, &plan.slot).await.map_err(AppError::failed)?;
+    let Some(lsn) = slot.and_then(|slot| slot.confirmed) else {
+        return Err(AppError::Failed(format!(
+            "replication slot `{}` does not exist: run `rowcall init`",
+            plan.slot
+        )));
+    };
+    Ok(Checkpoint { binding: binding(plan, &identity), lsn, committed_at: None })
+}
+
+fn binding(plan: &SourcePlan, identity: &Identity) -> Binding {
+    Binding {
+        system_id: identity.system_id.to_string(),
+        timeline: identity.timeline,
+        slot: plan.slot.clone(),
+    }
+}
+
+/// Invariant 8: a restored, failed-over or recreated database is noticed.
+async fn check_binding(
+    plan: &SourcePlan,
+    checkpoint: &Checkpoint,
+    identity: &Identity,
+    client: &postgres::Client,
+) -> Result<(), SessionError> {
+    let (is, was) = (binding(plan, identity), &checkpoint.binding);
+    let what = if is.system_id != was.system_id {
+        format!("this is another database cluster (system id {}, was {})", is.system_id, was.system_id)
+    } else if is.timeline != was.timeline {
+        format!(
+            "the server is on timeline {}, was on {}: it was failed over or restored to an earlier point",
+            is.timeline, was.timeline
+        )
+    } else if is.slot != was.slot {
+        format!("the slot is `{}`, was `{}`", is.slot, was.slot)
+    } else {
+        let Some(slot) = inspect::slot(client, &plan.slot).await? else {
+            return Err(mismatch(plan, checkpoint, &format!("replication slot `{}` is gone", plan.slot)));
+        };
+        match slot.confirmed {
+            Some(confirmed) if confirmed > checkpoint.lsn => format!(
+                "replication slot `{}` stands at {confirmed}, beyond the checkpoint: it was made anew or moved by someone \
+                 else, and the changes between are not in it",
+                plan.slot
+            ),
+            _ => return Ok(()),
+        }
+    };
+    Err(mismatch(plan, checkpoint, &what))
+}
+
+fn mismatch(plan: &SourcePlan, checkpoint: &Checkpoint, what: &str) -> SessionError {
+    SessionError::Final(format!(
+        "source `{}`: {what}. The checkpoint {} does not apply to it, and going on could skip changes. Either point \
+         `sources.{}` back at the database and slot it belongs to; or run `rowcall init --rebind`, which goes on from \
+         the slot's present position, and bring over what changed in between yourself",
+        plan.name, checkpoint.lsn, plan.name
+    ))
+}

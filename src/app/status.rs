@@ -1,0 +1,77 @@
+//! `rowcall status`: how far each source is, and what each route did.
+
+use super::{App, AppError};
+use crate::{
+    capture::logical::inspect,
+    postgres,
+    state::postgres::{RouteStatus, SourceStatus, read_status},
+};
+use serde::Serialize;
+
+/// Everything `rowcall status` shows.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Source by source.
+    pub sources: Vec<SourceLine>,
+    /// Route by route.
+    pub routes: Vec<RouteStatus>,
+}
+
+/// One source: what the state database knows, and what the server says of its slot.
+#[derive(Debug, Serialize)]
+pub struct SourceLine {
+    /// The source's name.
+    pub source: String,
+    /// `None` before the first start.
+    #[serde(flatten)]
+    pub state: Option<SourceStatus>,
+    /// How much log there is behind the slot's position; `None` if it cannot be told.
+    pub lag_bytes: Option<i64>,
+    /// How much log the slot keeps from being removed.
+    pub kept_bytes: Option<i64>,
+    /// `reserved`, `extended`, `unreserved` or `lost`.
+    pub wal_status: Option<String>,
+    /// Why the source could not be asked.
+    pub problem: Option<String>,
+}
+
+impl App {
+    /// Reads the state databases and asks each source about its slot.
+    pub async fn status(&self) -> Result<Status, AppError> {
+        let mut known = Vec::new();
+        let mut routes = Vec::new();
+        for connection in self.state_connections().await? {
+            let read = read_status(&connection.client, &connection.sources).await;
+            let (sources, more) = read.map_err(|error| AppError::Failed(postgres::explain(&error)))?;
+            known.extend(sources);
+            routes.extend(more);
+        }
+        let mut sources = Vec::new();
+        for plan in self.plans()? {
+            let state = known.iter().position(|it| it.source == plan.name).map(|at| known.swap_remove(at));
+            let mut line = SourceLine {
+                source: plan.name.clone(),
+                state,
+                lag_bytes: None,
+                kept_bytes: None,
+                wal_status: None,
+                problem: None,
+            };
+            let slot = match postgres::connect(&plan.target).await {
+                Ok(client) => inspect::slot(&client, &plan.slot).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match slot {
+                Ok(Some(slot)) => {
+                    line.lag_bytes = Some(slot.lag_bytes);
+                    line.kept_bytes = Some(slot.kept_bytes);
+                    line.wal_status = Some(slot.wal_status);
+                }
+                Ok(None) => line.problem = Some(format!("replication slot `{}` does not exist", plan.slot)),
+                Err(problem) => line.problem = Some(problem),
+            }
+            sources.push(line);
+        }
+        Ok(Status { sources, routes })
+    }
+}

@@ -1,0 +1,121 @@
+//! `rowcall demo`: a database that is written to, a fake bank that is kept in step with it, and a
+//! terminal that shows both.
+
+use crate::{
+    app::App,
+    config,
+    demo::{Bank, Choices, Options, Replicator, show},
+    synchronize::Classes,
+};
+use async_trait::async_trait;
+use std::{
+    io::{IsTerminal, stdout},
+    path::Path,
+    sync::Arc,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+/// Shows Rowcall at work on a database and a fake bank of its own.
+///
+/// Creates three tables in an empty database, keeps writing to them, runs a fake bank's API inside
+/// the process and replicates to it. `scripts/demo` brings a database along.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example: rowcall demo --database-url postgres://localhost/demo --seconds 20")]
+pub struct Demo {
+    /// An empty database, of a server with `wal_level = logical`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, required_unless_present = "only_bank")]
+    database_url: Option<String>,
+    /// End after so many seconds, wait until both sides are equal, and exit 0 if they are, else 1
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Transactions a second; 0 writes nothing after the beginning
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    rate: u32,
+    /// Customers in the beginning, each with two loans
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    customers: u32,
+    /// Makes the writers choose the same again
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the bank listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    bank: String,
+    /// Run the bank alone, for trying a configuration of one's own
+    #[arg(long)]
+    only_bank: bool,
+    /// Let that bank remember nothing, so that a bench can use it for ever
+    #[arg(long, requires = "only_bank")]
+    forgetful: bool,
+}
+
+impl Demo {
+    /// Runs it to its end. `false`: the time was up and both sides differ.
+    pub async fn run(self) -> Result<bool, String> {
+        let interrupted = interrupted()?;
+        if self.only_bank {
+            return self.bank(interrupted).await;
+        }
+        let seconds = self.seconds;
+        let choices = Choices {
+            database_url: self.database_url.unwrap_or_default(),
+            bank: self.bank,
+            customers: self.customers,
+            rate: self.rate,
+            seed: self.seed,
+            seconds,
+            terminal: stdout().is_terminal(),
+        };
+        let shown = show(&choices, Arc::new(InProcess), &mut stdout(), interrupted).await;
+        let comparison = shown.map_err(|error| error.to_string())?;
+        // Whoever ends it by hand ends it in the middle.
+        Ok(seconds.is_none() || comparison.is_equal())
+    }
+
+    async fn bank(self, interrupted: impl Future<Output = ()>) -> Result<bool, String> {
+        let options = if self.forgetful { Options::FORGETFUL } else { Options::default() };
+        let bank = Bank::start_with(&self.bank, options).await;
+        let bank = bank.map_err(|error| format!("the bank cannot listen on {}: {error}", self.bank))?;
+        println!("{}", bank.url());
+        interrupted.await;
+        Ok(true)
+    }
+}
+
+/// Ends with the first signal that asks the process to.
+fn interrupted() -> Result<impl Future<Output = ()>, String> {
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen to signals: {error}"));
+    let mut signals =
+        [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
+    Ok(async move {
+        let [interrupt, terminate, hangup] = &mut signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
+/// The replicator, as `rowcall init` and `rowcall run` use it.
+struct InProcess;
+
+impl InProcess {
+    fn app(configuration: &str) -> Result<App, String> {
+        let loaded = config::load_text("the demo's configuration", configuration, Path::new(""), &|_| None);
+        Ok(App::new(loaded.map_err(|error| error.to_string())?, Classes::standard()))
+    }
+}
+
+#[async_trait]
+impl Replicator for InProcess {
+    async fn init(&self, configuration: &str) -> Result<(), String> {
+        Self::app(configuration)?.init(false).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn run(&self, configuration: &str, stop: watch::Receiver<bool>) -> Result<(), String> {
+        Self::app(configuration)?.run(stop).await.map_err(|error| error.to_string())
+    }
+}

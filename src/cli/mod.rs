@@ -1,0 +1,142 @@
+//! The command line: one file a command. Each reads its arguments, asks [`crate::app`], and prints.
+//!
+//! A program with classes of its own calls [`main`] with them and has every command.
+//!
+//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration.
+
+mod check;
+mod config;
+mod demo;
+mod init;
+mod output;
+mod parked;
+mod preview;
+mod run;
+mod status;
+
+use crate::{
+    app::{App, AppError},
+    config::{ConfigError, Loaded, load},
+    synchronize::Classes,
+};
+use clap::{Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Keeps a remote system that can be reached only through its HTTP API in step with a Postgres
+/// database: a committed row becomes its sequence of calls.
+#[derive(Debug, Parser)]
+#[command(name = "rowcall", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration file.
+    #[arg(long, short, global = true, default_value = "rowcall.yaml", env = "ROWCALL_CONFIG")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make what is needed in the database: publication, slot, and the schema `rowcall`.
+    Init(init::Arguments),
+    /// Look at everything that must be right before running, and say how to cure what is not.
+    Check(check::Arguments),
+    /// Replicate until stopped.
+    Run(run::Arguments),
+    /// Show how far each source is and what each route did.
+    Status(status::Arguments),
+    /// Show the calls that a row would cause, without making them.
+    Preview(preview::Arguments),
+    /// Work on changes that were taken out of the stream.
+    Parked(parked::Arguments),
+    /// Show the configuration or its schema.
+    Config(config::Arguments),
+    /// Watch it work: a fake bank, a database that keeps changing, and Rowcall between them.
+    Demo(demo::Demo),
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+enum Failure {
+    /// Exit code 2.
+    Usage(String),
+    /// Exit code 1.
+    Failed(String),
+    /// Exit code 1; everything is said already.
+    Said,
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Configuration(_) => Self::Usage(error.to_string()),
+            AppError::Failed(message) => Self::Failed(message),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        // Whoever read the output has enough of it.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            Self::Said
+        } else {
+            Self::Failed(error.to_string())
+        }
+    }
+}
+
+/// Reads the arguments, does what they say, and prints one message if that fails.
+pub fn main(classes: Classes) -> ExitCode {
+    let cli = Cli::parse();
+    // Fails only if a provider is installed already, which will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("rowcall: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(cli, classes)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(message)) => {
+            eprintln!("rowcall: {message}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::Said) => ExitCode::FAILURE,
+    }
+}
+
+async fn dispatch(cli: Cli, classes: Classes) -> Result<(), Failure> {
+    let open = || -> Result<(App, Loaded), Failure> {
+        let loaded = load(&cli.config, &|name| std::env::var(name).ok())?;
+        Ok((App::new(loaded.clone(), classes.clone()), loaded))
+    };
+    match cli.command {
+        Command::Config(arguments) => config::execute(arguments, open),
+        Command::Demo(demo) => match demo.run().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::Said),
+            Err(message) => Err(Failure::Failed(message)),
+        },
+        Command::Init(arguments) => init::execute(arguments, open()?.0).await,
+        Command::Check(arguments) => check::execute(arguments, open()?.0).await,
+        Command::Run(arguments) => {
+            let (app, loaded) = open()?;
+            run::execute(arguments, app, &loaded.config.log).await
+        }
+        Command::Status(arguments) => status::execute(arguments, open()?.0).await,
+        Command::Preview(arguments) => preview::execute(arguments, open()?.0).await,
+        Command::Parked(arguments) => parked::execute(arguments, open()?.0).await,
+    }
+}

@@ -1,0 +1,216 @@
+use super::{
+    Failure,
+    output::{print, print_json, table},
+};
+use crate::{
+    app::App,
+    model::{ParkReason, ParkedState},
+    postgres::explain,
+    state::postgres::{Filter, Listed, ParkedDesk, Shown},
+};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+/// Works on the state database; a running service notices by itself.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  rowcall parked list --state dead\n  rowcall parked retry --route loan --reason refused\n  rowcall parked discard 17"
+)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List parked changes, in order within each key.
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// How many at most.
+        #[arg(long, default_value_t = 100)]
+        limit: i64,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show everything about one parked change.
+    Show {
+        /// Its id, as listed.
+        id: i64,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try again now; what queued behind follows in order.
+    Retry {
+        #[command(flatten)]
+        which: Which,
+        /// All of them.
+        #[arg(long)]
+        all: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give up for good: the change is never sent; what queued behind goes on.
+    Discard {
+        #[command(flatten)]
+        which: Which,
+        /// All of them.
+        #[arg(long)]
+        all: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// Ids, as listed.
+    ids: Vec<i64>,
+    /// Only of this route.
+    #[arg(long)]
+    route: Option<String>,
+    /// Only of this key.
+    #[arg(long)]
+    key: Option<String>,
+    /// Only in this state: retrying, queued, rejected or dead.
+    #[arg(long, value_parser = state)]
+    state: Option<ParkedState>,
+    /// Only for this reason, such as refused, timeout, invalid or template.
+    #[arg(long, value_parser = reason)]
+    reason: Option<ParkReason>,
+}
+
+fn state(text: &str) -> Result<ParkedState, String> {
+    let known = || ParkedState::ALL.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ");
+    ParkedState::from_name(text).ok_or_else(|| format!("expected one of {}", known()))
+}
+
+fn reason(text: &str) -> Result<ParkReason, String> {
+    let known = || ParkReason::ALL.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ");
+    ParkReason::from_name(text).ok_or_else(|| format!("expected one of {}", known()))
+}
+
+impl From<Which> for Filter {
+    fn from(Which { ids, route, key, state, reason }: Which) -> Self {
+        Self { ids, route, key, state, reason }
+    }
+}
+
+pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failure> {
+    let mut connections = app.state_connections().await?;
+    let mut desks: Vec<ParkedDesk<'_>> =
+        connections.iter_mut().map(|it| ParkedDesk { client: &mut *it.client }).collect();
+    let failed = |error: tokio_postgres::Error| Failure::Failed(explain(&error));
+    match arguments.what {
+        What::List { which, limit, json } => {
+            let filter = Filter::from(which);
+            let (mut listed, mut count) = (Vec::new(), 0);
+            for desk in &desks {
+                listed.extend(desk.list(&filter, limit).await.map_err(failed)?);
+                count += desk.count(&filter).await.map_err(failed)?;
+            }
+            if json { print_json(&listed) } else { print(&list(&listed, count)) }
+        }
+        What::Show { id, json } => {
+            for desk in &desks {
+                if let Some(shown) = desk.show(id).await.map_err(failed)? {
+                    return if json { print_json(&shown) } else { print(&show(&shown)) };
+                }
+            }
+            Err(Failure::Failed(format!("nothing is parked under the id {id}; see `rowcall parked list`")))
+        }
+        What::Retry { which, all, json } => {
+            let filter = chosen(which, all)?;
+            let mut count = 0;
+            for desk in &desks {
+                count += desk.retry(&filter).await.map_err(failed)?;
+            }
+            done(count, "will be tried again", json)
+        }
+        What::Discard { which, all, json } => {
+            let filter = chosen(which, all)?;
+            let mut count = 0;
+            for desk in &mut desks {
+                count += desk.discard(&filter).await.map_err(failed)?;
+            }
+            done(count, "discarded", json)
+        }
+    }
+}
+
+/// Nobody means everything by leaving everything out.
+fn chosen(which: Which, all: bool) -> Result<Filter, Failure> {
+    let filter = Filter::from(which);
+    let narrowed = !filter.ids.is_empty()
+        || filter.route.is_some()
+        || filter.key.is_some()
+        || filter.state.is_some()
+        || filter.reason.is_some();
+    if narrowed || all {
+        return Ok(filter);
+    }
+    Err(Failure::Usage("say which: ids, --route, --key, --state, --reason, or --all".to_owned()))
+}
+
+fn done(count: u64, what: &str, json: bool) -> Result<(), Failure> {
+    if json {
+        return print_json(&json!({ "count": count }));
+    }
+    print(&format!("{count} parked {} {what}", if count == 1 { "change" } else { "changes" }))
+}
+
+fn list(listed: &[Listed], count: i64) -> String {
+    if listed.is_empty() {
+        return "nothing is parked".to_owned();
+    }
+    let head = ["id", "route", "key", "op", "state", "reason", "since", "message"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for it in listed {
+        let first = it.message.lines().next().unwrap_or_default();
+        let message: String = first.chars().take(100).collect();
+        rows.push(vec![
+            it.id.to_string(),
+            it.route.clone(),
+            it.key.clone(),
+            it.op.clone(),
+            it.state.clone(),
+            it.reason.clone(),
+            format!("{:.0}", it.parked_at),
+            message,
+        ]);
+    }
+    let mut text = table(&rows);
+    if count > listed.len() as i64 {
+        text.push_str(&format!("… and {} more\n", count - listed.len() as i64));
+    }
+    text
+}
+
+fn show(shown: &Shown) -> String {
+    let Shown { listed: it, change, answers } = shown;
+    let next = it.next_attempt.map_or_else(|| "none".to_owned(), |at| format!("{at:.0}"));
+    let pretty = |value: &serde_json::Value| {
+        serde_json::to_string_pretty(value).unwrap_or_default().replace('\n', "\n  ")
+    };
+    format!(
+        "parked change {}\n  route {}, key {}, {}, change {}.{}\n  {} ({}), {} attempts, since {:.0}, next attempt {next}\n\n  {}\n\n\
+         change:\n  {}\nanswers so far:\n  {}\n",
+        it.id,
+        it.route,
+        it.key,
+        it.op,
+        it.commit,
+        it.ordinal,
+        it.state,
+        it.reason,
+        it.attempts,
+        it.parked_at,
+        it.message.replace('\n', "\n  "),
+        pretty(change),
+        pretty(answers),
+    )
+}

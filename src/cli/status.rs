@@ -1,0 +1,78 @@
+use super::{
+    Failure,
+    output::{bytes, print, print_json, seconds, table},
+};
+use crate::app::{App, Status};
+use clap::Args;
+
+/// Reads the state database and the source; no running service is needed.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  watch -n 2 rowcall status")]
+pub(super) struct Arguments {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failure> {
+    let status = app.status().await?;
+    if arguments.json { print_json(&status) } else { print(&text(&status)) }
+}
+
+fn text(status: &Status) -> String {
+    let mut text = String::new();
+    for line in &status.sources {
+        text.push_str(&format!("source `{}`: ", line.source));
+        match &line.state {
+            None => text.push_str("never started"),
+            Some(state) => {
+                let instance = match &state.instance {
+                    Some(instance) if instance.state == "running" && !instance.alive => {
+                        format!("instance {} has not been heard of lately", instance.name)
+                    }
+                    Some(instance) => format!("{} (instance {})", instance.state, instance.name),
+                    None => "no instance yet".to_owned(),
+                };
+                text.push_str(&format!("{instance}\n  checkpoint {}", state.checkpoint));
+                if let Some(at) = state.settled_commit_at {
+                    text.push_str(&format!(", newest settled commit {at:.0}"));
+                }
+                let lag = line.lag_bytes.map_or_else(|| "unknown".to_owned(), bytes);
+                text.push_str(&format!("\n  lag {lag}, {}", seconds(state.lag_seconds)));
+                if let Some(kept) = line.kept_bytes {
+                    text.push_str(&format!("; slot `{}` keeps {} of log", state.slot, bytes(kept)));
+                }
+                if let Some(wal_status) = line.wal_status.as_ref().filter(|it| *it != "reserved") {
+                    text.push_str(&format!(" ({wal_status})"));
+                }
+            }
+        }
+        text.push('\n');
+        if let Some(problem) = &line.problem {
+            text.push_str(&format!("  ✗ {problem}\n"));
+        }
+    }
+    if status.routes.is_empty() {
+        return text;
+    }
+    let head = ["route", "applied", "skipped", "parked", "in flight", "backing off"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for route in &status.routes {
+        let counts = [route.applied, route.skipped, route.parked, route.in_flight, route.backing_off];
+        rows.push(std::iter::once(route.route.clone()).chain(counts.map(|it| it.to_string())).collect());
+    }
+    text.push('\n');
+    text.push_str(&table(&rows));
+    for route in &status.routes {
+        for count in &route.parked_by {
+            let state = count.state.map_or("?", |it| it.name());
+            let reason = count.reason.map_or("?", |it| it.name());
+            text.push_str(&format!("{}: {} parked, {state} ({reason})\n", route.route, count.count));
+        }
+        if let (Some(error), Some(at)) = (&route.last_error, route.last_error_at) {
+            let line = error.lines().next().unwrap_or_default();
+            text.push_str(&format!("{}: last failure {at:.0}: {line}\n", route.route));
+        }
+    }
+    text
+}

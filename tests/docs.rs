@@ -1,0 +1,83 @@
+//! Every example in the users' pages, and the manual, is read and built as the service would.
+
+use rowcall::{
+    config,
+    remote::HttpRemote,
+    synchronize::{Classes, Declaration},
+};
+use std::{fs, path::Path};
+
+/// What an example leaves out because it is about something else.
+const REST: &[(&str, &str)] = &[
+    ("sources:", "sources:\n  main: { url: \"postgres://me@localhost/x\" }\n"),
+    ("remotes:", "remotes:\n  bank: { url: \"https://api.bank.example\" }\n"),
+    ("entities:", "entities:\n  other: { table: other, upsert: [{ post: /other }] }\n"),
+];
+
+fn examples(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(page).expect(page);
+    let blocks = text.split("```yaml\n").skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+fn build(page: &str, example: &str) {
+    let mut text = example.to_owned();
+    for (block, default) in REST {
+        if !example.lines().any(|line| line.starts_with(block)) {
+            text.push_str(default);
+        }
+    }
+    let env = |name: &str| {
+        let url = "postgres://me@localhost/x".to_owned();
+        Some(if name.ends_with("_URL") { url } else { format!("value-of-{name}") })
+    };
+    let loaded = match config::load_text(page, &text, Path::new("."), &env) {
+        Ok(loaded) => loaded,
+        Err(error) => panic!("{page}:\n{text}\n{error}"),
+    };
+    for (name, settings) in &loaded.config.remotes {
+        HttpRemote::new(name, settings).unwrap_or_else(|error| panic!("{page}: {error}"));
+    }
+    for (name, entity) in &loaded.config.entities {
+        let (sequences, at) = (entity.sequences(), loaded.locator.at(format!("entities.{name}")));
+        let declaration = Declaration {
+            entity: name,
+            sequences: &sequences,
+            settings: &entity.settings,
+            when: entity.when.as_deref(),
+            validate: &entity.validate,
+            at,
+            columns: None,
+            fetched: entity.fetch.is_some(),
+        };
+        // Classes of the reader's own are known by name only.
+        if entity.class.is_none()
+            && let Err(errors) = Classes::standard().build(None, &declaration)
+        {
+            let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            panic!("{page}:\n{text}\n{}", errors.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn the_examples_about_steps_work() {
+    let page = "docs/synchronizers.md";
+    let examples = examples(page);
+    assert!(examples.len() >= 4, "{} examples", examples.len());
+    examples.iter().for_each(|example| build(page, example));
+}
+
+#[test]
+fn the_examples_about_remotes_work() {
+    let page = "docs/remotes.md";
+    let examples = examples(page);
+    assert!(!examples.is_empty());
+    examples.iter().for_each(|example| build(page, example));
+}
+
+#[test]
+fn the_manual_works() {
+    let page = "config/rowcall.example.yaml";
+    build(page, &fs::read_to_string(page).expect(page));
+}
