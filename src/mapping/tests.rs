@@ -174,6 +174,22 @@ fn a_column_that_vanished_is_named() {
     );
 }
 
+#[test]
+fn a_whole_row_is_an_object_of_what_is_known() {
+    let mut world = World::new();
+    world.row = Some(expression::tests::row(&[
+        ("id", Type::Int, Cell::Text("1")),
+        ("x", Type::Text, Cell::Null),
+        ("notes", Type::Text, Cell::Unchanged),
+        ("tags", Type::Array { element: std::sync::Arc::new(Type::Int), delimiter: ',' }, Cell::Text("{1}")),
+    ]));
+    let mut out = Vec::new();
+    let json = Json::parse(&json!({ "row": "{{ row }}", "n": "{{ size(row) }}" }), &at(), &World::names())
+        .expect("fine");
+    json.write(&world.scope(), &mut out).expect("a body");
+    assert_eq!(String::from_utf8_lossy(&out), r#"{"row":{"id":1,"x":null,"tags":[1]},"n":3}"#);
+}
+
 proptest! {
     #[test]
     fn no_template_panics(text in r#"([a-z0-9 .()\[\]'"?:+*,<=!&|\\é-]|\{\{|\}\}|row\.|\{|\}){0,40}"#) {

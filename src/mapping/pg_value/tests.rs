@@ -116,6 +116,10 @@ fn every_type_has_its_json() {
 fn intervals_are_iso_durations_with_the_sign_of_each_part() {
     for (text, expected) in [
         ("00:00:00", Some("PT0S")),
+        // Both printed by PostgreSQL 15.
+        ("8 mons 26 days -27:30:32.271", Some("P8M26DT-27H-30M-32.271S")),
+        ("-3 mons +5 days 15:29:38.902", Some("P-3M5DT15H29M38.902S")),
+        ("2 years 10 mons -22 days -18:25:28.169", Some("P2Y10M-22DT-18H-25M-28.169S")),
         ("1 day", Some("P1D")),
         ("-1 years -2 mons +3 days -04:05:06", Some("P-1Y-2M3DT-4H-5M-6S")),
         ("-1 days +02:03:00", Some("P-1DT2H3M")),
@@ -274,5 +278,52 @@ proptest! {
             }
             let _ = read(&ty, &text);
         }
+    }
+}
+
+/// Printed by PostgreSQL 15 in the time zone Asia/Kolkata.
+#[test]
+fn what_a_server_printed_is_read() {
+    use Type::*;
+    let pair = composite(&[("id", Int), ("name", Text)]);
+    let boxes = Array { element: Arc::new(Other), delimiter: ';' };
+    for (ty, text, expected) in [
+        (
+            array(pair.clone()),
+            r#"{"(1,\"a \"\"b\"\" \\\\ c, (d)\")","(,\"\")","(2,)"}"#,
+            json!([{ "id": 1, "name": r#"a "b" \ c, (d)"# }, { "id": null, "name": "" }, { "id": 2, "name": null }]),
+        ),
+        (
+            array(Text),
+            r#"{a,"",NULL,"null","x y","{",",","é\"\\"}"#,
+            json!(["a", "", null, "null", "x y", "{", ",", "é\"\\"]),
+        ),
+        (array(Int), "[2:3][0:0]={{1},{2}}", json!([[1], [2]])),
+        (
+            Range(Arc::new(TimestampTz)),
+            r#"["2024-01-01 00:00:00+05:30",infinity)"#,
+            json!({ "lower": "2023-12-31T18:30:00Z", "upper": "infinity", "bounds": "[)" }),
+        ),
+        (TimestampTz, "0044-03-15 17:53:28+05:53:28 BC", json!("-0043-03-15T12:00:00Z")),
+        (TimestampTz, "1890-01-01 05:21:10+05:21:10", json!("1890-01-01T00:00:00Z")),
+        (Timestamp, "294276-12-31 00:00:00", json!("+294276-12-31T00:00:00")),
+        (Date, "5874897-12-31", json!("+5874897-12-31")),
+        (TimeTz, "10:00:00.5+05:30", json!("10:00:00.5+05:30")),
+        (Time, "24:00:00", json!("24:00:00")),
+        (
+            composite(&[("p", pair), ("l", array(Int))]),
+            r#"("(1,""x""""y"")","{1,2}")"#,
+            json!({ "p": { "id": 1, "name": "x\"y" }, "l": [1, 2] }),
+        ),
+        (array(Other), r#"{"(1,2)"}"#, json!(["(1,2)"])),
+        (boxes, "{(1,1),(0,0);(2,2),(1,1)}", json!(["(1,1),(0,0)", "(2,2),(1,1)"])),
+        (array(Bytea), r#"{"\\x01"}"#, json!(["AQ=="])),
+        (array(Range(Arc::new(Int))), r#"{"[1,5)"}"#, json!([{ "lower": 1, "upper": 5, "bounds": "[)" }])),
+        (array(Timestamp), r#"{"2024-01-01 00:00:00"}"#, json!(["2024-01-01T00:00:00"])),
+        (Bytea, r"a\\\000\377'", json!("YVwA/yc=")),
+        (Other, r#""a"=>"b""#, json!(r#""a"=>"b""#)),
+    ] {
+        let json = written(&ty, text).expect(text);
+        assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON"), expected, "{text}");
     }
 }

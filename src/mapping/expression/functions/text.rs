@@ -146,3 +146,35 @@ fn normalised(text: &str, country: Option<&str>) -> Result<String, Fault> {
         _ => Err(wrong("it has too few or too many digits")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phone_numbers_become_digits() {
+        for (text, country, expected) in [
+            ("+49 30 1234567", None, Some("+49301234567")),
+            ("+49 (0)30/1234-567", None, Some("+49301234567")),
+            ("0049 30 1234567", None, Some("+49301234567")),
+            (" 0049.30.1234567 ", Some("+1"), Some("+49301234567")),
+            ("030 1234567", Some("+49"), Some("+49301234567")),
+            ("030 1234567", Some("49"), Some("+49301234567")),
+            ("(030) 1234567", Some("+49"), Some("+49301234567")),
+            ("030 1234567", None, Some("0301234567")),
+            ("555-0100", Some("+1"), Some("5550100")),
+            ("+1 555 0100 ext 3", None, None),
+            ("call me", None, None),
+            ("", None, None),
+            ("12", None, None),
+            ("+12345", None, None),
+            ("+1234567890123456", None, None),
+            ("1234567890123456", None, None),
+            ("+0 30 1234567", None, None),
+            ("1+234567", None, None),
+            ("030 1234567", Some("DE"), None),
+        ] {
+            assert_eq!(normalised(text, country).ok().as_deref(), expected, "{text} {country:?}");
+        }
+    }
+}
