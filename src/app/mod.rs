@@ -13,6 +13,7 @@ mod plan;
 mod preview;
 mod serve;
 mod session;
+mod slot_watch;
 mod state;
 mod status;
 

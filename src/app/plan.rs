@@ -2,7 +2,7 @@
 
 use super::AppError;
 use crate::{
-    capture::{Capture, PostgresReader},
+    capture::{Capture, PostgresReader, WalGuard},
     config::Loaded,
     engine::Remote,
     model::{Table, TableName},
@@ -26,6 +26,7 @@ pub(super) struct SourcePlan {
     pub(super) slot: String,
     pub(super) publication: String,
     pub(super) heartbeat: Duration,
+    pub(super) guard: WalGuard,
     /// Every table that feeds a route, once.
     pub(super) tables: Vec<TableName>,
     pub(super) entities: Vec<String>,
@@ -104,6 +105,7 @@ impl SourcePlan {
             slot: logical.slot.clone(),
             publication: logical.publication.clone(),
             heartbeat: settings.heartbeat.0,
+            guard: settings.wal_guard.clone(),
             tables: tables.into_iter().collect(),
             remotes: remotes.into_iter().filter_map(planned).collect(),
             entities,
@@ -177,6 +179,7 @@ impl SourcePlan {
                 remote: RemoteId(at as u16),
                 fetch: entity.fetch.clone(),
                 coalesce: entity.coalesce,
+                on_dead: entity.on_dead,
                 synchronizer: Arc::clone(&synchronizer),
             })
         };

@@ -5,7 +5,6 @@ use super::tree::Segment;
 
 /// The paths, `*` for any name or item. Bringing one means taking its row out.
 pub const PLANNED: &[&str] = &[
-    "sources.*.wal_guard",
     "sources.*.replay",
     "sources.*.capture.trigger",
     "sources.*.capture.query",
@@ -19,7 +18,6 @@ pub const PLANNED: &[&str] = &[
     "entities.*.priority",
     "entities.*.always",
     "entities.*.batch",
-    "entities.*.on_dead",
     "entities.*.initial",
     "entities.*.schedule",
     "entities.*.write_back",

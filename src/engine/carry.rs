@@ -305,7 +305,17 @@ impl Pass {
         let answers = self.work.answers.clone();
         let attempts = self.work.attempts;
         let called = self.work.called;
-        Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers, attempts, called }))
+        let (wait, doubt) = (Duration::ZERO, self.work.doubt);
+        Verdict::Done(Outcome::Parked(Parked {
+            state,
+            reason,
+            message,
+            answers,
+            attempts,
+            called,
+            wait,
+            doubt,
+        }))
     }
 }
 

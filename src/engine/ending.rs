@@ -12,9 +12,9 @@ use super::{
 use crate::{
     model::{Outcome, ParkReason, ParkedState},
     routing::RouteId,
-    state::RouteKey,
+    state::{Hold, RouteKey},
 };
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 impl Engine {
@@ -32,14 +32,15 @@ impl Engine {
                     "table {table} was truncated again while an earlier truncate of it is parked; \
                      `rowcall parked retry` lets it through after that one, `rowcall parked discard` leaves what is linked"
                 );
-                let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Truncate, message);
-                self.finish(lane, work, false, outcome);
+                let parked = parked(&work, ParkedState::Rejected, ParkReason::Truncate, message);
+                self.finish(lane, work, false, Outcome::Parked(parked));
             }
             Ready::Behind { lane, work } => {
                 let message = "an older change of this key is parked".to_owned();
-                let outcome = parked(work.called, ParkedState::Queued, ParkReason::Behind, message);
-                self.finish(lane, work, false, outcome);
+                let parked = parked(&work, ParkedState::Queued, ParkReason::Behind, message);
+                self.finish(lane, work, false, Outcome::Parked(parked));
             }
+            Ready::Aside { lane, work } => self.put_aside(lane, work, false, Duration::ZERO, None),
             Ready::Start { lane, work, link } => {
                 let (route, key) = self.lanes.key(lane).clone();
                 if work.parked && work.is_whole_truncate(&key) {
@@ -49,8 +50,8 @@ impl Engine {
                     let message =
                         "the change has no key, so it cannot be sent: discard it, and touch the row"
                             .to_owned();
-                    let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Identity, message);
-                    return self.finish(lane, work, true, outcome);
+                    let parked = parked(&work, ParkedState::Rejected, ParkReason::Identity, message);
+                    return self.finish(lane, work, true, Outcome::Parked(parked));
                 }
                 let ground = Arc::clone(&self.ground);
                 let phase = self.phase.subscribe();
@@ -77,13 +78,21 @@ impl Engine {
         let Ended { lane, work, verdict } = ended;
         let route = self.lanes.key(lane).0;
         match verdict {
-            Verdict::Done(outcome) => self.finish(lane, work, true, outcome),
+            Verdict::Done(outcome) => {
+                self.outages.carried(self.lanes.remote_of(lane), &outcome);
+                self.finish(lane, work, true, outcome);
+            }
             // Nobody comes back to it: what is answered is kept now or lost.
             Verdict::Again { .. } if *self.phase.borrow() != Phase::Running => {
                 self.interrupted(lane, work, true);
             }
             Verdict::Again { after, error } => {
+                let remote = self.lanes.remote_of(lane);
+                self.outages.failed(remote, &error, Instant::now());
                 self.pending.counts(route).last_error = Some(error);
+                if self.lanes.is_put_aside(remote) && !work.parked {
+                    return self.put_aside(lane, work, true, Duration::ZERO, None);
+                }
                 self.in_flight[usize::from(route.0)].backing_off += 1;
                 self.lanes.release_slot(lane);
                 let until = Instant::now() + after;
@@ -100,7 +109,7 @@ impl Engine {
         let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), outcome);
         self.lanes.end(lane, &work, started, left);
         if work.parked {
-            self.taken_up -= 1;
+            self.let_go(route, &key, &work);
         } else {
             self.in_flight[usize::from(route.0)].changes -= 1 + work.absorbed.len() as u64;
             self.mark.finish(work.id().commit);
@@ -141,12 +150,12 @@ impl Engine {
         });
     }
 
-    pub(super) fn saved(&mut self, batch: &Batch, held: &[(RouteKey, bool)]) {
-        let held: HashMap<&RouteKey, bool> = held.iter().map(|(at, held)| (at, *held)).collect();
+    pub(super) fn saved(&mut self, batch: &Batch, held: &[(RouteKey, Hold)]) {
+        let held: HashMap<&RouteKey, Hold> = held.iter().map(|(at, held)| (at, *held)).collect();
         let mut more_parked = false;
         for (lane, at, outcomes, parkings) in &batch.lanes {
             let held = held.get(at).copied();
-            more_parked |= held == Some(true);
+            more_parked |= held == Some(Hold::Held);
             self.lanes.saved(*lane, *outcomes, *parkings, held);
         }
         if more_parked {

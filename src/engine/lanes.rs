@@ -7,13 +7,14 @@
 //! A lane outlives its work as a cache of the key's link, until the idle ones take more than their
 //! share of memory.
 
+mod aside;
 mod idle;
 
 use super::work::{Arrival, Work};
 use crate::{
     model::{Link, Op},
     routing::{RemoteId, RouteId},
-    state::Known,
+    state::{Hold, Known},
 };
 use idle::Idle;
 use std::{
@@ -39,6 +40,8 @@ pub(super) enum Ready {
     Unborn { lane: LaneId, work: Work },
     /// Older changes of the key are parked: it goes behind them.
     Behind { lane: LaneId, work: Work },
+    /// Its remote does not keep up: it is parked before it was started.
+    Aside { lane: LaneId, work: Work },
 }
 
 #[derive(Debug)]
@@ -48,6 +51,10 @@ struct Lane {
     knowledge: Knowledge,
     link: Option<Arc<Link>>,
     held: bool,
+    /// A change of the key gave up and let later ones pass: it may have reached the remote.
+    passing: bool,
+    /// It stands among those to be put aside.
+    fresh: bool,
     /// Work of this lane is with a task, or waits for its next attempt.
     busy: bool,
     /// It stands in its remote's queue.
@@ -72,6 +79,8 @@ struct Remote {
     slots: usize,
     taken: usize,
     ready: VecDeque<LaneId>,
+    /// What waits for it is parked.
+    aside: bool,
 }
 
 /// Every lane.
@@ -88,6 +97,8 @@ pub(super) struct Lanes {
     barriers: HashMap<Arrival, Vec<LaneId>>,
     /// Work that someone may wait for and that has not ended.
     open: HashSet<Arrival>,
+    /// Lanes of remotes whose work is put aside, where something has happened since.
+    fresh: VecDeque<LaneId>,
     idle: VecDeque<(LaneId, u64)>,
     idle_bytes: usize,
     idle_limit: usize,
@@ -97,7 +108,7 @@ pub(super) struct Lanes {
 impl Lanes {
     /// `remote_of` names each route's remote, `slots` each remote's concurrency.
     pub(super) fn new(remote_of: Vec<RemoteId>, slots: &[usize], idle_limit: usize) -> Self {
-        let remote = |&slots: &usize| Remote { slots, taken: 0, ready: VecDeque::new() };
+        let remote = |&slots: &usize| Remote { slots, taken: 0, ready: VecDeque::new(), aside: false };
         Self {
             by_key: HashMap::new(),
             lanes: Vec::new(),
@@ -107,6 +118,7 @@ impl Lanes {
             unknown: VecDeque::new(),
             barriers: HashMap::new(),
             open: HashSet::new(),
+            fresh: VecDeque::new(),
             idle: VecDeque::new(),
             idle_bytes: 0,
             idle_limit,
@@ -185,7 +197,8 @@ impl Lanes {
         let lane = self.lane_mut(id);
         lane.knowledge = Knowledge::Here;
         lane.link = known.link.map(Arc::new);
-        lane.held |= known.held;
+        lane.held |= known.hold == Hold::Held;
+        lane.passing |= known.hold == Hold::Passing;
         self.consider(id);
     }
 
@@ -195,8 +208,10 @@ impl Lanes {
             while self.remotes[remote].taken < self.remotes[remote].slots {
                 let Some(id) = self.remotes[remote].ready.pop_front() else { break };
                 self.lane_mut(id).queued = false;
-                if let Some(ready) = self.take(id, remote) {
-                    return Some(ready);
+                match self.take(id, remote) {
+                    Some(ready) => return Some(ready),
+                    // What waited was put aside.
+                    None => self.consider(id),
                 }
             }
         }
@@ -205,7 +220,7 @@ impl Lanes {
 
     fn take(&mut self, id: LaneId, remote: usize) -> Option<Ready> {
         let lane = self.lane_mut(id);
-        let work = lane.waiting.pop_front()?;
+        let mut work = lane.waiting.pop_front()?;
         if lane.link.as_ref().is_some_and(|link| link.change >= work.id()) {
             return Some(Ready::Old { lane: id, work });
         }
@@ -216,6 +231,7 @@ impl Lanes {
         if link.is_none() && work.born && work.change.op() == Op::Delete {
             return Some(Ready::Unborn { lane: id, work });
         }
+        work.doubt |= lane.passing;
         lane.busy = true;
         self.remotes[remote].taken += 1;
         Some(Ready::Start { lane: id, work, link })
@@ -225,6 +241,11 @@ impl Lanes {
     pub(super) fn release_slot(&mut self, id: LaneId) {
         let remote = self.remote(id);
         self.remotes[remote].taken -= 1;
+    }
+
+    /// A piece of work between two attempts will have none.
+    pub(super) fn give_up(&mut self, id: LaneId) {
+        self.lane_mut(id).busy = false;
     }
 
     /// It is time for a piece of work's next attempt.
@@ -242,7 +263,8 @@ impl Lanes {
             self.lane_mut(id).busy = false;
         }
         let lane = self.lane_mut(id);
-        lane.held |= left.parking;
+        lane.held |= left.hold == Hold::Held;
+        lane.passing |= left.hold == Hold::Passing;
         lane.unsaved += u32::from(left.link.is_some() || left.parking);
         lane.unsaved_parkings += u32::from(left.parking);
         if left.link.is_some() {
@@ -259,16 +281,17 @@ impl Lanes {
         self.consider(id);
     }
 
-    /// So many outcomes of a lane have become durable, so many of them parkings. `held` is what
+    /// So many outcomes of a lane have become durable, so many of them parkings. `hold` is what
     /// the store says of a key that had any.
-    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, held: Option<bool>) {
+    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, hold: Option<Hold>) {
         let lane = self.lane_mut(id);
         lane.unsaved -= outcomes;
         lane.unsaved_parkings -= parkings;
         if lane.unsaved_parkings == 0
-            && let Some(held) = held
+            && let Some(hold) = hold
         {
-            lane.held = held;
+            lane.held = hold == Hold::Held;
+            lane.passing = hold != Hold::Free;
         }
         self.consider(id);
     }
@@ -287,6 +310,7 @@ impl Lanes {
         // Their lanes may rest from here on, and be dropped.
         self.barriers.clear();
         self.unknown.clear();
+        self.fresh.clear();
     }
 
     /// The lane of this key, made if it is new.
@@ -302,6 +326,8 @@ impl Lanes {
             knowledge: Knowledge::Unknown,
             link: None,
             held: false,
+            passing: false,
+            fresh: false,
             busy: false,
             queued: false,
             unsaved: 0,
@@ -326,6 +352,7 @@ impl Lanes {
     /// Puts the lane where its state belongs: its remote's queue, a barrier, or the idle ones.
     fn consider(&mut self, id: LaneId) {
         let remote = self.remote(id);
+        self.freshen(id);
         let lane = self.lane(id);
         if lane.busy || lane.queued || lane.knowledge != Knowledge::Here {
             return;
@@ -367,4 +394,6 @@ pub(super) struct Left {
     pub(super) link: Option<Arc<Link>>,
     /// It is parked, or was and has ended.
     pub(super) parking: bool,
+    /// What that means for later changes of the key.
+    pub(super) hold: Hold,
 }

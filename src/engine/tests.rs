@@ -8,7 +8,7 @@ use crate::{
         Span, Table, TableId, TableName, Type,
     },
     remote::{FakeRemote, Retry, RetryPolicy},
-    routing::{RemoteId, Route},
+    routing::{OnDead, RemoteId, Route},
     state::{MemoryStore, RouteKey, Saved},
     synchronize::{self, Step, Synchronizer},
 };
@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 mod flow;
 mod order;
+mod outage;
 mod parking;
 mod recovery;
 
@@ -189,6 +190,9 @@ struct Rig {
     concurrency: usize,
     attempts: u32,
     sent_before: Lsn,
+    on_dead: OnDead,
+    guard: WalGuard,
+    kept: watch::Sender<Option<KeptLog>>,
 }
 
 impl Rig {
@@ -201,6 +205,9 @@ impl Rig {
             concurrency: 8,
             attempts: 3,
             sent_before: Lsn::ZERO,
+            on_dead: OnDead::Hold,
+            guard: WalGuard::default(),
+            kept: watch::Sender::new(None),
         }
     }
 
@@ -222,6 +229,7 @@ impl Rig {
             remote: RemoteId(0),
             fetch: None,
             coalesce: self.coalesce,
+            on_dead: self.on_dead,
             synchronizer: Arc::new(Mirror),
         };
         route(&mut on);
@@ -241,6 +249,8 @@ impl Rig {
             limits: Limits::default(),
             origin: 7,
             sent_before: self.sent_before,
+            guard: self.guard.clone(),
+            kept: self.kept.subscribe(),
         };
         Engine::new(parts, Lsn::ZERO)
     }

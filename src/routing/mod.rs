@@ -9,7 +9,7 @@ mod key;
 mod settings;
 
 pub use key::{join as join_key, split as split_key};
-pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns};
+pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns, OnDead};
 
 use crate::{
     model::{Change, ChangeId, Image, Table, TableId, TableName},
@@ -41,6 +41,8 @@ pub struct Route {
     pub fetch: Option<Fetch>,
     /// Waiting changes of a key merge into the newest state.
     pub coalesce: bool,
+    /// Whether later changes of a key wait behind one that gave up.
+    pub on_dead: OnDead,
     /// Decides the calls.
     pub synchronizer: Arc<dyn Synchronizer>,
 }

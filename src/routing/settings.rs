@@ -42,6 +42,9 @@ pub struct EntitySettings {
     /// Whether waiting changes of one key are sent as one, the newest state.
     #[serde(default)]
     pub coalesce: bool,
+    /// Whether later changes of a key wait behind one that gave up.
+    #[serde(default)]
+    pub on_dead: OnDead,
     /// A synchronizer written in Rust, by name, instead of the sequences.
     #[serde(default)]
     pub class: Option<String>,
@@ -83,6 +86,18 @@ impl EntitySettings {
         let all = [&self.insert, &self.update, &self.delete, &self.upsert, &self.truncate];
         all.iter().any(|it| it.is_some())
     }
+}
+
+/// `entities.<name>.on_dead`: what a change that gave up means for its key's later ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum OnDead {
+    /// They wait behind it until a person has decided.
+    #[default]
+    Hold,
+    /// They go on, unless it is half done: what it saved would be missing.
+    Continue,
 }
 
 /// `entities.<name>.tables.<table>`.

@@ -3,7 +3,7 @@
 use super::lsn;
 use crate::{
     model::{ChangeId, Link},
-    state::{Known, RouteKey},
+    state::{Hold, Known, RouteKey},
 };
 use serde_json::{Map, Value};
 use tokio_postgres::{Error, types::Json};
@@ -11,7 +11,7 @@ use tokio_postgres::{Error, types::Json};
 /// `order by` keeps the answers in the order asked, so that no key has to be looked up again.
 const RECALL: &str = "\
 select l.saved, l.commit_lsn, l.ordinal, l.gone,
-       exists (select from rowcall.parked p where p.route = k.route and p.key = k.key)
+       (select bool_or(p.holds) from rowcall.parked p where p.route = k.route and p.key = k.key)
 from unnest($1::text[], $2::text[]) with ordinality as k (route, key, at)
 left join rowcall.link l on l.route = k.route and l.key = k.key
 order by k.at";
@@ -28,9 +28,18 @@ pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Resul
             change: ChangeId { commit: lsn(row.get(1)), ordinal: row.get::<_, i64>(2).unsigned_abs() },
             gone: row.get(3),
         });
-        Known { link, held: row.get(4) }
+        Known { link, hold: hold(row.get(4)) }
     };
     Ok(rows.iter().map(known).collect())
+}
+
+/// What the database says of a key's parked changes: whether any of them holds it.
+pub(super) fn hold(any_holds: Option<bool>) -> Hold {
+    match any_holds {
+        None => Hold::Free,
+        Some(false) => Hold::Passing,
+        Some(true) => Hold::Held,
+    }
 }
 
 pub(super) async fn linked(client: &tokio_postgres::Client, route: &str) -> Result<u64, Error> {
