@@ -24,3 +24,6 @@ create index parked_due on rowcall.parked (source, route, next_attempt, commit_l
     where state = 'retrying';
 -- The delete half of a key change, which its insert half waits for.
 create index parked_deletes on rowcall.parked (route, commit_lsn, ordinal) where change ->> 'op' = 'delete';
+
+-- Skipping what is unchanged: what the remote was told last, where that is certain.
+alter table rowcall.link add column content bigint;

@@ -16,7 +16,6 @@ pub const PLANNED: &[&str] = &[
     "remotes.*.auth.hmac",
     "entities.*.depends_on",
     "entities.*.priority",
-    "entities.*.always",
     "entities.*.batch",
     "entities.*.initial",
     "entities.*.schedule",

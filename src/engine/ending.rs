@@ -41,7 +41,7 @@ impl Engine {
                 self.finish(lane, work, false, Outcome::Parked(parked));
             }
             Ready::Aside { lane, work } => self.put_aside(lane, work, false, Duration::ZERO, None),
-            Ready::Start { lane, work, link } => {
+            Ready::Start { lane, work, link, unsettled } => {
                 let (route, key) = self.lanes.key(lane).clone();
                 if work.parked && work.is_whole_truncate(&key) {
                     return self.spread_truncate(lane, route, work);
@@ -55,7 +55,7 @@ impl Engine {
                 }
                 let ground = Arc::clone(&self.ground);
                 let phase = self.phase.subscribe();
-                let pass = Pass { ground, route, key, lane, work, link, phase };
+                let pass = Pass { ground, route, key, lane, work, link, unsettled, phase };
                 self.tasks.spawn(async move { Event::Ended(Box::new(pass.run().await)) });
             }
         }
@@ -83,7 +83,7 @@ impl Engine {
                 self.finish(lane, work, true, outcome);
             }
             // Nobody comes back to it: what is answered is kept now or lost.
-            Verdict::Again { .. } if *self.phase.borrow() != Phase::Running => {
+            Verdict::Again { .. } | Verdict::Settle if *self.phase.borrow() != Phase::Running => {
                 self.interrupted(lane, work, true);
             }
             Verdict::Again { after, error } => {
@@ -98,6 +98,7 @@ impl Engine {
                 let until = Instant::now() + after;
                 self.waiting.push(Reverse(Wait { until, lane, work: Box::new(work) }));
             }
+            Verdict::Settle => self.lanes.wait_until_saved(lane, work),
             Verdict::Interrupted => self.interrupted(lane, work, true),
         }
     }

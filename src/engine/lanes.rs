@@ -33,7 +33,9 @@ pub(super) struct LaneId(u32);
 #[derive(Debug)]
 pub(super) enum Ready {
     /// Start it; the lane and a slot of its remote are taken until [`Lanes::end`].
-    Start { lane: LaneId, work: Work, link: Option<Arc<Link>> },
+    ///
+    /// `unsettled`: it must not be sent before what is known of the key is durable.
+    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, unsettled: bool },
     /// It is no news: the link already has it or something newer.
     Old { lane: LaneId, work: Work },
     /// The key came and went before the remote heard of it.
@@ -63,6 +65,10 @@ struct Lane {
     unsaved: u32,
     /// Parkings among those.
     unsaved_parkings: u32,
+    /// Among those are some that after a crash would end otherwise, unless they are durable.
+    unsettled: bool,
+    /// Its work waits until they are.
+    waits_for_store: bool,
     /// Kept as a cache entry only.
     idle: Option<Idle>,
 }
@@ -233,8 +239,9 @@ impl Lanes {
         }
         work.doubt |= lane.passing;
         lane.busy = true;
+        let unsettled = lane.unsettled;
         self.remotes[remote].taken += 1;
-        Some(Ready::Start { lane: id, work, link })
+        Some(Ready::Start { lane: id, work, link, unsettled })
     }
 
     /// A started piece of work gave its slot back, to be resumed later.
@@ -246,6 +253,15 @@ impl Lanes {
     /// A piece of work between two attempts will have none.
     pub(super) fn give_up(&mut self, id: LaneId) {
         self.lane_mut(id).busy = false;
+    }
+
+    /// A started piece of work gave its slot back, to be started again once everything of its key
+    /// is durable.
+    pub(super) fn wait_until_saved(&mut self, id: LaneId, work: Work) {
+        self.release_slot(id);
+        let lane = self.lane_mut(id);
+        lane.waits_for_store = lane.unsaved > 0;
+        self.resume(id, work);
     }
 
     /// It is time for a piece of work's next attempt.
@@ -267,6 +283,7 @@ impl Lanes {
         lane.passing |= left.hold == Hold::Passing;
         lane.unsaved += u32::from(left.link.is_some() || left.parking);
         lane.unsaved_parkings += u32::from(left.parking);
+        lane.unsettled |= left.unsettled;
         if left.link.is_some() {
             lane.link = left.link;
         }
@@ -287,6 +304,10 @@ impl Lanes {
         let lane = self.lane_mut(id);
         lane.unsaved -= outcomes;
         lane.unsaved_parkings -= parkings;
+        if lane.unsaved == 0 {
+            lane.unsettled = false;
+            lane.waits_for_store = false;
+        }
         if lane.unsaved_parkings == 0
             && let Some(hold) = hold
         {
@@ -332,6 +353,8 @@ impl Lanes {
             queued: false,
             unsaved: 0,
             unsaved_parkings: 0,
+            unsettled: false,
+            waits_for_store: false,
             idle: None,
         };
         let id = match self.free.pop() {
@@ -354,7 +377,7 @@ impl Lanes {
         let remote = self.remote(id);
         self.freshen(id);
         let lane = self.lane(id);
-        if lane.busy || lane.queued || lane.knowledge != Knowledge::Here {
+        if lane.busy || lane.queued || lane.waits_for_store || lane.knowledge != Knowledge::Here {
             return;
         }
         match lane.waiting.front().map(|work| work.after) {
@@ -396,4 +419,6 @@ pub(super) struct Left {
     pub(super) parking: bool,
     /// What that means for later changes of the key.
     pub(super) hold: Hold,
+    /// After a crash it would end otherwise, unless it is durable: the key's next call waits.
+    pub(super) unsettled: bool,
 }

@@ -18,6 +18,7 @@ mod pending;
 mod settings;
 mod spill;
 mod stop;
+mod unchanged;
 mod watermark;
 mod work;
 
@@ -182,7 +183,7 @@ impl Engine {
             budget,
             limits,
             mark: Watermark::default(),
-            pending: Pending::default(),
+            pending: Pending::new(sent_before),
             tasks: JoinSet::new(),
             phase: watch::Sender::new(Phase::Running),
             waiting: BinaryHeap::new(),

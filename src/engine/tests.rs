@@ -23,6 +23,7 @@ mod order;
 mod outage;
 mod parking;
 mod recovery;
+mod unchanged;
 
 /// Yields what it was given, then waits for ever, or ends.
 struct Script {

@@ -45,6 +45,9 @@ pub struct EntitySettings {
     /// Whether later changes of a key wait behind one that gave up.
     #[serde(default)]
     pub on_dead: OnDead,
+    /// Whether a change is sent even when the remote was told the same before.
+    #[serde(default)]
+    pub always: bool,
     /// A synchronizer written in Rust, by name, instead of the sequences.
     #[serde(default)]
     pub class: Option<String>,
