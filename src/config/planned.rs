@@ -14,7 +14,6 @@ pub const PLANNED: &[&str] = &[
     "remotes.*.auth.oauth2",
     "remotes.*.auth.hmac",
     "entities.*.depends_on",
-    "entities.*.always",
     "entities.*.batch",
     "entities.*.on_dead",
     "entities.*.initial",

@@ -70,6 +70,8 @@ pub(super) enum Verdict {
     Held {
         error: Option<String>,
     },
+    /// Nothing is sent yet: what is known of the key must be durable first.
+    Settle,
     /// A stop came in between.
     Interrupted,
 }
@@ -92,6 +94,8 @@ pub(super) struct Pass {
     pub(super) link: Option<Arc<Link>>,
     /// Given back when the pass ends.
     pub(super) slot: Slot,
+    /// The key's next call has to wait until what is known of the key is durable.
+    pub(super) unsettled: bool,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -152,7 +156,10 @@ impl Pass {
                 uncertain: self.work.doubt || self.work.called.commit <= ground.sent_before,
             };
             let call = match route.synchronizer.next_step(&work, &self.work.answers) {
-                Step::Send(call) => call,
+                Step::Send(call) => match self.instead_of_sending(route, &work) {
+                    Some(verdict) => return verdict,
+                    None => call,
+                },
                 Step::Finish(update) => {
                     if let Some(name) = unstorable(&update) {
                         let message =
@@ -160,7 +167,8 @@ impl Pass {
                         return self.parked(ParkedState::Rejected, ParkReason::Answer, message);
                     }
                     let calls = u16::try_from(self.work.answers.len()).unwrap_or(u16::MAX);
-                    return Verdict::Done(Outcome::Applied { update, calls });
+                    let content = self.told(route, &work);
+                    return Verdict::Done(Outcome::Applied { update, calls, content });
                 }
                 Step::Skip(reason) => return Verdict::Done(Outcome::Skipped { reason }),
                 Step::Reject { reason, message } => {

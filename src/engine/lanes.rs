@@ -39,7 +39,9 @@ pub(super) struct LaneId(u32);
 #[derive(Debug)]
 pub(super) enum Ready {
     /// Start it; the lane is taken until [`Lanes::end`].
-    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, slot: Slot },
+    ///
+    /// `unsettled`: it must not be sent before what is known of the key is durable.
+    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, slot: Slot, unsettled: bool },
     /// It is no news: the link already has it or something newer.
     Old { lane: LaneId, work: Work },
     /// The key came and went before the remote heard of it.
@@ -65,6 +67,10 @@ struct Lane {
     unsaved: u32,
     /// Parkings among those.
     unsaved_parkings: u32,
+    /// Among those are some that after a crash would end otherwise, unless they are durable.
+    unsettled: bool,
+    /// Its work waits until they are.
+    waits_for_store: bool,
     /// Kept as a cache entry only.
     idle: Option<Idle>,
 }
@@ -280,16 +286,25 @@ impl Lanes {
         let link = lane.link.clone().filter(|link| !link.gone);
         lane.busy = true;
         lane.rank = Rank::Anew;
-        Some(Ready::Start { lane: id, work, link, slot })
+        let unsettled = lane.unsettled;
+        Some(Ready::Start { lane: id, work, link, slot, unsettled })
     }
 
     fn without_call(&mut self, lane: LaneId, fate: Fate) -> Option<Ready> {
+        self.lane_mut(lane).rank = Rank::Anew;
         let work = self.lane_mut(lane).waiting.pop_front()?;
         Some(match fate {
             Fate::Old => Ready::Old { lane, work },
             Fate::Unborn => Ready::Unborn { lane, work },
             Fate::Behind | Fate::Call => Ready::Behind { lane, work },
         })
+    }
+
+    /// A started piece of work is to be started again once everything of its key is durable.
+    pub(super) fn wait_until_saved(&mut self, id: LaneId, work: Work) {
+        let lane = self.lane_mut(id);
+        lane.waits_for_store = lane.unsaved > 0;
+        self.resume(id, work, Rank::Ahead);
     }
 
     /// A piece of work that was started goes on.
@@ -310,6 +325,7 @@ impl Lanes {
         lane.held |= left.parking;
         lane.unsaved += u32::from(left.link.is_some() || left.parking);
         lane.unsaved_parkings += u32::from(left.parking);
+        lane.unsettled |= left.unsettled;
         if left.link.is_some() {
             lane.link = left.link;
         }
@@ -330,6 +346,10 @@ impl Lanes {
         let lane = self.lane_mut(id);
         lane.unsaved -= outcomes;
         lane.unsaved_parkings -= parkings;
+        if lane.unsaved == 0 {
+            lane.unsettled = false;
+            lane.waits_for_store = false;
+        }
         if lane.unsaved_parkings == 0
             && let Some(held) = held
         {
@@ -379,6 +399,8 @@ impl Lanes {
             rank: Rank::Anew,
             unsaved: 0,
             unsaved_parkings: 0,
+            unsettled: false,
+            waits_for_store: false,
             idle: None,
         };
         let id = match self.free.pop() {
@@ -399,7 +421,7 @@ impl Lanes {
     /// Puts the lane where its state belongs: its remote's queue, a barrier, or the idle ones.
     fn consider(&mut self, id: LaneId) {
         let lane = self.lane(id);
-        if lane.busy || lane.queued || lane.knowledge != Knowledge::Here {
+        if lane.busy || lane.queued || lane.waits_for_store || lane.knowledge != Knowledge::Here {
             return;
         }
         match lane.waiting.front().map(|work| work.after) {
@@ -448,4 +470,6 @@ pub(super) struct Left {
     pub(super) link: Option<Arc<Link>>,
     /// It is parked, or was and has ended.
     pub(super) parking: bool,
+    /// After a crash it would end otherwise, unless it is durable: the key's next call waits.
+    pub(super) unsettled: bool,
 }

@@ -47,6 +47,9 @@ pub struct EntitySettings {
     /// Whether waiting changes of one key are sent as one, the newest state.
     #[serde(default)]
     pub coalesce: bool,
+    /// Whether a change is sent even when the remote was told the same before.
+    #[serde(default)]
+    pub always: bool,
     /// A synchronizer written in Rust, by name, instead of the sequences.
     #[serde(default)]
     pub class: Option<String>,
