@@ -106,11 +106,8 @@ pub(super) fn danger(plan: &SourcePlan, slot: &Slot) -> Option<String> {
     }
 }
 
-/// Rounded down to what a person reads.
 fn rough(bytes: i64) -> ByteSize {
-    let bytes = bytes.max(0).unsigned_abs();
-    let unit = [30, 20, 10].into_iter().find(|shift| bytes >> shift >= 10).unwrap_or(0);
-    ByteSize(bytes >> unit << unit)
+    ByteSize(bytes.max(0).unsigned_abs()).rounded()
 }
 
 #[cfg(test)]

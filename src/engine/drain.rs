@@ -148,6 +148,7 @@ impl Engine {
             prepared: None,
             answers,
             attempts,
+            tried: false,
             doubt,
             charges: vec![Arc::new(Charge::make(&self.budget, bytes))],
         };

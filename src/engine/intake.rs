@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 impl Engine {
     pub(super) fn accept(&mut self, batch: Vec<Captured>) {
+        self.lanes.at(Instant::now());
         for captured in batch {
             match captured {
                 Captured::Change(change) => self.accept_change(change),
@@ -58,6 +59,7 @@ impl Engine {
             prepared: None,
             answers: Vec::new(),
             attempts: 0,
+            tried: false,
             doubt: false,
             charges: vec![Arc::clone(charge)],
             called: change.id,

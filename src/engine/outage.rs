@@ -6,7 +6,7 @@
 
 use crate::{
     capture::WalGuard,
-    model::{ByteSize, Outcome, Span},
+    model::{ByteSize, Span},
     routing::RemoteId,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -24,7 +24,7 @@ pub struct KeptLog {
     pub lag: u64,
 }
 
-/// A remote through which nothing goes at present.
+/// Since when nothing goes through to a remote, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shut {
     pub(super) since: Instant,
@@ -72,15 +72,10 @@ pub(super) enum Turn {
 #[derive(Debug)]
 pub(super) struct Outages {
     guard: WalGuard,
-    remotes: Vec<Outage>,
+    /// Those whose changes are put aside.
+    aside: Vec<Option<Aside>>,
     /// The byte budget was full at the last review.
     full: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Outage {
-    trouble: Option<Shut>,
-    aside: Option<Aside>,
 }
 
 /// Work older than this is not being kept up with.
@@ -88,29 +83,11 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Outages {
     pub(super) fn new(guard: WalGuard, remotes: usize) -> Self {
-        Self { guard, remotes: vec![Outage::default(); remotes], full: false }
-    }
-
-    /// A change was carried to its end.
-    pub(super) fn carried(&mut self, remote: RemoteId, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Applied { .. }) {
-            self.remotes[usize::from(remote.0)].trouble = None;
-        }
-    }
-
-    /// A call failed and will be made again.
-    pub(super) fn failed(&mut self, remote: RemoteId, why: &str, now: Instant) {
-        let trouble = &mut self.remotes[usize::from(remote.0)].trouble;
-        let since = trouble.as_ref().map_or(now, |it| it.since);
-        *trouble = Some(Shut { since, why: Arc::from(why) });
-    }
-
-    pub(super) fn shut(&self, remote: RemoteId) -> Option<&Shut> {
-        self.remotes[usize::from(remote.0)].trouble.as_ref()
+        Self { guard, aside: vec![None; remotes], full: false }
     }
 
     pub(super) fn aside(&mut self, remote: RemoteId) -> Option<&mut Aside> {
-        self.remotes[usize::from(remote.0)].aside.as_mut()
+        self.aside[usize::from(remote.0)].as_mut()
     }
 
     /// What weighs on the process at this moment, if anything does. `open` is when the oldest
@@ -131,7 +108,10 @@ impl Outages {
         let WalGuard { bytes, after } = &self.guard;
         let age = open.map(|open| age(kept.at, open)).unwrap_or_default();
         let what = if kept.kept > bytes.0 {
-            format!("the source keeps {} of log (`wal_guard.bytes` is {bytes})", ByteSize(kept.kept))
+            format!(
+                "the source keeps {} of log (`wal_guard.bytes` is {bytes})",
+                ByteSize(kept.kept).rounded()
+            )
         } else if age > after.0 {
             let age = Span(Duration::from_secs(age.as_secs()));
             format!("the oldest change has been waiting for {age} (`wal_guard.after` is {after})")
@@ -159,16 +139,16 @@ impl Outages {
         now: Instant,
     ) -> Turn {
         let relaxed = self.is_relaxed(kept, open);
-        let outage = &mut self.remotes[usize::from(remote.0)];
-        match (&outage.aside, shut, pressure) {
+        let place = &mut self.aside[usize::from(remote.0)];
+        match (&*place, shut, pressure) {
             (None, Some(shut), Some(pressure)) => {
                 let message = format!(
-                    "remote `{name}` has been down {}: {}. Put aside because {}",
+                    "remote `{name}` takes no calls {}: {}. Put aside because {}",
                     since(shut, kept, now),
                     shut.why,
                     pressure.text()
                 );
-                outage.aside = Some(Aside { message, changes: 0 });
+                *place = Some(Aside { message, changes: 0 });
                 Turn::Begins
             }
             (None, None, Some(pressure)) => Turn::Stale(format!(
@@ -177,7 +157,7 @@ impl Outages {
             )),
             (Some(aside), None, _) if relaxed => {
                 let changes = aside.changes;
-                outage.aside = None;
+                *place = None;
                 Turn::Ends(changes)
             }
             _ => Turn::None,

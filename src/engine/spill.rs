@@ -5,21 +5,29 @@
 use super::{
     Engine, Wait,
     lanes::LaneId,
-    outage::{PATIENCE, Turn},
+    outage::{PATIENCE, Shut, Turn},
     parked,
     work::Work,
 };
 use crate::{
     model::{Outcome, ParkReason, ParkedState},
+    remote::{Gate, Standing},
     routing::RemoteId,
 };
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 impl Engine {
     /// Whether nothing goes through to a remote at present.
     pub(super) fn is_shut(&self, remote: RemoteId) -> bool {
-        self.outages.shut(remote).is_some()
+        self.shut(remote, Instant::now()).is_some()
+    }
+
+    fn shut(&self, remote: RemoteId, now: Instant) -> Option<Shut> {
+        let Standing { gate, since, why, .. } =
+            self.ground.remotes[usize::from(remote.0)].governor.standing(now);
+        let why = why.unwrap_or_else(|| Arc::from("its limits"));
+        (gate != Gate::Ready).then(|| Shut { since: since.unwrap_or(now), why })
     }
 
     /// Decides for each remote whether its changes are put aside.
@@ -32,7 +40,7 @@ impl Engine {
         let pressure = self.outages.pressure(kept, open, !self.budget.has_room(), others);
         for remote in remotes {
             let name = self.ground.remotes[usize::from(remote.0)].name.clone();
-            let shut = self.outages.shut(remote).cloned();
+            let shut = self.shut(remote, now);
             let turn =
                 self.outages.review((remote, &name), shut.as_ref(), pressure.as_ref(), (kept, open), now);
             match turn {

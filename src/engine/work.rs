@@ -63,6 +63,8 @@ pub(super) struct Work {
     pub(super) answers: Vec<Answered>,
     /// Attempts of the present call.
     pub(super) attempts: u32,
+    /// An attempt was made in this process: what the remote may have heard is never merged.
+    pub(super) tried: bool,
     /// The present call may have been made without our knowing the answer.
     pub(super) doubt: bool,
     /// Held, not read: dropping them frees the budget.
@@ -86,7 +88,7 @@ impl Work {
 
     /// It may merge with waiting neighbours: nothing of it was sent, and nothing waits for it.
     pub(super) fn may_still_merge(&self) -> bool {
-        self.merges && self.after.is_none() && self.answers.is_empty() && self.attempts == 0 && !self.doubt
+        self.merges && self.after.is_none() && self.answers.is_empty() && !self.tried && !self.doubt
     }
 
     /// Merges the older waiting change into this newer one, or gives it back.

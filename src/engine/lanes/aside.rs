@@ -3,27 +3,27 @@
 //! Invariant 2: a change is put aside only if nothing older of its key is under way, and then what
 //! is behind it goes with it, in order.
 
-use super::{Knowledge, LaneId, Lanes, Ready};
+use super::{Knowledge, Lane, LaneId, Lanes, Rank, Ready};
 use crate::{model::Op, routing::RemoteId};
 use tokio::time::Instant;
 
 impl Lanes {
     /// From now on what waits for this remote is put aside, or no longer.
     pub(in crate::engine) fn put_aside(&mut self, remote: RemoteId, aside: bool) {
-        self.remotes[usize::from(remote.0)].aside = aside;
-        if aside {
-            self.all().for_each(|id| self.freshen(id));
+        self.aside[usize::from(remote.0)] = aside;
+        for id in self.all() {
+            if aside { self.freshen(id) } else { self.consider(id) }
         }
     }
 
     /// Whether what waits for this remote is put aside.
     pub(in crate::engine) fn is_put_aside(&self, remote: RemoteId) -> bool {
-        self.remotes[usize::from(remote.0)].aside
+        self.aside[usize::from(remote.0)]
     }
 
     /// The remote that this lane's calls go to.
     pub(in crate::engine) fn remote_of(&self, id: LaneId) -> RemoteId {
-        self.remote_of[usize::from(self.lane(id).key.0.0)]
+        self.places[usize::from(self.lane(id).key.0.0)].0
     }
 
     /// The lanes whose oldest work for this remote came before then.
@@ -31,7 +31,7 @@ impl Lanes {
         let lanes = self.lanes.iter().enumerate().filter_map(|(at, lane)| Some((at, lane.as_ref()?)));
         let stale = lanes.filter(|(_, lane)| {
             let oldest = lane.waiting.iter().find(|work| !work.parked);
-            self.remote_of[usize::from(lane.key.0.0)] == remote
+            self.places[usize::from(lane.key.0.0)].0 == remote
                 && oldest.is_some_and(|work| work.since < before)
         });
         stale.map(|(at, _)| LaneId(at as u32)).collect()
@@ -43,8 +43,7 @@ impl Lanes {
         let id = self.fresh.pop_front()?;
         let Some(lane) = &mut self.lanes[id.0 as usize] else { return Some(Vec::new()) };
         lane.fresh = false;
-        let remote = self.remote(id);
-        Some(if self.remotes[remote].aside { self.empty(id) } else { Vec::new() })
+        Some(if self.is_put_aside(self.remote_of(id)) { self.empty(id) } else { Vec::new() })
     }
 
     /// Takes out everything from the stream that waits in a lane, as far as that may be parked now.
@@ -59,6 +58,9 @@ impl Lanes {
             && lane.waiting[at].after.is_none_or(|after| !self.open.contains(&after))
             && let Some(work) = lane.waiting.remove(at)
         {
+            if at == 0 {
+                lane.rank = Rank::Anew;
+            }
             let known = lane.link.as_ref();
             taken.push(if known.is_some_and(|link| link.change >= work.id()) {
                 Ready::Old { lane: id, work }
@@ -74,10 +76,15 @@ impl Lanes {
         taken
     }
 
+    /// What waits first in this lane is to be put aside, and does not stand in a queue till then.
+    pub(super) fn awaits_aside(&self, lane: &Lane) -> bool {
+        self.aside[usize::from(self.places[usize::from(lane.key.0.0)].0.0)]
+            && lane.waiting.front().is_some_and(|work| !work.parked)
+    }
+
     /// Notes that something may have to be put aside.
     pub(super) fn freshen(&mut self, id: LaneId) {
-        let remote = self.remote(id);
-        let aside = self.remotes[remote].aside;
+        let aside = self.is_put_aside(self.remote_of(id));
         let lane = self.lane_mut(id);
         if aside && !lane.fresh && lane.waiting.iter().any(|work| !work.parked) {
             lane.fresh = true;
@@ -85,11 +92,8 @@ impl Lanes {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = LaneId> + use<> {
-        let in_use: Vec<LaneId> = (0..self.lanes.len())
-            .filter(|at| self.lanes[*at].is_some())
-            .map(|at| LaneId(at as u32))
-            .collect();
-        in_use.into_iter()
+    fn all(&self) -> Vec<LaneId> {
+        let in_use = self.lanes.iter().enumerate().filter(|(_, lane)| lane.is_some());
+        in_use.map(|(at, _)| LaneId(at as u32)).collect()
     }
 }

@@ -50,7 +50,9 @@ impl ChangeSource for Fed {
 impl Rig {
     fn guarded(remote: FakeRemote) -> Self {
         let guard = WalGuard { bytes: ByteSize(1_000), after: Span(Duration::from_secs(3_600)) };
-        Self { guard, attempts: 1_000, ..Self::new(remote) }
+        let breaker = Breaker { failures: 2, open: Span(Duration::from_secs(1)), ..Breaker::default() };
+        let governor = Governor::new("fake", 2, None, &breaker);
+        Self { guard, governor, ..Self::new(remote) }
     }
 
     /// What each key's parked changes look like, in order: `1 100 retrying outage`.
@@ -70,7 +72,7 @@ async fn acknowledged(source: &watch::Sender<Lsn>, lsn: u64) {
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_remote_that_is_down_is_put_aside_and_drains_in_order_once_it_is_back() {
     let (down, remote) = switched();
-    let rig = Rig { concurrency: 2, ..Rig::guarded(remote) };
+    let rig = Rig::guarded(remote);
     let stream =
         Stream::new().insert("1", "a").insert("2", "a").commit().update("1", "b").insert("3", "a").commit();
     let stream = stream.update("1", "c").commit();
@@ -79,7 +81,7 @@ async fn what_waits_for_a_remote_that_is_down_is_put_aside_and_drains_in_order_o
     let (go, mut stop) = watch::channel(false);
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    meanwhile(run.as_mut(), rig.remote.arrived(6)).await;
+    meanwhile(run.as_mut(), rig.remote.arrived(4)).await;
     assert_eq!(*settled.borrow(), Lsn::ZERO, "the log is kept as long as it may be");
     rig.kept.send_replace(kept(1_001));
     meanwhile(run.as_mut(), acknowledged(&settled, 301)).await;
@@ -91,8 +93,8 @@ async fn what_waits_for_a_remote_that_is_down_is_put_aside_and_drains_in_order_o
         "3 200 retrying outage",
     ];
     assert_eq!(rig.lines(), aside);
-    let attempts: Vec<u32> = rig.store.parked().iter().map(|(_, _, it)| it.attempts).collect();
-    assert!(attempts[0] > 0 && attempts[1..3] == [0, 0], "attempts are kept: {attempts:?}");
+    let doubt: Vec<bool> = rig.store.parked().iter().map(|(_, _, it)| it.doubt).collect();
+    assert_eq!(doubt[..3], [true, false, false], "what was never sent is known not to be");
     // One of them sees whether the remote is back.
     let before = rig.calls().len();
     meanwhile(run.as_mut(), rig.remote.arrived(before + 3)).await;
@@ -137,7 +139,7 @@ async fn a_transaction_that_is_still_arriving_is_put_aside_within_the_budget() {
     let (go, mut stop) = watch::channel(false);
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
-    meanwhile(run.as_mut(), rig.remote.arrived(20)).await;
+    meanwhile(run.as_mut(), rig.remote.arrived(3)).await;
     assert!(rig.store.parked().is_empty() && !rig.budget.has_room());
     rig.kept.send_replace(kept(2_000));
     meanwhile(run.as_mut(), acknowledged(&acknowledged_, 101)).await;
