@@ -36,7 +36,8 @@ fn build(page: &str, example: &str) {
         Err(error) => panic!("{page}:\n{text}\n{error}"),
     };
     for (name, settings) in &loaded.config.remotes {
-        HttpRemote::new(name, settings).unwrap_or_else(|error| panic!("{page}: {error}"));
+        HttpRemote::new(name, settings, || jiff::Timestamp::UNIX_EPOCH)
+            .unwrap_or_else(|error| panic!("{page}: {error}"));
     }
     for (name, entity) in &loaded.config.entities {
         let (sequences, at) = (entity.sequences(), loaded.locator.at(format!("entities.{name}")));

@@ -49,7 +49,7 @@ pub(super) fn plans(loaded: &Arc<Loaded>, classes: &Classes) -> Result<Vec<Sourc
     let mut errors = Vec::new();
     let mut clients: BTreeMap<&str, Arc<dyn RemoteClient>> = BTreeMap::new();
     for (name, settings) in &loaded.config.remotes {
-        match HttpRemote::new(name, settings) {
+        match HttpRemote::new(name, settings, super::clock::now) {
             Ok(remote) => drop(clients.insert(name, Arc::new(remote))),
             Err(error) => errors.push(error.to_string()),
         }

@@ -212,7 +212,9 @@ impl Pass {
         if failure.leaves_doubt() {
             self.lose_answer(&call);
         }
-        match remote.retry.decide(failure, &key, self.work.attempts) {
+        let decision = remote.retry.decide(failure, &key, self.work.attempts);
+        self.work.attempts -= u32::from(!failure.is_an_attempt());
+        match decision {
             Decision::RetryAfter(after) => {
                 tracing::info!(call = %key, attempt = self.work.attempts, wait_ms = after.as_millis() as u64, error, "the call failed and will be tried again");
                 Err(Verdict::Again { after, error })
