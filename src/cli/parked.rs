@@ -76,7 +76,7 @@ struct Which {
     /// Only of this key.
     #[arg(long)]
     key: Option<String>,
-    /// Only in this state: retrying, queued, rejected or dead.
+    /// Only in this state: retrying, queued, waiting, rejected or dead.
     #[arg(long, value_parser = state)]
     state: Option<ParkedState>,
     /// Only for this reason, such as refused, timeout, invalid or template.

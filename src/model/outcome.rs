@@ -1,5 +1,5 @@
 use super::{Answered, ChangeId};
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -59,50 +59,12 @@ pub struct Parked {
     pub called: ChangeId,
 }
 
-/// Where a parked change stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ParkedState {
-    /// Will be tried again by itself when its time has come.
-    Retrying,
-    /// Behind an older parked change of its key.
-    Queued,
-    /// Cannot be sent as it is: the data, the mapping or the remote's answer forbids it.
-    Rejected,
-    /// Gave up after the last attempt.
-    Dead,
-}
-
-/// Why a change was parked: the published taxonomy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ParkReason {
-    /// No connection, or it broke before the answer.
-    Transport,
-    /// No answer in time.
-    Timeout,
-    /// 401 or 403.
-    Auth,
-    /// Refused with another status.
-    Refused,
-    /// The answer is not what the configuration promised.
-    Answer,
-    /// The row violates `validate`.
-    Invalid,
-    /// An expression or template failed on this row.
-    Template,
-    /// An older change of the key is parked.
-    Behind,
-    /// A truncate waits for a person's decision.
-    Truncate,
-    /// The service stopped in the middle of the sequence.
-    Interrupted,
-    /// A key or old image is missing from the change.
-    Identity,
-}
-
 macro_rules! names {
-    ($ty:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $ty:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $ty { $($(#[$variant_doc])* $variant),+ }
+
         impl $ty {
             /// Every value, in declaration order.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
@@ -117,20 +79,61 @@ macro_rules! names {
                 Self::ALL.iter().copied().find(|it| it.name() == name)
             }
         }
+
+        impl Serialize for $ty {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
     };
 }
 
-names!(ParkedState { Retrying = "retrying", Queued = "queued", Rejected = "rejected", Dead = "dead" });
-names!(ParkReason {
-    Transport = "transport",
-    Timeout = "timeout",
-    Auth = "auth",
-    Refused = "refused",
-    Answer = "answer",
-    Invalid = "invalid",
-    Template = "template",
-    Behind = "behind",
-    Truncate = "truncate",
-    Interrupted = "interrupted",
-    Identity = "identity",
-});
+names! {
+    /// Where a parked change stands.
+    ParkedState {
+        /// Will be tried again by itself when its time has come.
+        Retrying = "retrying",
+        /// Behind an older parked change of its key.
+        Queued = "queued",
+        /// Its parent is not at the remote yet.
+        Waiting = "waiting",
+        /// Cannot be sent as it is: the data, the mapping or the remote's answer forbids it.
+        Rejected = "rejected",
+        /// Gave up after the last attempt.
+        Dead = "dead",
+    }
+}
+
+names! {
+    /// Why a change was parked: the published taxonomy.
+    ParkReason {
+        /// No connection, or it broke before the answer.
+        Transport = "transport",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// 401 or 403.
+        Auth = "auth",
+        /// 409: the remote holds something that the call does not agree with.
+        Conflict = "conflict",
+        /// Refused with another status.
+        Refused = "refused",
+        /// The answer is not what the configuration promised.
+        Answer = "answer",
+        /// The row violates `validate`.
+        Invalid = "invalid",
+        /// The object it depends on is not at the remote.
+        Parent = "parent",
+        /// An expression or template failed on this row.
+        Template = "template",
+        /// The remote was down for so long that its changes were put aside.
+        Outage = "outage",
+        /// An older change of the key is parked.
+        Behind = "behind",
+        /// A truncate waits for a person's decision.
+        Truncate = "truncate",
+        /// The service stopped in the middle of the sequence.
+        Interrupted = "interrupted",
+        /// A key or old image is missing from the change.
+        Identity = "identity",
+    }
+}

@@ -108,6 +108,7 @@ impl RetryPolicy {
 fn reason(failure: Failure<'_>) -> ParkReason {
     match failure {
         Failure::Answer(Answer { status: 401 | 403, .. }) => ParkReason::Auth,
+        Failure::Answer(Answer { status: 409, .. }) => ParkReason::Conflict,
         Failure::Answer(_) => ParkReason::Refused,
         Failure::Error(CallError::Transport { .. }) => ParkReason::Transport,
         Failure::Error(CallError::Timeout { .. }) => ParkReason::Timeout,

@@ -1,10 +1,13 @@
 //! The demo says what is wrong when it cannot go on.
 
-use crate::harness::{Postgres, Version, rowcall};
+use crate::harness::{Postgres, Version, rowcall, wait::LONG};
 use ::rowcall::demo::{Choices, Replicator, Shown, show};
 use async_trait::async_trait;
-use std::sync::Arc;
-use tokio::sync::watch;
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+use tokio::{sync::watch, time::timeout};
 
 /// Does nothing, or ends as it is told to.
 struct Idle {
@@ -33,7 +36,21 @@ impl Replicator for Idle {
     }
 }
 
-/// What it shows, and how it ends, when it is interrupted after a moment.
+/// A screen that can be watched.
+struct Watched(watch::Sender<String>);
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send_modify(|text| text.push_str(&String::from_utf8_lossy(bytes)));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What it shows, and how it ends, when it is interrupted once it has counted rows.
 async fn shown(database_url: String, idle: Idle) -> (String, Result<usize, String>) {
     let choices = Choices {
         database_url,
@@ -44,15 +61,19 @@ async fn shown(database_url: String, idle: Idle) -> (String, Result<usize, Strin
         seconds: None,
         terminal: false,
     };
-    let mut out = Vec::new();
-    let interrupted = tokio::time::sleep(std::time::Duration::from_millis(1_500));
-    let result = show(&choices, Arc::new(idle), &mut out, interrupted).await;
+    let mut screen = Watched(watch::Sender::default());
+    let mut seen = screen.0.subscribe();
+    let interrupted = async move {
+        let counted = seen.wait_for(|text| text.contains(" rows "));
+        let _ = timeout(LONG, counted).await.expect("it counts rows");
+    };
+    let result = show(&choices, Arc::new(idle), &mut screen, interrupted).await;
     let ended = match result {
         Ok(Shown::Interrupted(comparison)) => Ok(comparison.of),
         Ok(Shown::Judged(_)) => Err("it judged, though it was interrupted".to_owned()),
         Err(error) => Err(error.to_string()),
     };
-    (String::from_utf8(out).expect("text"), ended)
+    (screen.0.borrow().clone(), ended)
 }
 
 #[tokio::test]

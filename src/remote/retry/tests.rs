@@ -57,6 +57,7 @@ fn what_cannot_pass_is_rejected_at_once() {
         (401, ParkReason::Auth),
         (403, ParkReason::Auth),
         (404, ParkReason::Refused),
+        (409, ParkReason::Conflict),
         (301, ParkReason::Refused),
         (501, ParkReason::Refused),
     ];

@@ -14,8 +14,10 @@ pub struct Migration {
 }
 
 /// Every migration, in order.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "state", sql: include_str!("../../../sql/0001_state.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "state", sql: include_str!("../../../sql/0001_state.sql") },
+    Migration { number: 2, name: "delivery", sql: include_str!("../../../sql/0002_delivery.sql") },
+];
 
 /// `create schema if not exists` would want the right to create schemas even where it exists.
 const LEDGER: &str = "\

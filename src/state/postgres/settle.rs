@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_state_is_named_in_the_table_as_in_the_model() {
-        let table = super::super::MIGRATIONS[0].sql;
+        let table = super::super::migrations_sql();
         for state in ParkedState::ALL {
             assert!(table.contains(&format!("'{}'", state.name())), "{state:?}");
         }

@@ -200,7 +200,7 @@ async fn filters_choose_and_nothing_is_meant_by_leaving_everything_out() {
     assert!(nothing.stderr.contains("say which"), "{}", nothing.stderr);
     live.rowcall.command(&["parked", "discard"]).await.expect_code(2);
     let unknown = live.rowcall.command(&["parked", "list", "--state", "lost"]).await.expect_code(2);
-    assert!(unknown.stderr.contains("retrying, queued, rejected, dead"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("retrying, queued, waiting, rejected, dead"), "{}", unknown.stderr);
     let none = live.rowcall.command(&["parked", "show", "99999"]).await.expect_code(1);
     assert!(none.stderr.contains("nothing is parked under the id 99999"), "{}", none.stderr);
     assert_eq!(

@@ -182,10 +182,11 @@ clauses! {
     }
 
     async fn only_what_is_retrying_and_the_oldest_of_its_key_is_due(store: &dyn StateStore) {
-        use ParkedState::{Dead, Queued, Rejected, Retrying};
+        use ParkedState::{Dead, Queued, Rejected, Retrying, Waiting};
         let all = [
             parking("1", 5, Retrying), parking("1", 6, Retrying), parking("2", 5, Rejected), parking("2", 6, Queued),
             parking("3", 5, Dead), parking("3", 7, Retrying), parking("4", 8, Retrying),
+            parking("5", 8, Waiting), parking("5", 9, Retrying),
         ];
         store.settle(parked(all)).await.expect("a settlement");
         let mut keys = due(store).await;
