@@ -77,7 +77,8 @@ impl RetryPolicy {
         Decision::RetryAfter(self.delay(failure, key, attempt))
     }
 
-    fn may_pass(&self, failure: Failure<'_>) -> bool {
+    /// Whether the same call may succeed later.
+    pub fn may_pass(&self, failure: Failure<'_>) -> bool {
         match failure {
             Failure::Answer(answer) => self.on.contains(&answer.status),
             Failure::Error(

@@ -110,13 +110,20 @@ async fn a_client_that_is_refused_is_said_and_burns_no_change() {
     let check = live.rowcall.command(&["check"]).await.expect_code(1);
     assert!(check.stdout.contains("answered with 401 (check `client_id`"), "{}", check.stdout);
     assert!(check.stdout.contains("invalid_client: not a client of this bank"), "{}", check.stdout);
-    let _service = live.run();
+    // For a breaker it is a failure of the remote like any other.
+    live.reconfigure(|yaml| {
+        yaml.replace("breaker: { failures: 0 }", "breaker: { failures: 3, open: 100ms, max: 1s }")
+    });
+    let service = live.run();
     live.postgres.execute("insert into customers select i, 'n' from generate_series(1, 64) i").await;
-    eventually("all 64 wait", LONG, async || {
-        let route = status(&live).await;
-        if route["backing_off"] == 64 { Ok(()) } else { Err(route) }
+    eventually("the breaker opens, and says why", LONG, async || {
+        let log = service.stderr();
+        let open = log.contains("the breaker is open") && log.contains("not a client of this bank");
+        if open { Ok(()) } else { Err(log) }
     })
     .await;
+    let refused = live.bank.tokens().refused();
+    assert!(refused < 10, "64 calls wait for {refused} requests");
     // The bank comes to know it.
     live.bank.tokens().require("rowcall", "wr0ng-s3cr3t");
     settled(&live.postgres).await;
