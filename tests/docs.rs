@@ -29,7 +29,11 @@ fn build(page: &str, example: &str) {
     }
     let env = |name: &str| {
         let url = "postgres://me@localhost/x".to_owned();
-        Some(if name.ends_with("_URL") { url } else { format!("value-of-{name}") })
+        Some(match name {
+            _ if name.ends_with("_URL") => url,
+            _ if name.ends_with("_SIGNING_SECRET") => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
+            _ => format!("value-of-{name}"),
+        })
     };
     let loaded = match config::load_text(page, &text, Path::new("."), &env) {
         Ok(loaded) => loaded,
