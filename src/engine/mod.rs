@@ -156,7 +156,7 @@ enum Event {
 /// Keys read in one query, at most.
 const RECALL_AT_ONCE: usize = 4_096;
 /// Unsettled outcomes beyond which capture waits.
-const PENDING_LIMIT: usize = 65_536;
+const PENDING_LIMIT: usize = 16_384;
 /// How often parked changes are looked for, and changed gauges told.
 const TICK: Duration = Duration::from_secs(1);
 
