@@ -1,5 +1,7 @@
 //! What makes sense only when all is read: names that must exist, values that exclude each other.
 
+mod dependencies;
+
 use super::{
     report::{Faulty, Report, did_you_mean, quoted},
     settings::Config,
@@ -27,6 +29,7 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     for (name, entity) in &mut config.entities {
         check.entity(name, entity);
     }
+    check.dependencies(&config.entities);
     if config.limits.memory.0 < 1 << 20 {
         check.say(&["limits", "memory"], "`limits.memory` must be at least 1MiB: a change has to fit in");
     }

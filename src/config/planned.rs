@@ -15,7 +15,6 @@ pub const PLANNED: &[&str] = &[
     "remotes.*.redact",
     "remotes.*.auth.oauth2",
     "remotes.*.auth.hmac",
-    "entities.*.depends_on",
     "entities.*.priority",
     "entities.*.always",
     "entities.*.batch",

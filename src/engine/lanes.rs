@@ -8,14 +8,18 @@
 //! share of memory.
 
 mod idle;
+mod kin;
+
+pub(super) use kin::{Claim, Sight};
 
 use super::work::{Arrival, Work};
 use crate::{
-    model::{Link, Op},
+    model::{ChangeId, Link, Op},
     routing::{RemoteId, RouteId},
     state::Known,
 };
 use idle::Idle;
+use kin::Kin;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -58,6 +62,12 @@ struct Lane {
     unsaved_parkings: u32,
     /// Kept as a cache entry only.
     idle: Option<Idle>,
+    /// The delete among its work that is started.
+    deleting: Option<ChangeId>,
+    /// The oldest delete among what is parked.
+    leaving: Option<ChangeId>,
+    /// Who depends on the key just now.
+    kin: Option<Box<Kin>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +102,8 @@ pub(super) struct Lanes {
     idle_bytes: usize,
     idle_limit: usize,
     stamp: u64,
+    /// Lanes whose work waited for another lane, where something has happened.
+    woken: Vec<LaneId>,
 }
 
 impl Lanes {
@@ -111,6 +123,7 @@ impl Lanes {
             idle_bytes: 0,
             idle_limit,
             stamp: 0,
+            woken: Vec::new(),
         }
     }
 
@@ -186,6 +199,8 @@ impl Lanes {
         lane.knowledge = Knowledge::Here;
         lane.link = known.link.map(Arc::new);
         lane.held |= known.held;
+        lane.leaving = known.leaving;
+        self.wake(id);
         self.consider(id);
     }
 
@@ -217,6 +232,7 @@ impl Lanes {
             return Some(Ready::Unborn { lane: id, work });
         }
         lane.busy = true;
+        lane.deleting = kin::removes(&work).then(|| work.id());
         self.remotes[remote].taken += 1;
         Some(Ready::Start { lane: id, work, link })
     }
@@ -231,6 +247,7 @@ impl Lanes {
     pub(super) fn resume(&mut self, id: LaneId, work: Work) {
         let lane = self.lane_mut(id);
         lane.busy = false;
+        lane.deleting = None;
         lane.waiting.push_front(work);
         self.consider(id);
     }
@@ -242,6 +259,10 @@ impl Lanes {
             self.lane_mut(id).busy = false;
         }
         let lane = self.lane_mut(id);
+        lane.deleting = None;
+        if left.parking && kin::removes(work) {
+            lane.leaving = Some(lane.leaving.map_or(work.id(), |leaving| leaving.min(work.id())));
+        }
         lane.held |= left.parking;
         lane.unsaved += u32::from(left.link.is_some() || left.parking);
         lane.unsaved_parkings += u32::from(left.parking);
@@ -256,20 +277,22 @@ impl Lanes {
                 }
             }
         }
+        self.wake(id);
         self.consider(id);
     }
 
     /// So many outcomes of a lane have become durable, so many of them parkings. `held` is what
     /// the store says of a key that had any.
-    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, held: Option<bool>) {
+    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, held: Option<Held>) {
         let lane = self.lane_mut(id);
         lane.unsaved -= outcomes;
         lane.unsaved_parkings -= parkings;
         if lane.unsaved_parkings == 0
             && let Some(held) = held
         {
-            lane.held = held;
+            (lane.held, lane.leaving) = (held.held, held.leaving);
         }
+        self.wake(id);
         self.consider(id);
     }
 
@@ -307,6 +330,9 @@ impl Lanes {
             unsaved: 0,
             unsaved_parkings: 0,
             idle: None,
+            deleting: None,
+            leaving: None,
+            kin: None,
         };
         let id = match self.free.pop() {
             Some(id) => {
@@ -331,7 +357,7 @@ impl Lanes {
             return;
         }
         match lane.waiting.front().map(|work| work.after) {
-            None if lane.unsaved == 0 => self.rest(id),
+            None if lane.unsaved == 0 && lane.kin.is_none() => self.rest(id),
             None => {}
             Some(Some(after)) if self.open.contains(&after) => {
                 let waiting = self.barriers.entry(after).or_default();
@@ -358,6 +384,15 @@ impl Lanes {
     fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
         self.lanes[id.0 as usize].as_mut().unwrap_or_else(|| unreachable!("lane {id:?} is in use"))
     }
+}
+
+/// What the store says of a key that had parked changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// Whether it still has.
+    pub(super) held: bool,
+    /// The oldest delete among them.
+    pub(super) leaving: Option<ChangeId>,
 }
 
 /// What an ended piece of work leaves behind, to be made durable.

@@ -1,5 +1,5 @@
 use super::{
-    lanes::{LaneId, Left},
+    lanes::{Claim, LaneId, Left},
     work::{Charge, Work},
 };
 use crate::{
@@ -15,6 +15,9 @@ pub(super) struct Pending {
     lanes: HashMap<LaneId, Entry>,
     parkings: Vec<Parking>,
     resolved: Vec<(RouteKey, ChangeId)>,
+    /// Keys whose link has come, or whose children's links have gone.
+    stirred: Vec<RouteKey>,
+    claims: Vec<Claim>,
     counts: HashMap<RouteId, RouteCounts>,
     /// Parked changes stay in memory until they are stored.
     charges: Vec<Arc<Charge>>,
@@ -34,6 +37,7 @@ struct Entry {
 pub(super) struct Batch {
     /// Lane, outcomes, and the parkings among them.
     pub(super) lanes: Vec<(LaneId, RouteKey, u32, u32)>,
+    pub(super) claims: Vec<Claim>,
     _charges: Vec<Arc<Charge>>,
 }
 
@@ -70,11 +74,15 @@ impl Pending {
         let at = RouteKey { route: Arc::clone(&route.name), key: Arc::clone(key) };
         let changes = 1 + work.absorbed.len() as u64;
         self.outcomes += 1;
+        let claim = |(parent, child)| Claim { parent, child, lane };
+        self.claims.extend(work.claims.drain(..).map(claim));
         let mut left = Left::default();
         match outcome {
             Outcome::Applied { update, .. } => {
                 self.counts(id).applied += changes;
-                left.link = Some(Arc::new(updated(link, update, work.id())));
+                let new = updated(link, update, work, route.synchronizer.deletes());
+                self.stir(&at, route.waited_for, link.map(|it| &**it), &new);
+                left.link = Some(Arc::new(new));
             }
             Outcome::Skipped { reason } => {
                 tracing::debug!(route = &*route.name, key = &**key, change = %work.id(), reason = &*reason, "skipped");
@@ -99,6 +107,17 @@ impl Pending {
             }
         }
         left
+    }
+
+    /// Remembers whom a new link may let go on: what waits for this key, if it was not linked
+    /// before, and the former parents that wait for their last child to go.
+    fn stir(&mut self, at: &RouteKey, waited_for: bool, before: Option<&Link>, new: &Link) {
+        let before = before.filter(|link| !link.gone);
+        if waited_for && before.is_none() && !new.gone {
+            self.stirred.push(at.clone());
+        }
+        let former = before.into_iter().flat_map(|link| &link.parents);
+        self.stirred.extend(former.filter(|parent| !new.parents.contains(parent)).cloned());
     }
 
     fn park(&mut self, id: RouteId, at: &RouteKey, work: &mut Work, parked: Parked) {
@@ -126,6 +145,7 @@ impl Pending {
         let mut settlement = Settlement {
             parkings: std::mem::take(&mut self.parkings),
             resolved: std::mem::take(&mut self.resolved),
+            stirred: std::mem::take(&mut self.stirred),
             counts: self.counts.drain().map(|(id, counts)| (route_name(id), counts)).collect(),
             ..Settlement::default()
         };
@@ -137,18 +157,26 @@ impl Pending {
             lanes.push((lane, entry.at, entry.outcomes, entry.parkings));
         }
         self.outcomes = 0;
-        (settlement, Batch { lanes, _charges: std::mem::take(&mut self.charges) })
+        let claims = std::mem::take(&mut self.claims);
+        (settlement, Batch { lanes, claims, _charges: std::mem::take(&mut self.charges) })
     }
 }
 
-fn updated(link: Option<&Arc<Link>>, update: LinkUpdate, change: ChangeId) -> Link {
+/// Its parents are kept only if they are deleted after it.
+fn updated(link: Option<&Arc<Link>>, update: LinkUpdate, work: &Work, outlived: bool) -> Link {
+    let change = work.id();
     match update {
         LinkUpdate::Remove => Link { change, gone: true, ..Link::default() },
         LinkUpdate::Save(new) => {
             let known = link.filter(|link| !link.gone);
             let mut saved = known.map(|link| link.saved.clone()).unwrap_or_default();
             saved.extend(new);
-            Link { saved, change, gone: false }
+            let parents = match &work.kin {
+                Some(kin) if outlived => kin.keys.clone(),
+                Some(_) => Vec::new(),
+                None => known.map(|link| link.parents.clone()).unwrap_or_default(),
+            };
+            Link { saved, change, gone: false, parents }
         }
     }
 }
