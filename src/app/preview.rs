@@ -101,8 +101,14 @@ async fn preview(
         transaction: None,
     };
     debug_assert_eq!(change.op(), Op::Read);
-    let work =
-        Work { change: &change, key, link: link.as_ref(), fetched: fetched.as_ref(), parents: None, uncertain: false };
+    let work = Work {
+        change: &change,
+        key,
+        link: link.as_ref(),
+        fetched: fetched.as_ref(),
+        parents: None,
+        uncertain: false,
+    };
     let (calls, then) = walk(route, &work);
     let link = link.map(|link| Value::Object(link.saved));
     Ok(Preview { route: route.name.to_string(), link, calls, then })

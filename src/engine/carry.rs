@@ -317,7 +317,15 @@ impl Pass {
         let answers = self.work.answers.clone();
         let attempts = self.work.attempts;
         let called = self.work.called;
-        Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers, attempts, called, waits_for: None }))
+        Verdict::Done(Outcome::Parked(Parked {
+            state,
+            reason,
+            message,
+            answers,
+            attempts,
+            called,
+            waits_for: None,
+        }))
     }
 }
 

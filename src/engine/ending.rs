@@ -149,7 +149,8 @@ impl Engine {
 
     pub(super) fn saved(&mut self, batch: &Batch, settled: &Settled) {
         let held: HashMap<&RouteKey, bool> = settled.held.iter().map(|(at, held)| (at, *held)).collect();
-        let leaving: HashMap<&RouteKey, ChangeId> = settled.leaving.iter().map(|(at, id)| (at, *id)).collect();
+        let leaving: HashMap<&RouteKey, ChangeId> =
+            settled.leaving.iter().map(|(at, id)| (at, *id)).collect();
         let mut more_parked = settled.released > 0;
         for (lane, at, outcomes, parkings) in &batch.lanes {
             let held = held.get(at).copied();

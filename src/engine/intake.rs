@@ -42,7 +42,7 @@ impl Engine {
         let arrival = Arrival(self.arrivals);
         self.mark.start(change.id.commit, change.committed_at);
         self.in_flight[at].changes += 1;
-        let work = Work {
+        let mut work = Work {
             arrival,
             after: self.delete_half(at, &change),
             // What may have been sent already is sent again just as it was, or the remote would see
@@ -70,6 +70,7 @@ impl Engine {
         }
         match key {
             Ok(key) => {
+                self.foresee(route, &key, &mut work);
                 self.lanes.push((route, key), work, deletes);
             }
             Err(problem) => {

@@ -19,7 +19,7 @@ use crate::{
     state::Known,
 };
 use idle::Idle;
-use kin::Kin;
+use kin::{Deleting, Kin};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -63,7 +63,7 @@ struct Lane {
     /// Kept as a cache entry only.
     idle: Option<Idle>,
     /// The delete among its work that is started.
-    deleting: Option<ChangeId>,
+    deleting: Option<Deleting>,
     /// The oldest delete among what is parked.
     leaving: Option<ChangeId>,
     /// Who depends on the key just now.
@@ -232,7 +232,7 @@ impl Lanes {
             return Some(Ready::Unborn { lane: id, work });
         }
         lane.busy = true;
-        lane.deleting = kin::removes(&work).then(|| work.id());
+        lane.deleting = Deleting::begun(&work);
         self.remotes[remote].taken += 1;
         Some(Ready::Start { lane: id, work, link })
     }

@@ -307,7 +307,15 @@ fn keyless(id: ChangeId) -> Arc<str> {
 mod tests;
 
 fn parked(called: ChangeId, state: ParkedState, reason: ParkReason, message: String) -> Outcome {
-    Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0, called, waits_for: None })
+    Outcome::Parked(Parked {
+        state,
+        reason,
+        message,
+        answers: Vec::new(),
+        attempts: 0,
+        called,
+        waits_for: None,
+    })
 }
 
 /// Waits until the stop is asked for, or whoever could ask is gone.

@@ -14,19 +14,22 @@
 use super::{
     Engine, Event, RECALL_AT_ONCE,
     carry::{Pass, Prepared, Verdict},
-    lanes::{LaneId, Sight},
+    lanes::{LaneId, LaneKey, Sight},
     parked,
-    work::Work,
+    work::{Charge, Work},
 };
 use crate::{
     model::{Image, Link, Op, Outcome, ParkReason, ParkedState},
-    routing::{Route, RouteId},
+    routing::{Fetch, Route, RouteId},
     state::RouteKey,
+    synchronize,
 };
 use serde_json::{Map, Value};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
+/// What a claim may cost: the parent's lane is made for it.
+const CLAIM_BYTES: usize = 768;
 /// How often what waits is held against what was written past the settlements.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -126,15 +129,53 @@ impl Engine {
     }
 
     pub(super) fn wait_for_children(&mut self, lane: LaneId, work: Work) {
+        self.lanes.delete_waits(lane);
         self.pause(lane, work, Wants::NoChildren);
     }
 
-    pub(super) fn wait_for_parents(&mut self, lane: LaneId, mut work: Work, mut needs: Vec<Need>) {
+    /// Claims the parents that a change from the stream names, as far as its own row tells: their
+    /// deletes wait for it before it has come to its turn, and their links are read with its own.
+    pub(super) fn foresee(&mut self, route: RouteId, key: &Arc<str>, work: &mut Work) {
+        let on = &self.ground.routes[usize::from(route.0)];
+        let brings = matches!(work.change.op(), Op::Insert | Op::Update | Op::Read);
+        if on.parents.is_empty() || !brings || !work.own || matches!(on.fetch, Some(Fetch::Sql(_))) {
+            return;
+        }
+        let on = Arc::clone(on);
+        let change = Arc::clone(&work.change);
+        let shown = synchronize::Work {
+            change: &change,
+            key,
+            link: None,
+            fetched: None,
+            parents: None,
+            uncertain: false,
+        };
+        let lane = self.lanes.seat((route, Arc::clone(key)));
+        for parent in &on.parents {
+            let columns = &self.ground.routes[usize::from(parent.route.0)].key;
+            // Where it fails, its turn will tell.
+            for parent_key in parent.keys(&shown, columns).map(|found| found.keys).unwrap_or_default() {
+                if (parent.route, &parent_key) != (route, key) {
+                    self.claim(lane, work, (parent.route, parent_key));
+                }
+            }
+        }
+    }
+
+    fn claim(&mut self, lane: LaneId, work: &mut Work, parent: LaneKey) -> LaneId {
         let id = work.id();
+        let parent = self.lanes.claim(parent, id, lane);
+        self.budget.charge(CLAIM_BYTES);
+        work.charges.push(Arc::new(Charge::adopt(&self.budget, CLAIM_BYTES)));
+        work.claims.push((parent, id));
+        parent
+    }
+
+    pub(super) fn wait_for_parents(&mut self, lane: LaneId, mut work: Work, mut needs: Vec<Need>) {
         for need in &mut needs {
             for key in &need.keys {
-                let parent = self.lanes.claim((need.route, Arc::clone(key)), id, lane);
-                work.claims.push((parent, id));
+                let parent = self.claim(lane, &mut work, (need.route, Arc::clone(key)));
                 need.lanes.push(parent);
             }
         }
@@ -195,6 +236,7 @@ impl Engine {
                     }
                     // A sequence that was begun is finished with what there is.
                     Sight::Missing if !work.answers.is_empty() => {}
+                    Sight::Missing if self.lanes.is_deleted_after(lane, id) => return self.skip_doomed(lane),
                     Sight::Missing => {
                         let at = at();
                         return self.park_for_parent(lane, at);
@@ -206,6 +248,18 @@ impl Engine {
         }
         work.kin = Some(Arc::new(kin));
         self.go_on_with(lane);
+    }
+
+    /// Its parent is not there, and its row is deleted later: waiting for the one would hold up the
+    /// other for ever.
+    fn skip_doomed(&mut self, lane: LaneId) {
+        let Some(Pause { work, .. }) = self.family.waiting.remove(&lane) else { return };
+        if !work.doubt && work.called.commit > self.ground.sent_before {
+            self.lanes.came_to_nothing(lane);
+        }
+        self.lanes.leave(lane, false);
+        let reason = Arc::from("what it depends on is not there, and its row is deleted later");
+        self.finish(lane, *work, false, Outcome::Skipped { reason });
     }
 
     fn go_on_with(&mut self, lane: LaneId) {
@@ -258,7 +312,8 @@ impl Engine {
             (RouteKey { route: Arc::clone(&self.router.route(*route).name), key: Arc::clone(key) }, id)
         };
         let keys: Vec<_> = lanes.iter().map(key).collect();
-        let deleted = self.router.routes().iter().filter(|it| !it.parents.is_empty() && it.synchronizer.deletes());
+        let deleted =
+            self.router.routes().iter().filter(|it| !it.parents.is_empty() && it.synchronizer.deletes());
         let deleted: Vec<Arc<str>> = deleted.map(|it| Arc::clone(&it.name)).collect();
         let store = Arc::clone(&self.ground.store);
         self.tasks.spawn(async move {

@@ -47,7 +47,9 @@ impl Parent {
         let named = self.key.named(&synchronize::scope(work))?;
         let mut found = ParentKeys::default();
         match named {
-            Named::List(items) if columns.len() == 1 || items.iter().any(|it| matches!(it, Named::List(_))) => {
+            Named::List(items)
+                if columns.len() == 1 || items.iter().any(|it| matches!(it, Named::List(_))) =>
+            {
                 found.is_list = true;
                 for item in items {
                     let key = self.one(item, columns)?;
@@ -81,7 +83,9 @@ impl Parent {
                 // As in a foreign key: one null, and it refers to nothing.
                 Named::Nothing => return Ok(None),
                 Named::List(_) => {
-                    return Err(self.fault(format!("a value of the key of `{}` is a list itself", self.entity)));
+                    return Err(
+                        self.fault(format!("a value of the key of `{}` is a list itself", self.entity))
+                    );
                 }
             }
         }

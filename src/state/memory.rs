@@ -58,6 +58,13 @@ impl Kept {
         of_key.filter(|(_, it)| it.change.op() == Op::Delete).map(|((_, id), _)| *id).next()
     }
 
+    /// Whether it waits for a parent although its row is deleted later.
+    fn is_doomed(&self, at: &RouteKey, id: ChangeId) -> bool {
+        let waits =
+            |it: &Parking| it.parked.state == ParkedState::Waiting && it.parked.reason == ParkReason::Parent;
+        self.parked.get(&(at.clone(), id)).is_some_and(waits) && self.leaving(at).is_some_and(|it| it > id)
+    }
+
     /// The linked keys that depend on this one and were written before the change.
     fn children(&self, parent: &RouteKey, before: ChangeId) -> impl Iterator<Item = &RouteKey> {
         let is = move |link: &Link| !link.gone && link.change < before && link.parents.contains(parent);
@@ -130,8 +137,9 @@ impl StateStore for MemoryStore {
         for at in touched {
             leaving.extend(kept.leaving(&at).map(|id| (at.clone(), id)));
             let head = kept.head(&at);
+            let doomed = head.is_some_and(|id| kept.is_doomed(&at, id));
             if let Some(parking) = head.and_then(|id| kept.parked.get_mut(&(at.clone(), id)))
-                && parking.parked.state == ParkedState::Queued
+                && (parking.parked.state == ParkedState::Queued || doomed)
             {
                 parking.parked.state = ParkedState::Retrying;
             }

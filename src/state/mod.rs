@@ -168,7 +168,8 @@ pub trait StateStore: Send + Sync {
 
     /// Stores everything or nothing. The checkpoint never moves backwards. A queued change that
     /// has become its key's oldest parked one becomes `retrying` at once, and so does a waiting one
-    /// that is parked or stirred here and has nothing to wait for any more (see [`StateStore::sweep`]).
+    /// that is parked or stirred here and has nothing to wait for any more (see
+    /// [`StateStore::sweep`]), or waits for a parent while a delete of its own key is queued.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError>;
 
     /// Parked changes of these routes whose next attempt is due, each the oldest of its key, the

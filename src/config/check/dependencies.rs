@@ -61,7 +61,12 @@ impl Check<'_> {
 /// The way from an entity back to itself over others. Each cycle is found from its first name only.
 /// That an entity depends on rows of its own is none.
 fn cycle<'e>(start: &'e str, entities: &'e Entities) -> Option<Vec<&'e str>> {
-    fn walk<'e>(start: &str, way: &mut Vec<&'e str>, seen: &mut Vec<&'e str>, entities: &'e Entities) -> bool {
+    fn walk<'e>(
+        start: &str,
+        way: &mut Vec<&'e str>,
+        seen: &mut Vec<&'e str>,
+        entities: &'e Entities,
+    ) -> bool {
         let Some(last) = way.last().and_then(|it| entities.get(*it)) else { return false };
         for next in last.depends_on.keys().map(String::as_str) {
             if next == start && way.len() > 1 {

@@ -37,6 +37,20 @@ pub(in crate::engine) enum Sight {
     Missing,
 }
 
+/// A delete that is started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deleting {
+    pub(super) id: ChangeId,
+    /// It waits for its children, so nothing is sent yet.
+    waits: bool,
+}
+
+impl Deleting {
+    pub(super) fn begun(work: &Work) -> Option<Self> {
+        removes(work).then(|| Self { id: work.id(), waits: false })
+    }
+}
+
 pub(super) fn removes(work: &Work) -> bool {
     matches!(work.change.op(), Op::Delete | Op::Truncate)
 }
@@ -69,6 +83,35 @@ impl Lanes {
         (*child < delete).then_some(*lane)
     }
 
+    /// The lane of a key that work is about to be pushed to.
+    pub(in crate::engine) fn seat(&mut self, key: LaneKey) -> LaneId {
+        self.lane_of(key)
+    }
+
+    /// The started delete of this key waits for others itself.
+    pub(in crate::engine) fn delete_waits(&mut self, id: LaneId) {
+        if let Some(deleting) = &mut self.lane_mut(id).deleting {
+            deleting.waits = true;
+        }
+    }
+
+    /// Whether a delete of this key that is newer than the change stands behind it.
+    pub(in crate::engine) fn is_deleted_after(&self, id: LaneId, change: ChangeId) -> bool {
+        let lane = self.lane(id);
+        lane.leaving.is_some_and(|it| it > change)
+            || lane.waiting.iter().any(|it| removes(it) && it.id() > change)
+    }
+
+    /// What came last of this key was never sent and never will be, so its delete need not be either.
+    pub(in crate::engine) fn came_to_nothing(&mut self, id: LaneId) {
+        let lane = self.lane_mut(id);
+        if let Some(next) = lane.waiting.front_mut()
+            && lane.link.as_ref().is_none_or(|link| link.gone)
+        {
+            next.born = true;
+        }
+    }
+
     /// What a child's change sees of this key.
     pub(in crate::engine) fn look(&self, id: LaneId, child: ChangeId) -> Sight {
         let lane = self.lane(id);
@@ -76,7 +119,9 @@ impl Lanes {
             return Sight::Unsettled;
         }
         let deleted_before = |work: &Work| removes(work) && work.id() < child;
-        if lane.deleting.is_some_and(|it| it < child) || lane.waiting.iter().any(deleted_before) {
+        // A newer delete that has not begun waits for the child.
+        let deleting = lane.deleting.is_some_and(|it| it.id < child || !it.waits);
+        if deleting || lane.waiting.iter().any(deleted_before) {
             return Sight::Unsettled;
         }
         // What is linked now goes with the parked delete.

@@ -49,10 +49,9 @@ pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Resul
             gone: row.get(3),
             parents: row.get::<_, Option<Json<Vec<String>>>>(4).map_or_else(Vec::new, |it| parents(&it.0)),
         });
-        let leaving = row.get::<_, Option<PgLsn>>(6).map(|commit| ChangeId {
-            commit: lsn(commit),
-            ordinal: row.get::<_, i64>(7).unsigned_abs(),
-        });
+        let leaving = row
+            .get::<_, Option<PgLsn>>(6)
+            .map(|commit| ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(7).unsigned_abs() });
         Known { link, held: row.get(5), leaving }
     };
     Ok(rows.iter().map(known).collect())

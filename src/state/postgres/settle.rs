@@ -51,25 +51,27 @@ set answers = excluded.answers, state = excluded.state, reason = excluded.reason
 where $14";
 
 /// For each key touched: whether it is still held, and the oldest delete among what holds it; a
-/// queued head becomes due.
+/// queued head becomes due, and so does one that waits for a parent although its row is deleted.
 const HEADS: &str = "\
 with head as (
-    select t.route, t.key, p.commit_lsn, p.ordinal, p.state
+    select t.route, t.key, p.commit_lsn, p.ordinal, p.state, p.reason,
+           d.commit_lsn as delete_lsn, d.ordinal as delete_ordinal
     from unnest($1::text[], $2::text[]) as t (route, key)
     left join lateral (
-        select commit_lsn, ordinal, state from rowcall.parked p
+        select commit_lsn, ordinal, state, reason from rowcall.parked p
         where p.route = t.route and p.key = t.key order by commit_lsn, ordinal limit 1
     ) p on true
+    left join lateral (
+        select commit_lsn, ordinal from rowcall.parked d
+        where d.route = t.route and d.key = t.key and d.deletes order by commit_lsn, ordinal limit 1
+    ) d on true
 ), due as (
     update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
-    from head h where h.state = 'queued'
+    from head h where (h.state = 'queued' or (h.state = 'waiting' and h.reason = 'parent'
+                       and (h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal)))
       and (p.route, p.key, p.commit_lsn, p.ordinal) = (h.route, h.key, h.commit_lsn, h.ordinal)
 )
-select h.route, h.key, h.commit_lsn is not null, d.commit_lsn, d.ordinal
-from head h left join lateral (
-    select d.commit_lsn, d.ordinal from rowcall.parked d
-    where d.route = h.route and d.key = h.key and d.deletes order by d.commit_lsn, d.ordinal limit 1
-) d on true";
+select route, key, commit_lsn is not null, delete_lsn, delete_ordinal from head";
 
 const COUNTS: &str = "\
 insert into rowcall.route_status as s
@@ -207,7 +209,11 @@ impl Writer {
         let stirred = release::stirred(settlement);
         // What is let go on is parked and comes last: whoever discards must be ahead of all this, or
         // behind it.
-        let begin = if stirred.is_empty() { "begin" } else { "begin; lock table rowcall.parked in row exclusive mode" };
+        let begin = if stirred.is_empty() {
+            "begin"
+        } else {
+            "begin; lock table rowcall.parked in row exclusive mode"
+        };
         let (_, _, _, _, heads, _, released, _, _, rows) = tokio::try_join!(
             biased;
             self.client.batch_execute(begin),
@@ -257,8 +263,7 @@ impl Writer {
         let ordinals: Vec<i64> = links.iter().map(|(_, link)| ordinal(link.change)).collect();
         let gone: Vec<bool> = links.iter().map(|(_, link)| link.gone).collect();
         let parents: Vec<Option<String>> = links.iter().map(|(_, link)| parents(link)).collect();
-        let values: [&(dyn ToSql + Sync); 7] =
-            [&routes, &keys, &saved, &commits, &ordinals, &gone, &parents];
+        let values: [&(dyn ToSql + Sync); 7] = [&routes, &keys, &saved, &commits, &ordinals, &gone, &parents];
         self.client.execute(&self.links, &values).await?;
         Ok(())
     }

@@ -41,8 +41,10 @@ fn gated(when: Option<&str>, validate: &[ValidateRule]) -> Arc<dyn Synchronizer>
 fn next(synchronizer: &dyn Synchronizer, op: Op, linked: bool, answers: &[Answered]) -> Step {
     let case = declared::Case::new(declared::loan(), op).linked(json!({ "loan_id": "L0" }));
     let link = case.link.as_ref().filter(|_| linked);
-    synchronizer
-        .next_step(&Work { change: &case.change, key: "7", link, fetched: None, parents: None, uncertain: false }, answers)
+    synchronizer.next_step(
+        &Work { change: &case.change, key: "7", link, fetched: None, parents: None, uncertain: false },
+        answers,
+    )
 }
 
 fn skip(reason: &str) -> Step {
