@@ -19,3 +19,6 @@ alter table rowcall.parked
     add column deletes boolean not null generated always as (coalesce(change ->> 'op' = 'delete', false)) stored;
 create index parked_waiting on rowcall.parked (waits_for_route, waits_for_key) where state = 'waiting';
 create index parked_deletes on rowcall.parked (route, key, commit_lsn, ordinal) where deletes;
+
+-- Skipping what is unchanged: what the remote was told last, where that is certain.
+alter table rowcall.link add column content bigint;

@@ -11,7 +11,7 @@ use crate::{
         Answered, Call, CallKey, Change, Image, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked,
         ParkedState,
     },
-    remote::{Decision, Failure, RemoteClient, RetryPolicy, describe},
+    remote::{Blame, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
     routing::{Fetch, Route, RouteId, split_key},
     state::{StateError, StateStore},
     synchronize::{self, Step},
@@ -19,7 +19,7 @@ use crate::{
 use futures_util::FutureExt;
 use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A remote as the engine uses it.
@@ -30,8 +30,8 @@ pub struct Remote {
     pub client: Arc<dyn RemoteClient>,
     /// Decides about failures.
     pub retry: RetryPolicy,
-    /// How many calls may be under way at once.
-    pub concurrency: usize,
+    /// Says when calls may be made.
+    pub governor: Arc<Governor>,
 }
 
 /// What every task that carries a change shares.
@@ -68,6 +68,13 @@ pub(super) enum Verdict {
     },
     /// It depends on these: it goes on once they are at the remote.
     Needs(Vec<Need>),
+    /// The remote takes no call now: back to the queue. `None` if nothing was sent; otherwise the
+    /// remote failed or throttled everyone, and the change has lost nothing by it.
+    Held {
+        error: Option<String>,
+    },
+    /// Nothing is sent yet: what is known of the key must be durable first.
+    Settle,
     /// A stop came in between.
     Interrupted,
 }
@@ -88,6 +95,10 @@ pub(super) struct Pass {
     pub(super) lane: LaneId,
     pub(super) work: Work,
     pub(super) link: Option<Arc<Link>>,
+    /// Given back when the pass ends.
+    pub(super) slot: Slot,
+    /// The key's next call has to wait until what is known of the key is durable.
+    pub(super) unsettled: bool,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -145,7 +156,10 @@ impl Pass {
         loop {
             let work = self.shown(&prepared);
             let call = match route.synchronizer.next_step(&work, &self.work.answers) {
-                Step::Send(call) => call,
+                Step::Send(call) => match self.instead_of_sending(route, &work) {
+                    Some(verdict) => return verdict,
+                    None => call,
+                },
                 Step::Finish(update) => {
                     if let Some(name) = unstorable(&update) {
                         let message =
@@ -153,7 +167,8 @@ impl Pass {
                         return self.parked(ParkedState::Rejected, ParkReason::Answer, message);
                     }
                     let calls = u16::try_from(self.work.answers.len()).unwrap_or(u16::MAX);
-                    return Verdict::Done(Outcome::Applied { update, calls });
+                    let content = self.told(route, &work);
+                    return Verdict::Done(Outcome::Applied { update, calls, content });
                 }
                 Step::Skip(reason) => return Verdict::Done(Outcome::Skipped { reason }),
                 Step::Reject { reason, message } => {
@@ -198,7 +213,11 @@ impl Pass {
             key: self.is_one_of_several(route).then(|| xxh3_64(self.key.as_bytes())),
             step: Arc::clone(&call.step),
         };
+        if !self.slot.begin(Instant::now()) {
+            return Err(Verdict::Held { error: None });
+        }
         self.work.attempts += 1;
+        self.work.tried = true;
         let result = tokio::select! {
             biased;
             result = remote.client.call(&call, &key) => result,
@@ -211,6 +230,12 @@ impl Pass {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
                 let Ok(answer) = result else { return Err(Verdict::Interrupted) };
                 tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, "answered");
+                if call.accepts(answer.status) {
+                    self.slot.succeeded(&answer, Instant::now());
+                } else {
+                    let failure = Failure::Answer(&answer);
+                    self.slot.failed(failure, &describe(&call, failure), Instant::now());
+                }
                 self.keep(answer.body.len());
                 self.work.answers.push(Answered { step: call.step, answer });
                 self.work.attempts = 0;
@@ -223,6 +248,12 @@ impl Pass {
         let error = describe(&call, failure);
         if failure.leaves_doubt() {
             self.lose_answer(&call);
+        }
+        let blame = self.slot.failed(failure, &error, Instant::now());
+        if blame == Blame::Remote && remote.retry.may_pass(failure) {
+            self.work.attempts -= 1;
+            tracing::info!(call = %key, error, "the call failed and waits until the remote takes calls again");
+            return Err(Verdict::Held { error: Some(error) });
         }
         match remote.retry.decide(failure, &key, self.work.attempts) {
             Decision::RetryAfter(after) => {
@@ -258,6 +289,7 @@ impl Pass {
         if removes || (route.fetch.is_none() && change.table.name == route.table) {
             return Ok(Prepared { change, fetched: None });
         }
+        self.slot.lend();
         let reader = Arc::clone(&self.ground.reader);
         if let Some(transaction) = change.transaction {
             reader.seen(transaction).await.map_err(|error| self.unread(route, &error))?;

@@ -8,6 +8,7 @@
 //! budget, and for settlements that lag behind). It does not decide what to call
 //! ([`crate::synchronize`]) nor how ([`crate::remote`]).
 
+mod admission;
 mod carry;
 mod ending;
 mod intake;
@@ -16,6 +17,7 @@ mod parents;
 mod pending;
 mod settings;
 mod stop;
+mod unchanged;
 mod watermark;
 mod work;
 
@@ -29,6 +31,7 @@ use crate::{
     routing::{Errand, Router},
     state::{Due, Known, Settled, StateError, StateStore},
 };
+use admission::Admission;
 use carry::{Ended, Ground, Phase};
 use lanes::{LaneId, Lanes};
 use parents::Family;
@@ -79,6 +82,7 @@ pub struct Engine {
     budget: Budget,
     limits: Limits,
     lanes: Lanes,
+    admission: Admission,
     mark: Watermark,
     pending: Pending,
     tasks: JoinSet<Event>,
@@ -161,10 +165,11 @@ impl Engine {
     pub fn new(parts: Parts, resume: Lsn) -> Self {
         let Parts { router, remotes, store, reader, budget, limits, origin, sent_before } = parts;
         let routes = router.routes().to_vec();
-        let remote_of = routes.iter().map(|route| route.remote).collect();
-        let slots: Vec<usize> = remotes.iter().map(|remote| remote.concurrency).collect();
+        let places = routes.iter().map(|route| (route.remote, route.priority)).collect();
+        let now = Instant::now();
         Self {
-            lanes: Lanes::new(remote_of, &slots, budget.limit() / 4),
+            lanes: Lanes::new(places, remotes.len(), budget.limit() / 4, now),
+            admission: Admission::new(&remotes, now),
             last_delete: vec![None; routes.len()],
             in_flight: vec![Flight::default(); routes.len()],
             ground: Arc::new(Ground {
@@ -180,7 +185,7 @@ impl Engine {
             budget,
             limits,
             mark: Watermark::default(),
-            pending: Pending::default(),
+            pending: Pending::new(sent_before),
             tasks: JoinSet::new(),
             phase: watch::Sender::new(Phase::Running),
             waiting: BinaryHeap::new(),
@@ -208,6 +213,8 @@ impl Engine {
         loop {
             let room = !ended && self.budget.has_room() && self.pending.len() < PENDING_LIMIT;
             let next_attempt = self.waiting.peek().map(|Reverse(wait)| wait.until);
+            let next = next_attempt.into_iter().chain(self.admission.again_at()).min();
+            let bell = self.admission.bell();
             tokio::select! {
                 // A stop comes before everything, or a fast remote would never let it through;
                 // then outcomes, since they free what the rest needs; new changes come last.
@@ -219,9 +226,11 @@ impl Engine {
                         self.take(event, source)?;
                     }
                 }
-                () = sleep_until(next_attempt.unwrap_or_else(Instant::now)), if next_attempt.is_some() => {
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                     self.resume_due();
                 }
+                // A remote that is shared may have room again.
+                () = bell.notified() => {}
                 _ = tick.tick() => {
                     self.poll_parked();
                     self.look_after_family();
@@ -252,7 +261,8 @@ impl Engine {
     fn go_on(&mut self) {
         self.seek_family();
         self.recall();
-        while let Some(ready) = self.lanes.next_ready() {
+        self.admission.begin(Instant::now());
+        while let Some(ready) = self.lanes.next_ready(&mut self.admission) {
             self.start(ready);
         }
         self.settle();
@@ -268,6 +278,7 @@ impl Engine {
             let message = "a task of the engine ended without a result".to_owned();
             return Err(StateError { doing: "carrying changes", message }.into());
         };
+        self.lanes.at(Instant::now());
         match event {
             Event::Ended(ended) => self.ended(*ended),
             Event::Recalled(lanes, known) => {

@@ -14,7 +14,7 @@
 use super::{
     Engine, Event, RECALL_AT_ONCE,
     carry::{Pass, Prepared, Verdict},
-    lanes::{LaneId, LaneKey, Sight},
+    lanes::{LaneId, LaneKey, Rank, Sight},
     parked,
     work::{Charge, Work},
 };
@@ -69,6 +69,8 @@ struct Pause {
     wants: Wants,
     /// Whose work it waits for, if it does.
     awaits: Option<LaneId>,
+    /// It could not go on at once.
+    waited: bool,
 }
 
 #[derive(Debug)]
@@ -183,8 +185,7 @@ impl Engine {
     }
 
     fn pause(&mut self, lane: LaneId, work: Work, wants: Wants) {
-        self.lanes.release_slot(lane);
-        let pause = Pause { work: Box::new(work), wants, awaits: None };
+        let pause = Pause { work: Box::new(work), wants, awaits: None, waited: false };
         self.family.waiting.insert(lane, pause);
         self.seek(lane);
     }
@@ -199,13 +200,13 @@ impl Engine {
 
     fn seek(&mut self, lane: LaneId) {
         let Some(pause) = self.family.waiting.get_mut(&lane) else { return };
-        let Pause { work, wants, awaits } = pause;
+        let Pause { work, wants, awaits, waited } = pause;
         let id = work.id();
         *awaits = None;
         let Wants::Parents { needs, asked } = wants else {
             match self.lanes.claimed_before(lane, id) {
                 Some(child) => {
-                    *awaits = Some(child);
+                    (*awaits, *waited) = (Some(child), true);
                     self.lanes.await_lane(lane, lane);
                 }
                 None => self.family.uncounted.push(lane),
@@ -231,7 +232,7 @@ impl Engine {
                         kin.keys.push(at());
                     }
                     Sight::Unsettled => {
-                        *awaits = Some(parent);
+                        (*awaits, *waited) = (Some(parent), true);
                         return self.lanes.await_lane(parent, lane);
                     }
                     // A sequence that was begun is finished with what there is.
@@ -257,14 +258,14 @@ impl Engine {
         if !work.doubt && work.called.commit > self.ground.sent_before {
             self.lanes.came_to_nothing(lane);
         }
-        self.lanes.leave(lane, false);
+        self.lanes.leave(lane);
         let reason = Arc::from("what it depends on is not there, and its row is deleted later");
         self.finish(lane, *work, false, Outcome::Skipped { reason });
     }
 
     fn go_on_with(&mut self, lane: LaneId) {
         if let Some(pause) = self.family.waiting.remove(&lane) {
-            self.lanes.resume(lane, *pause.work);
+            self.lanes.resume(lane, *pause.work, if pause.waited { Rank::Anew } else { Rank::Ahead });
         }
     }
 
@@ -294,7 +295,7 @@ impl Engine {
             parked.attempts = work.attempts;
             parked.waits_for = Some(waits_for);
         }
-        self.lanes.leave(lane, false);
+        self.lanes.leave(lane);
         self.finish(lane, *work, false, outcome);
     }
 

@@ -1,9 +1,10 @@
 use super::{
     lanes::{Claim, LaneId, Left},
+    unchanged,
     work::{Charge, Work},
 };
 use crate::{
-    model::{ChangeId, Link, LinkUpdate, Outcome, Parked, ParkedState},
+    model::{ChangeId, ContentHash, Link, LinkUpdate, Lsn, Outcome, Parked, ParkedState},
     routing::{Route, RouteId},
     state::{Parking, RouteCounts, RouteKey, Settlement},
 };
@@ -22,6 +23,8 @@ pub(super) struct Pending {
     /// Parked changes stay in memory until they are stored.
     charges: Vec<Arc<Charge>>,
     outcomes: usize,
+    /// Changes committed before this may have been sent by an earlier process.
+    sent_before: Lsn,
 }
 
 #[derive(Debug)]
@@ -42,6 +45,10 @@ pub(super) struct Batch {
 }
 
 impl Pending {
+    pub(super) fn new(sent_before: Lsn) -> Self {
+        Self { sent_before, ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.outcomes == 0
     }
@@ -77,12 +84,23 @@ impl Pending {
         let claim = |(parent, child)| Claim { parent, child, lane };
         self.claims.extend(work.claims.drain(..).map(claim));
         let mut left = Left::default();
+        if !matches!(outcome, Outcome::Applied { .. }) && work.may_have_been_sent(self.sent_before) {
+            left.link = unchanged::uncertain(link);
+        }
         match outcome {
-            Outcome::Applied { update, .. } => {
+            Outcome::Applied { update, content, .. } => {
                 self.counts(id).applied += changes;
-                let new = updated(link, update, work, route.synchronizer.deletes());
-                self.stir(&at, route.waited_for, link.map(|it| &**it), &new);
-                left.link = Some(Arc::new(new));
+                left.link =
+                    Some(Arc::new(updated(link, update, content, work, route.synchronizer.deletes())));
+                left.unsettled = !work.absorbed.is_empty();
+            }
+            Outcome::Unchanged => {
+                tracing::debug!(route = &*route.name, key = &**key, change = %work.id(), "skipped: nothing it sends has changed");
+                self.counts(id).skipped += changes;
+                let parents = parents(link, work, route.synchronizer.deletes());
+                left.link =
+                    link.map(|link| Arc::new(Link { change: work.id(), parents, ..Link::clone(link) }));
+                left.unsettled = true;
             }
             Outcome::Skipped { reason } => {
                 tracing::debug!(route = &*route.name, key = &**key, change = %work.id(), reason = &*reason, "skipped");
@@ -92,6 +110,9 @@ impl Pending {
                 self.park(id, &at, work, parked);
                 left.parking = true;
             }
+        }
+        if let Some(new) = &left.link {
+            self.stir(&at, route.waited_for, link.map(|it| &**it), new);
         }
         if work.parked && !left.parking {
             self.resolved.push((at.clone(), work.id()));
@@ -162,8 +183,22 @@ impl Pending {
     }
 }
 
-/// Its parents are kept only if they are deleted after it.
-fn updated(link: Option<&Arc<Link>>, update: LinkUpdate, work: &Work, outlived: bool) -> Link {
+/// What the key depends on now; kept only if it is deleted before that.
+fn parents(link: Option<&Arc<Link>>, work: &Work, deletes: bool) -> Vec<RouteKey> {
+    match &work.kin {
+        Some(kin) if deletes => kin.keys.clone(),
+        Some(_) => Vec::new(),
+        None => link.filter(|link| !link.gone).map(|link| link.parents.clone()).unwrap_or_default(),
+    }
+}
+
+fn updated(
+    link: Option<&Arc<Link>>,
+    update: LinkUpdate,
+    content: Option<ContentHash>,
+    work: &Work,
+    deletes: bool,
+) -> Link {
     let change = work.id();
     match update {
         LinkUpdate::Remove => Link { change, gone: true, ..Link::default() },
@@ -171,12 +206,7 @@ fn updated(link: Option<&Arc<Link>>, update: LinkUpdate, work: &Work, outlived: 
             let known = link.filter(|link| !link.gone);
             let mut saved = known.map(|link| link.saved.clone()).unwrap_or_default();
             saved.extend(new);
-            let parents = match &work.kin {
-                Some(kin) if outlived => kin.keys.clone(),
-                Some(_) => Vec::new(),
-                None => known.map(|link| link.parents.clone()).unwrap_or_default(),
-            };
-            Link { saved, change, gone: false, parents }
+            Link { saved, change, gone: false, parents: parents(link, work, deletes), content }
         }
     }
 }

@@ -61,6 +61,8 @@ pub(super) struct Work {
     pub(super) answers: Vec<Answered>,
     /// Attempts of the present call.
     pub(super) attempts: u32,
+    /// An attempt was made in this process: what the remote may have heard is never merged.
+    pub(super) tried: bool,
     /// The present call may have been made without our knowing the answer.
     pub(super) doubt: bool,
     /// Held, not read: dropping them frees the budget.
@@ -89,7 +91,7 @@ impl Work {
             && older.after.is_none()
             && self.after.is_none()
             && older.answers.is_empty()
-            && older.attempts == 0
+            && !older.tried
             && older.change.table.id == self.change.table.id;
         if !mergeable {
             return Err(Box::new(older));

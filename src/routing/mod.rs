@@ -47,6 +47,8 @@ pub struct Route {
     pub deleted_last: bool,
     /// What is read before a change is carried.
     pub fetch: Option<Fetch>,
+    /// Who goes first at the remote: from 1, the first, to 10.
+    pub priority: u8,
     /// Waiting changes of a key merge into the newest state.
     pub coalesce: bool,
     /// Decides the calls.

@@ -46,9 +46,17 @@ pub struct EntitySettings {
     /// in expressions, with the key's parts as `$1`, `$2`, ….
     #[serde(default)]
     pub fetch: Option<Fetch>,
+    /// Who goes first when the remote cannot take everything at once: from 1, the first, to 10. A
+    /// minute of waiting is worth a step, so that nothing waits for ever.
+    #[serde(default = "priority")]
+    #[schemars(range(min = 1, max = 10))]
+    pub priority: u8,
     /// Whether waiting changes of one key are sent as one, the newest state.
     #[serde(default)]
     pub coalesce: bool,
+    /// Whether a change is sent even when the remote was told the same before.
+    #[serde(default)]
+    pub always: bool,
     /// A synchronizer written in Rust, by name, instead of the sequences.
     #[serde(default)]
     pub class: Option<String>,
@@ -96,6 +104,10 @@ impl EntitySettings {
         let all = [&self.insert, &self.update, &self.delete, &self.upsert, &self.truncate];
         all.iter().any(|it| it.is_some())
     }
+}
+
+fn priority() -> u8 {
+    5
 }
 
 /// `entities.<name>.tables.<table>`.

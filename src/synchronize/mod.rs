@@ -27,7 +27,7 @@ pub use settings::{Accept, OnStatus, Sequences, StepSettings, ValidateRule};
 
 use crate::{
     mapping::Scope,
-    model::{Answered, Call, Change, Link, LinkUpdate, ParkReason},
+    model::{Answered, Call, Change, ContentHash, Link, LinkUpdate, ParkReason},
 };
 use serde_json::{Map, Value};
 use std::sync::{Arc, LazyLock};
@@ -85,6 +85,13 @@ pub trait Synchronizer: Send + Sync {
     /// is then deleted after it.
     fn deletes(&self) -> bool {
         true
+    }
+
+    /// Stands for all that the calls for this change say, but for what we know of the key ourselves
+    /// (`link`): where the remote was told the same before, they are left out. `None`: they never
+    /// are. `answers` is empty before the first call, and has them all behind the last.
+    fn content(&self, _work: &Work<'_>, _answers: &[Answered]) -> Option<ContentHash> {
+        None
     }
 
     /// The names it may save: what `link.<name>` can be in the entity's other expressions.

@@ -102,6 +102,7 @@ impl Family {
             settings: &Value::Null,
             when: self.when.filter(|_| name == "loan"),
             validate: &[],
+            always: false,
             at: At::default(),
             columns: Some(Arc::clone(&columns)),
             fetched: false,
@@ -127,6 +128,7 @@ impl Family {
             waited_for: false,
             deleted_last: false,
             remote: RemoteId(0),
+            priority: 5,
             fetch: None,
             coalesce: self.rig.coalesce,
             synchronizer: Classes::standard().build(None, &declaration).expect("a synchronizer"),
@@ -323,7 +325,7 @@ async fn a_parent_that_is_written_after_its_child_is_sent_before_it() {
 #[tokio::test(start_paused = true)]
 async fn a_child_waits_for_its_parents_answer_and_nothing_else_waits_for_the_child() {
     let family = Family {
-        rig: Rig { concurrency: 1, ..Family::with(|it| FakeRemote::answering(it).held()).rig },
+        rig: Rig { governor: governor(1, None), ..Family::with(|it| FakeRemote::answering(it).held()).rig },
         ..Family::new()
     };
     let rows = Rows::new().customer("1").loan("5", "1").customer("2").commit();
@@ -554,7 +556,7 @@ proptest! {
     #[test]
     fn a_remote_with_foreign_keys_never_has_to_refuse(
         transactions in statements(),
-        concurrency in 1usize..5,
+        concurrency in 1u32..5,
         coalesce in any::<bool>(),
         stumbles in prop::collection::vec(0u8..4, 0..20),
         kills in prop::collection::vec(1usize..12, 0..3),
@@ -562,7 +564,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
             let mut family = Family::new();
-            family.rig.concurrency = concurrency;
+            family.rig.governor = governor(concurrency, None);
             // What came and went unsent in one life is sent in the next, behind what was sent already.
             family.rig.coalesce = coalesce && kills.is_empty();
             family.rig.attempts = 100;

@@ -88,6 +88,7 @@ async fn what_an_earlier_process_may_have_sent_is_uncertain() {
         deleted_last: false,
         remote: RemoteId(0),
         fetch: None,
+        priority: 5,
         coalesce: false,
         synchronizer,
     };

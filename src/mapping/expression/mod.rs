@@ -10,6 +10,7 @@ mod named;
 mod node;
 mod operators;
 mod problem;
+mod reads;
 mod row;
 #[cfg(test)]
 pub(super) mod tests;

@@ -2,7 +2,7 @@
 
 use super::{lsn, ordinal, pg_lsn};
 use crate::{
-    model::{ChangeId, Link},
+    model::{ChangeId, ContentHash, Link},
     state::{Known, RouteKey},
 };
 use serde_json::{Map, Value};
@@ -14,7 +14,8 @@ use tokio_postgres::{
 
 /// `order by` keeps the answers in the order asked, so that no key has to be looked up again.
 const RECALL: &str = "\
-select l.saved, l.commit_lsn, l.ordinal, l.gone, l.parents, p.held, d.commit_lsn, d.ordinal
+select l.saved, l.commit_lsn, l.ordinal, l.gone, l.parents, p.held, d.commit_lsn, d.ordinal,
+       l.content
 from unnest($1::text[], $2::text[]) with ordinality as k (route, key, at)
 left join rowcall.link l on l.route = k.route and l.key = k.key
 cross join lateral (
@@ -48,6 +49,7 @@ pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Resul
             change: ChangeId { commit: lsn(row.get(1)), ordinal: row.get::<_, i64>(2).unsigned_abs() },
             gone: row.get(3),
             parents: row.get::<_, Option<Json<Vec<String>>>>(4).map_or_else(Vec::new, |it| parents(&it.0)),
+            content: row.get::<_, Option<i64>>(8).map(|hash| ContentHash(hash.cast_unsigned())),
         });
         let leaving = row
             .get::<_, Option<PgLsn>>(6)

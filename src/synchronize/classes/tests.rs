@@ -24,6 +24,7 @@ fn build(
         settings: &Value::Null,
         when,
         validate,
+        always: false,
         at: Locator::default().at("entities.loan"),
         columns: None,
         fetched: false,

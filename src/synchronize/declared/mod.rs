@@ -5,19 +5,21 @@
 //! call it comes to.
 
 mod build;
+mod content;
 mod names;
 mod plan;
 mod replay;
 mod request;
 
 use self::{
+    content::Content,
     plan::Sequence,
     replay::{Replay, Stop},
 };
 use super::{BuildError, Declaration, Step, Synchronizer, Work};
 use crate::{
     mapping::Names,
-    model::{Answered, LinkUpdate, Op},
+    model::{Answered, ContentHash, LinkUpdate, Op},
 };
 use std::sync::Arc;
 
@@ -35,6 +37,8 @@ pub struct Declared {
     delete: Option<Sequence>,
     truncate: Option<Sequence>,
     saved: Arc<[Arc<str>]>,
+    /// Of `upsert`, which alone says the same of a new row and of a changed one.
+    content: Option<Content>,
     skips: Skips,
 }
 
@@ -93,7 +97,10 @@ impl Declared {
         let mut read = read.into_iter().map(Option::into_iter).map(|mut it| it.next());
         let mut next = || read.next().flatten();
         let [insert, update, upsert, delete, truncate] = std::array::from_fn(|_| next());
-        Ok(Self { insert, update, upsert, delete, truncate, saved: names.saved, skips: Skips::default() })
+        let (saved, skips) = (names.saved, Skips::default());
+        let steps = sequences.upsert.as_deref();
+        let content = steps.zip(upsert.as_ref()).map(|(steps, upsert)| Content::new(steps, upsert));
+        Ok(Self { insert, update, upsert, delete, truncate, saved, content, skips })
     }
 
     fn sequence(&self, work: &Work<'_>) -> Result<&Sequence, &Arc<str>> {
@@ -132,6 +139,12 @@ impl Synchronizer for Declared {
 
     fn saves(&self) -> &[Arc<str>] {
         &self.saved
+    }
+
+    fn content(&self, work: &Work<'_>, answers: &[Answered]) -> Option<ContentHash> {
+        let upsert = self.upsert.as_ref()?;
+        let used = self.sequence(work).is_ok_and(|sequence| std::ptr::eq(sequence, upsert));
+        if used { self.content.as_ref()?.hash(work, answers) } else { None }
     }
 }
 

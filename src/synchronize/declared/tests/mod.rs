@@ -1,6 +1,7 @@
 //! A small engine to play sequences with, and what they come to.
 
 mod any;
+mod content;
 mod jumps;
 mod lookups;
 mod steps;
@@ -58,6 +59,7 @@ pub(in crate::synchronize) fn read(sequences: Value) -> Result<Declared, Vec<Bui
         settings: &Value::Null,
         when: None,
         validate: &[],
+        always: false,
         at,
         columns: None,
         fetched: false,
