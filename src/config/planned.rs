@@ -9,7 +9,6 @@ pub const PLANNED: &[&str] = &[
     "sources.*.capture.trigger",
     "sources.*.capture.query",
     "remotes.*.redact",
-    "entities.*.depends_on",
     "entities.*.batch",
     "entities.*.initial",
     "entities.*.schedule",

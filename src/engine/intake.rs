@@ -44,7 +44,7 @@ impl Engine {
         let arrival = Arrival(self.arrivals);
         self.mark.start(change.id.commit, change.committed_at);
         self.in_flight[at].changes += 1;
-        let work = Work {
+        let mut work = Work {
             arrival,
             since: Instant::now(),
             after: self.delete_half(at, &change),
@@ -56,6 +56,9 @@ impl Engine {
 
             born: false,
             absorbed: Vec::new(),
+            kin: None,
+            claims: Vec::new(),
+            childless: false,
             prepared: None,
             answers: Vec::new(),
             attempts: 0,
@@ -71,6 +74,7 @@ impl Engine {
         }
         match key {
             Ok(key) => {
+                self.foresee(route, &key, &mut work);
                 self.lanes.push((route, key), work, deletes);
             }
             Err(problem) => {

@@ -15,6 +15,7 @@ mod ending;
 mod intake;
 mod lanes;
 mod outage;
+mod parents;
 mod pending;
 mod settings;
 mod spill;
@@ -39,6 +40,7 @@ use carry::{Ended, Ground, Phase};
 use drain::Drain;
 use lanes::{LaneId, Lanes};
 use outage::Outages;
+use parents::Family;
 use pending::{Batch, Pending};
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 use tokio::{
@@ -96,6 +98,8 @@ pub struct Engine {
     tasks: JoinSet<Event>,
     phase: watch::Sender<Phase>,
     waiting: BinaryHeap<Reverse<Wait>>,
+    /// Work that waits for parents or children.
+    family: Family,
     errands: Vec<Errand>,
     arrivals: u64,
     /// The newest delete, which the insert half of the same key change waits for.
@@ -151,6 +155,8 @@ enum Event {
     Recalled(Vec<LaneId>, Result<Vec<Known>, StateError>),
     Settled(Batch, Result<Settled, StateError>),
     Due(Vec<RouteId>, Result<Vec<Due>, StateError>),
+    Children(Vec<LaneId>, Result<Vec<Vec<(Arc<str>, u64)>>, StateError>),
+    Swept(Result<u64, StateError>),
 }
 
 /// Keys read in one query, at most.
@@ -191,6 +197,7 @@ impl Engine {
             tasks: JoinSet::new(),
             phase: watch::Sender::new(Phase::Running),
             waiting: BinaryHeap::new(),
+            family: Family::default(),
             errands: Vec::new(),
             arrivals: 0,
             drain: Drain::new(routes_count, budget_limit),
@@ -237,6 +244,7 @@ impl Engine {
                     self.review();
                     self.drain.start_over();
                     self.poll_parked();
+                    self.look_after_family();
                     self.tell_gauges();
                 }
                 () = changed(&mut self.kept) => self.review(),
@@ -263,6 +271,7 @@ impl Engine {
 
     /// Starts whatever may start now.
     fn go_on(&mut self) {
+        self.seek_family();
         self.recall();
         self.spill();
         self.admission.begin(Instant::now());
@@ -293,12 +302,18 @@ impl Engine {
             }
             Event::Settled(batch, settled) => {
                 self.settling = false;
-                let Settled { saved, held } = settled?;
-                self.saved(&batch, &held);
-                self.saved_through = saved.through();
-                source.acknowledge(&saved); // Invariant 1: the receipt is the proof.
+                let settled = settled?;
+                self.saved(&batch, &settled);
+                self.saved_through = settled.saved.through();
+                source.acknowledge(&settled.saved); // Invariant 1: the receipt is the proof.
             }
             Event::Due(routes, due) => self.polled(&routes, due?),
+            Event::Children(lanes, children) => self.told_of_children(&lanes, &children?),
+            Event::Swept(released) => {
+                if released? > 0 {
+                    self.poll_parked();
+                }
+            }
         }
         Ok(())
     }
@@ -323,6 +338,7 @@ fn parked(work: &Work, state: ParkedState, reason: ParkReason, message: String) 
         called: work.called,
         wait: Duration::ZERO,
         doubt: work.doubt,
+        waits_for: None,
     }
 }
 

@@ -13,6 +13,8 @@ pub mod postgres;
 
 pub use memory::MemoryStore;
 
+pub use crate::model::RouteKey;
+
 use crate::model::{Answered, Change, ChangeId, Link, Lsn, Parked};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -60,6 +62,8 @@ pub struct Known {
     pub link: Option<Link>,
     /// Whether parked changes of the key stand in the way of later ones.
     pub hold: Hold,
+    /// The oldest of those that deletes.
+    pub leaving: Option<ChangeId>,
 }
 
 /// What a key's parked changes mean for its later ones.
@@ -72,15 +76,6 @@ pub enum Hold {
     Passing,
     /// Later ones queue behind them.
     Held,
-}
-
-/// One key of one route.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RouteKey {
-    /// The route's name.
-    pub route: Arc<str>,
-    /// The key as text.
-    pub key: Arc<str>,
 }
 
 /// A change to park.
@@ -180,6 +175,9 @@ pub struct Settlement {
     pub parkings: Vec<Parking>,
     /// Parked changes that have ended.
     pub resolved: Vec<(RouteKey, ChangeId)>,
+    /// Keys whose link has come, or whose children's links have gone: what waits for them is
+    /// looked at again.
+    pub stirred: Vec<RouteKey>,
     /// Counters by route.
     pub counts: Vec<(Arc<str>, RouteCounts)>,
     /// Commit time of the oldest transaction that is read but not settled.
@@ -193,6 +191,10 @@ pub struct Settled {
     pub saved: Saved,
     /// For each key that had a parking or a resolution: whether parked changes still hold it.
     pub held: Vec<(RouteKey, Hold)>,
+    /// The oldest parked delete of each such key that has one.
+    pub leaving: Vec<(RouteKey, ChangeId)>,
+    /// How many waiting changes go on now.
+    pub released: u64,
 }
 
 /// Why the state could not be read or written. Whatever was under way did not happen.
@@ -220,14 +222,29 @@ pub trait StateStore: Send + Sync {
     /// Stores everything or nothing. The checkpoint never moves backwards.
     ///
     /// A queued change that has become the oldest one that holds its key becomes `retrying` at
-    /// once. A parking that may merge does so with the newest parked change of its key, if that is
-    /// queued and may merge too: the one that is left has the newer id and the older call keys.
+    /// once, and so does a waiting one that is parked or stirred here and has nothing to wait for
+    /// any more (see [`StateStore::sweep`]), or waits for a parent while a delete of its own key is
+    /// queued. A parking that may merge does so with the newest parked change of its key, if that
+    /// is queued and may merge too: the one that is left has the newer id and the older call keys.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError>;
 
     /// Parked changes whose next attempt is due, in the order of their places within each route.
     /// Only the oldest one that holds its key is due, and not the insert half of a key change
     /// while its delete half is still to be sent.
     async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError>;
+
+    /// How many linked keys of these routes depend on each of these keys, by route; not counting
+    /// those whose newest change is newer than the one given, since they belong to what comes after.
+    async fn children(
+        &self,
+        keys: &[(RouteKey, ChangeId)],
+        routes: &[Arc<str>],
+    ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError>;
+
+    /// Lets every waiting change go on that has nothing to wait for: its parent is linked and no
+    /// older delete of that is parked, or no older child of it is linked. Settlements do that by
+    /// themselves; this finds what was written past them.
+    async fn sweep(&self) -> Result<u64, StateError>;
 
     /// How many keys of a route are linked.
     async fn linked(&self, route: &str) -> Result<u64, StateError>;

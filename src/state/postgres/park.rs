@@ -24,15 +24,16 @@ use tokio_postgres::{
 const PARK: &str = "\
 insert into rowcall.parked as p
     (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
-     called_lsn, called_ordinal, lets_pass, merges, born, doubt, next_attempt)
+     called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key, next_attempt)
 select $1, route, key, commit_lsn, ordinal, change::jsonb, answers::jsonb, state, reason, message, attempts,
-       called_lsn, called_ordinal, lets_pass, merges, born, doubt,
+       called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key,
        case when state = 'retrying' then now() + wait * interval '1 millisecond' end
 from unnest($2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::text[], $7::text[], $8::text[],
             $9::text[], $10::text[], $11::integer[], $12::pg_lsn[], $13::bigint[],
-            $14::boolean[], $15::boolean[], $16::boolean[], $17::boolean[], $18::bigint[])
+            $14::boolean[], $15::boolean[], $16::boolean[], $17::boolean[], $18::bigint[],
+            $20::text[], $21::text[])
      as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
-           called_lsn, called_ordinal, lets_pass, merges, born, doubt, wait)
+           called_lsn, called_ordinal, lets_pass, merges, born, doubt, wait, waits_for_route, waits_for_key)
 where $19 = exists (
     select from rowcall.parked known
     where known.route = t.route and known.key = t.key
@@ -42,7 +43,9 @@ where $19 = exists (
 on conflict (route, key, commit_lsn, ordinal) do update
 set answers = excluded.answers, state = excluded.state, reason = excluded.reason,
     message = excluded.message, attempts = excluded.attempts, lets_pass = excluded.lets_pass,
-    doubt = excluded.doubt, next_attempt = excluded.next_attempt, updated_at = now()
+    doubt = excluded.doubt, next_attempt = excluded.next_attempt,
+    waits_for_route = excluded.waits_for_route, waits_for_key = excluded.waits_for_key,
+    updated_at = now()
 where $19";
 
 /// The newest parked change of each key, where a newer one may merge with it. A person who
@@ -65,24 +68,31 @@ from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[], $5::pg_lsn[], $6
      as t (route, key, old_lsn, old_ordinal, commit_lsn, ordinal, change, born)
 where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.old_lsn, t.old_ordinal)";
 
-/// For each key touched: whether it is still held; a queued head becomes due.
+/// For each key touched: whether it is still held, and its oldest parked delete; a queued head
+/// becomes due, and so does one that waits for a parent although its row is deleted.
 const HEADS: &str = "\
 with head as (
-    select t.route, t.key, p.commit_lsn, p.ordinal, p.state
+    select t.route, t.key, p.commit_lsn, p.ordinal, p.state, p.reason,
+           d.commit_lsn as delete_lsn, d.ordinal as delete_ordinal
     from unnest($1::text[], $2::text[]) as t (route, key)
     left join lateral (
-        select commit_lsn, ordinal, state from rowcall.parked p
+        select commit_lsn, ordinal, state, reason from rowcall.parked p
         where p.route = t.route and p.key = t.key and p.holds order by commit_lsn, ordinal limit 1
     ) p on true
+    left join lateral (
+        select commit_lsn, ordinal from rowcall.parked d
+        where d.route = t.route and d.key = t.key and d.deletes order by commit_lsn, ordinal limit 1
+    ) d on true
 ), due as (
     update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
-    from head h where h.state = 'queued'
+    from head h where (h.state = 'queued' or (h.state = 'waiting' and h.reason = 'parent'
+                       and (h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal)))
       and (p.route, p.key, p.commit_lsn, p.ordinal) = (h.route, h.key, h.commit_lsn, h.ordinal)
 )
 select route, key, case
     when commit_lsn is not null then true
     when exists (select from rowcall.parked p where p.route = head.route and p.key = head.key) then false
-end from head";
+end, delete_lsn, delete_ordinal from head";
 
 /// What was parked under another `on_dead` follows the present one.
 const ALIGN: &str = "\
@@ -179,7 +189,13 @@ impl Park {
         let (passing, merging) = (flags(|it| it.lets_pass), flags(|it| it.merges));
         let (born, doubt) = (flags(|it| it.born), flags(|it| it.parked.doubt));
         let waits: Vec<i64> = chosen.iter().map(|it| millis(it.parked.wait)).collect();
-        let values: [&(dyn ToSql + Sync); 19] = [
+        let waits_for = |it: &&Parking| {
+            let at = it.parked.waits_for.as_ref()?;
+            Some((at.route.to_string(), at.key.to_string()))
+        };
+        let (waits_routes, waits_keys): (Vec<_>, Vec<_>) =
+            chosen.iter().map(waits_for).map(Option::unzip).unzip();
+        let values: [&(dyn ToSql + Sync); 21] = [
             &source,
             &routes,
             &keys,
@@ -199,6 +215,8 @@ impl Park {
             &doubt,
             &waits,
             &again,
+            &waits_routes,
+            &waits_keys,
         ];
         client.execute(&self.park, &values).await?;
         Ok(())
@@ -228,18 +246,30 @@ impl Park {
         client.batch_execute("commit").await
     }
 
-    pub(super) async fn heads(
-        &self,
-        client: &Client,
-        touched: &BTreeSet<RouteKey>,
-    ) -> Result<Vec<(RouteKey, Hold)>, Error> {
+    pub(super) async fn heads(&self, client: &Client, touched: &BTreeSet<RouteKey>) -> Result<Heads, Error> {
+        let mut heads = Heads::default();
         if touched.is_empty() {
-            return Ok(Vec::new());
+            return Ok(heads);
         }
         let (routes, keys) = columns(touched);
-        let rows = client.query(&self.heads, &[&routes, &keys]).await?;
-        Ok(rows.iter().map(|row| (route_key(row), recall::hold(row.get(2)))).collect())
+        for row in &client.query(&self.heads, &[&routes, &keys]).await? {
+            let at = route_key(row);
+            if let Some(commit) = row.get::<_, Option<PgLsn>>(3) {
+                let id = ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(4).unsigned_abs() };
+                heads.leaving.push((at.clone(), id));
+            }
+            heads.held.push((at, recall::hold(row.get(2))));
+        }
+        Ok(heads)
     }
+}
+
+/// How the keys that a settlement touched stand, and what goes on by it.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    pub(super) held: Vec<(RouteKey, Hold)>,
+    pub(super) leaving: Vec<(RouteKey, ChangeId)>,
+    pub(super) released: u64,
 }
 
 fn columns<'a>(keys: impl IntoIterator<Item = &'a RouteKey>) -> (Vec<&'a str>, Vec<&'a str>) {
@@ -268,6 +298,7 @@ fn tail(row: &Row) -> Option<(RouteKey, Tail)> {
         called: ChangeId { commit: lsn(row.get(5)), ordinal: row.get::<_, i64>(6).unsigned_abs() },
         wait: Duration::ZERO,
         doubt: false,
+        waits_for: None,
     };
     let parking = Parking {
         at: at.clone(),

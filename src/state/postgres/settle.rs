@@ -1,10 +1,14 @@
 //! One settlement, one transaction, one round trip.
 
-use super::{Client, failed, lsn, ordinal, park::Park, pg_lsn};
+use super::{
+    Client, failed, lsn, ordinal,
+    park::{Heads, Park},
+    pg_lsn, release,
+};
 use crate::{
-    model::{ChangeId, Lsn},
+    model::{ChangeId, Link, Lsn},
     postgres,
-    state::{Checkpoint, Hold, RouteCounts, RouteKey, Saved, Settled, Settlement, StateError},
+    state::{Checkpoint, RouteCounts, RouteKey, Saved, Settled, Settlement, StateError},
 };
 use std::{collections::BTreeSet, sync::Arc};
 use tokio_postgres::{
@@ -13,13 +17,15 @@ use tokio_postgres::{
 };
 
 const LINKS: &str = "\
-insert into rowcall.link as l (route, key, saved, commit_lsn, ordinal, gone, content)
-select route, key, saved::jsonb, commit_lsn, ordinal, gone, content
-from unnest($1::text[], $2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::boolean[], $7::bigint[])
-     as t (route, key, saved, commit_lsn, ordinal, gone, content)
+insert into rowcall.link as l (route, key, saved, commit_lsn, ordinal, gone, parents, content)
+select route, key, saved::jsonb, commit_lsn, ordinal, gone, parents::jsonb, content
+from unnest($1::text[], $2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::boolean[], $7::text[],
+            $8::bigint[])
+     as t (route, key, saved, commit_lsn, ordinal, gone, parents, content)
 on conflict (route, key) do update
 set saved = excluded.saved, commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal,
-    gone = excluded.gone, content = excluded.content, synced_at = now()";
+    gone = excluded.gone, parents = excluded.parents, content = excluded.content,
+    synced_at = now()";
 
 const RESOLVE: &str = "\
 delete from rowcall.parked p
@@ -110,6 +116,7 @@ pub(super) struct Writer {
     links: Statement,
     resolve: Statement,
     park: Park,
+    release: Statement,
     counts: Statement,
     forget: Statement,
     checkpoint: Statement,
@@ -123,6 +130,7 @@ impl Writer {
             links: client.prepare(LINKS).await?,
             resolve: client.prepare(RESOLVE).await?,
             park: Park::prepare(&client).await?,
+            release: release::prepare(&client).await?,
             counts: client.prepare(COUNTS).await?,
             forget: client.prepare(FORGET).await?,
             checkpoint: client.prepare(CHECKPOINT).await?,
@@ -161,9 +169,10 @@ impl Writer {
     pub(super) async fn settle(&mut self, settlement: Settlement) -> Result<Settled, StateError> {
         self.settlements = self.settlements.wrapping_add(1);
         match self.write(settlement).await {
-            Ok((Some(through), held)) => {
+            Ok((Some(through), heads)) => {
                 self.client.batch_execute("commit").await.map_err(failed("settling"))?;
-                Ok(Settled { saved: Saved(through), held })
+                let Heads { held, leaving, released } = heads;
+                Ok(Settled { saved: Saved(through), held, leaving, released })
             }
             failure => {
                 // The connection may live on; its transaction must not.
@@ -176,34 +185,38 @@ impl Writer {
     }
 
     /// What is parked comes before the links: whoever discards locks in that order too.
-    async fn write(&self, mut settlement: Settlement) -> Result<(Option<Lsn>, Vec<(RouteKey, Hold)>), Error> {
-        let touched = touched(&settlement);
+    async fn write(&self, mut settlement: Settlement) -> Result<(Option<Lsn>, Heads), Error> {
+        let keys = Keys::of(&settlement);
         let parkings = std::mem::take(&mut settlement.parkings);
-        let begin = self.client.batch_execute("begin");
+        // What is let go on is parked and comes last: whoever discards must be ahead of all this, or
+        // behind it.
+        let begin = if keys.stirred.is_empty() {
+            "begin"
+        } else {
+            "begin; lock table rowcall.parked in row exclusive mode"
+        };
+        let begin = self.client.batch_execute(begin);
         if parkings.is_empty() {
-            let ((), written) = tokio::try_join!(biased; begin, self.rest(&settlement, &touched))?;
+            let ((), written) = tokio::try_join!(biased; begin, self.rest(&settlement, &keys))?;
             return Ok(written);
         }
         let ((), merged) = tokio::try_join!(biased; begin, self.park.merge(&self.client, parkings))?;
         self.park.store(&self.client, &self.source, &merged).await?;
-        self.rest(&settlement, &touched).await
+        self.rest(&settlement, &keys).await
     }
 
-    async fn rest(
-        &self,
-        settlement: &Settlement,
-        touched: &BTreeSet<RouteKey>,
-    ) -> Result<(Option<Lsn>, Vec<(RouteKey, Hold)>), Error> {
-        let (_, held, _, _, _, rows) = tokio::try_join!(
+    async fn rest(&self, settlement: &Settlement, keys: &Keys) -> Result<(Option<Lsn>, Heads), Error> {
+        let (_, heads, _, released, _, _, rows) = tokio::try_join!(
             biased;
             self.resolved(settlement),
-            self.park.heads(&self.client, touched),
+            self.park.heads(&self.client, &keys.touched),
             self.links(settlement),
+            release::release(&self.client, &self.release, &keys.stirred),
             self.counts(settlement),
             self.forget(settlement),
             self.checkpoint(settlement),
         )?;
-        Ok((rows, held))
+        Ok((rows, Heads { released, ..heads }))
     }
 
     async fn checkpoint(&self, settlement: &Settlement) -> Result<Option<Lsn>, Error> {
@@ -238,9 +251,11 @@ impl Writer {
         let commits: Vec<PgLsn> = links.iter().map(|(_, link)| pg_lsn(link.change.commit)).collect();
         let ordinals: Vec<i64> = links.iter().map(|(_, link)| ordinal(link.change)).collect();
         let gone: Vec<bool> = links.iter().map(|(_, link)| link.gone).collect();
+        let parents: Vec<Option<String>> = links.iter().map(|(_, link)| parents(link)).collect();
         let content: Vec<Option<i64>> =
             links.iter().map(|(_, link)| link.content.map(|hash| hash.0.cast_signed())).collect();
-        let values: [&(dyn ToSql + Sync); 7] = [&routes, &keys, &saved, &commits, &ordinals, &gone, &content];
+        let values: [&(dyn ToSql + Sync); 8] =
+            [&routes, &keys, &saved, &commits, &ordinals, &gone, &parents, &content];
         self.client.execute(&self.links, &values).await?;
         Ok(())
     }
@@ -256,6 +271,10 @@ impl Writer {
         let ordinals: Vec<i64> = resolved.iter().map(|(_, id)| ordinal(*id)).collect();
         self.client.execute(&self.resolve, &[&routes, &keys, &commits, &ordinals]).await?;
         Ok(())
+    }
+
+    pub(super) async fn sweep(&self, keys: &[RouteKey]) -> Result<u64, Error> {
+        release::release(&self.client, &self.release, keys).await
     }
 
     async fn counts(&self, settlement: &Settlement) -> Result<(), Error> {
@@ -282,9 +301,24 @@ impl Writer {
     }
 }
 
-fn touched(settlement: &Settlement) -> BTreeSet<RouteKey> {
-    let parked = settlement.parkings.iter().map(|it| &it.at);
-    settlement.resolved.iter().map(|(at, _)| at).chain(parked).cloned().collect()
+/// The keys that a settlement touches, and those whose waiting changes may go on by it.
+struct Keys {
+    touched: BTreeSet<RouteKey>,
+    stirred: BTreeSet<RouteKey>,
+}
+
+impl Keys {
+    fn of(settlement: &Settlement) -> Self {
+        let parked = settlement.parkings.iter().map(|it| &it.at);
+        let touched = settlement.resolved.iter().map(|(at, _)| at).chain(parked).cloned().collect();
+        Self { touched, stirred: release::stirred(settlement).into_iter().cloned().collect() }
+    }
+}
+
+/// What a link depends on, as it is stored; nothing for most.
+fn parents(link: &Link) -> Option<String> {
+    let names: Vec<String> = link.parents.iter().map(|at| format!("{}/{}", at.route, at.key)).collect();
+    (!names.is_empty()).then(|| json(&names))
 }
 
 /// Maps and answers of ours hold nothing that JSON cannot say.
