@@ -1,5 +1,5 @@
 use super::{
-    At, Escape, Expression, Kind, MappingError, Names, Scope, Text, braces, expression::write_string,
+    About, At, Escape, Expression, Kind, MappingError, Names, Scope, Text, braces, expression::write_string,
 };
 use serde_json::Value;
 
@@ -19,7 +19,12 @@ enum Part {
     List(Vec<(Part, At)>),
     /// Each key as it stands in the JSON text, quoted and with its colon.
     Object(Vec<(Vec<u8>, Part)>),
+    /// One item for each row of the batch: `{ each: … }`.
+    Each(Box<Part>, At),
 }
+
+/// The key under which a batch's body says what is said of each row.
+const EACH: &str = "each";
 
 impl Json {
     /// Compiles a body.
@@ -62,6 +67,10 @@ impl Part {
                 } else {
                     Self::List(items)
                 }
+            }
+            Value::Object(entries) if names.about == About::Batch && is_each(entries) => {
+                let (at, names) = (at.child(EACH), names.clone().about(About::Member));
+                Self::Each(Box::new(Self::parse(&entries[EACH], &at, &names)?), at)
             }
             Value::Object(entries) => {
                 let entries = entries.iter().map(|(key, value)| {
@@ -134,6 +143,20 @@ impl Part {
                 }
                 out.push(b'}');
             }
+            Self::Each(part, at) => {
+                out.push(b'[');
+                let members = scope.members.unwrap_or_default();
+                for (index, member) in members.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    let within = Scope { members: scope.members, index: Some(index), ..*member };
+                    if !part.write(&within, out)? {
+                        return Err(left_out("a list cannot leave an item out", at));
+                    }
+                }
+                out.push(b']');
+            }
         }
         Ok(true)
     }
@@ -151,6 +174,10 @@ impl Part {
             .map(Some)
             .map_err(|error| MappingError::new(Kind::Evaluation, format!("it is no JSON: {error}"), at))
     }
+}
+
+fn is_each(entries: &serde_json::Map<String, Value>) -> bool {
+    entries.len() == 1 && entries.contains_key(EACH)
 }
 
 fn constant(value: &Value) -> Part {

@@ -44,5 +44,5 @@ pub use error::{Kind, MappingError};
 pub use escape::Escape;
 pub use expression::{Evaluated, Expression};
 pub use json::Json;
-pub use scope::{Names, Scope};
+pub use scope::{About, Names, Scope};
 pub use text::Text;

@@ -96,5 +96,8 @@ fn scope<'a>(work: &Work<'a>) -> Scope<'a> {
         answers: &[],
         answer: None,
         item: None,
+        members: None,
+        index: None,
+        body: None,
     }
 }
