@@ -213,6 +213,7 @@ fn sample() -> Result<(Arc<dyn Synchronizer>, Change), Box<dyn Error>> {
         validate: &[],
         at: Locator::default().at("entities.loan"),
         columns: None,
+        batched: false,
         fetched: false,
     };
     let loan = classes(products).build(Some("loan"), &declaration);

@@ -48,6 +48,7 @@ fn build(page: &str, example: &str) {
             validate: &entity.validate,
             at,
             columns: None,
+            batched: entity.batch.is_some(),
             fetched: entity.fetch.is_some(),
         };
         // Classes of the reader's own are known by name only.

@@ -177,6 +177,7 @@ impl SourcePlan {
                 remote: RemoteId(at as u16),
                 fetch: entity.fetch.clone(),
                 coalesce: entity.coalesce,
+                batch: entity.batch,
                 synchronizer: Arc::clone(&synchronizer),
             })
         };
@@ -198,6 +199,7 @@ impl SourcePlan {
             validate: &entity.validate,
             at: self.loaded.locator.at(format!("entities.{name}")),
             columns: shape.map(columns),
+            batched: entity.batch.is_some(),
             fetched: matches!(entity.fetch, Some(Fetch::Sql(_))),
         };
         let built = self.classes.build(entity.class.as_deref(), &declaration);

@@ -18,7 +18,6 @@ pub const PLANNED: &[&str] = &[
     "entities.*.depends_on",
     "entities.*.priority",
     "entities.*.always",
-    "entities.*.batch",
     "entities.*.on_dead",
     "entities.*.initial",
     "entities.*.schedule",

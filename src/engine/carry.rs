@@ -17,7 +17,7 @@ use crate::{
 };
 use futures_util::FutureExt;
 use serde_json::Value;
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -65,8 +65,19 @@ pub(super) enum Verdict {
         after: Duration,
         error: String,
     },
+    /// It is to share a call with others.
+    Joins(Joining),
     /// A stop came in between.
     Interrupted,
+}
+
+/// How a change goes into a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joining {
+    /// Changes of one kind share calls.
+    pub(super) kind: usize,
+    /// What the call would carry for it alone.
+    pub(super) bytes: usize,
 }
 
 /// A pass that ended.
@@ -98,17 +109,14 @@ const LITTLE: usize = 256;
 /// so that the same call key always carries the same body.
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
-    change: Arc<Change>,
-    fetched: Option<Arc<Value>>,
+    pub(super) change: Arc<Change>,
+    pub(super) fetched: Option<Arc<Value>>,
 }
 
 impl Pass {
     pub(super) async fn run(mut self) -> Ended {
         let verdict = AssertUnwindSafe(self.carry()).catch_unwind().await.unwrap_or_else(|panic| {
-            let what = panic.downcast_ref::<&str>().map(ToString::to_string);
-            let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            let message = format!("the synchronizer panicked, which is a bug in it: {what}");
-            self.parked(ParkedState::Rejected, ParkReason::Template, message)
+            self.parked(ParkedState::Rejected, ParkReason::Template, panicked(&*panic))
         });
         Ended { lane: self.lane, work: self.work, verdict }
     }
@@ -145,11 +153,15 @@ impl Pass {
                 uncertain: self.work.doubt || self.work.called.commit <= ground.sent_before,
             };
             let call = match route.synchronizer.next_step(&work, &self.work.answers) {
-                Step::Send(call) => call,
+                Step::Send(call) => match route.batching() {
+                    Some((_, batching)) => {
+                        let bytes = call.body.bytes().map_or(0, |it| it.len());
+                        return Verdict::Joins(Joining { kind: batching.kind(&work), bytes });
+                    }
+                    None => call,
+                },
                 Step::Finish(update) => {
-                    if let Some(name) = unstorable(&update) {
-                        let message =
-                            format!("the value saved as `{name}` holds a number too large to be stored");
+                    if let Some(message) = unstorable(&update) {
                         return self.parked(ParkedState::Rejected, ParkReason::Answer, message);
                     }
                     let calls = u16::try_from(self.work.answers.len()).unwrap_or(u16::MAX);
@@ -313,11 +325,19 @@ async fn stopping(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
 }
 
-/// The name of a saved value that `jsonb` refuses: numbers are exact, so an answer may hold one of
-/// any size, and one that cannot be stored would hold up every settlement.
-fn unstorable(update: &LinkUpdate) -> Option<&str> {
+/// Says that `jsonb` refuses a saved value: numbers are exact, so an answer may hold one of any size,
+/// and one that cannot be stored would hold up every settlement.
+pub(super) fn unstorable(update: &LinkUpdate) -> Option<String> {
     let LinkUpdate::Save(saved) = update else { return None };
-    saved.iter().find(|(_, value)| too_large(value)).map(|(name, _)| name.as_str())
+    let (name, _) = saved.iter().find(|(_, value)| too_large(value))?;
+    Some(format!("the value saved as `{name}` holds a number too large to be stored"))
+}
+
+/// What is told of a panic.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> String {
+    let what = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    format!("the synchronizer panicked, which is a bug in it: {what}")
 }
 
 fn too_large(value: &Value) -> bool {
@@ -333,7 +353,7 @@ fn too_large(value: &Value) -> bool {
     }
 }
 
-async fn leaving(phase: &mut watch::Receiver<Phase>) {
+pub(super) async fn leaving(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Leaving).await;
 }
 

@@ -89,6 +89,7 @@ impl Engine {
                 let until = Instant::now() + after;
                 self.waiting.push(Reverse(Wait { until, lane, work: Box::new(work) }));
             }
+            Verdict::Joins(joining) => self.join(lane, work, joining),
             Verdict::Interrupted => self.interrupted(lane, work, true),
         }
     }

@@ -31,7 +31,8 @@ pub(super) struct LaneId(u32);
 /// What may happen to a lane's oldest work.
 #[derive(Debug)]
 pub(super) enum Ready {
-    /// Start it; the lane and a slot of its remote are taken until [`Lanes::end`].
+    /// Start it; the lane and a slot of its remote are taken until [`Lanes::end`]. Work of a batched
+    /// route has a place at the desk instead of the slot.
     Start { lane: LaneId, work: Work, link: Option<Arc<Link>> },
     /// It is no news: the link already has it or something newer.
     Old { lane: LaneId, work: Work },
@@ -50,6 +51,7 @@ struct Lane {
     held: bool,
     /// Work of this lane is with a task, or waits for its next attempt.
     busy: bool,
+    holds: Holds,
     /// It stands in its remote's queue.
     queued: bool,
     /// Outcomes that are not durable yet: what is cached here is newer than what is stored.
@@ -67,6 +69,20 @@ enum Knowledge {
     Here,
 }
 
+/// What a lane's started work takes up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Holds {
+    #[default]
+    Nothing,
+    /// One of its remote's calls.
+    Slot,
+    /// One of the places where what goes into batches is looked at.
+    Place,
+}
+
+/// How many changes are looked at at once before they go into batches: it may take a query each.
+const PLACES: usize = 64;
+
 #[derive(Debug)]
 struct Remote {
     slots: usize,
@@ -82,6 +98,11 @@ pub(super) struct Lanes {
     free: Vec<LaneId>,
     remote_of: Vec<RemoteId>,
     remotes: Vec<Remote>,
+    /// By route: its changes share calls.
+    batched: Vec<bool>,
+    /// Lanes whose oldest work may go into a batch.
+    gathering: VecDeque<LaneId>,
+    places_taken: usize,
     /// Lanes whose link has to be read.
     unknown: VecDeque<LaneId>,
     /// Who waits for which work to end.
@@ -95,8 +116,14 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// `remote_of` names each route's remote, `slots` each remote's concurrency.
-    pub(super) fn new(remote_of: Vec<RemoteId>, slots: &[usize], idle_limit: usize) -> Self {
+    /// `remote_of` names each route's remote, `batched` the routes whose changes share calls,
+    /// `slots` each remote's concurrency.
+    pub(super) fn new(
+        remote_of: Vec<RemoteId>,
+        batched: Vec<bool>,
+        slots: &[usize],
+        idle_limit: usize,
+    ) -> Self {
         let remote = |&slots: &usize| Remote { slots, taken: 0, ready: VecDeque::new() };
         Self {
             by_key: HashMap::new(),
@@ -104,6 +131,9 @@ impl Lanes {
             free: Vec::new(),
             remote_of,
             remotes: slots.iter().map(remote).collect(),
+            batched,
+            gathering: VecDeque::new(),
+            places_taken: 0,
             unknown: VecDeque::new(),
             barriers: HashMap::new(),
             open: HashSet::new(),
@@ -191,11 +221,18 @@ impl Lanes {
 
     /// The next work that may start, in the order in which lanes became ready.
     pub(super) fn next_ready(&mut self) -> Option<Ready> {
+        while self.places_taken < PLACES {
+            let Some(id) = self.gathering.pop_front() else { break };
+            self.lane_mut(id).queued = false;
+            if let Some(ready) = self.take(id, Holds::Place) {
+                return Some(ready);
+            }
+        }
         for remote in 0..self.remotes.len() {
             while self.remotes[remote].taken < self.remotes[remote].slots {
                 let Some(id) = self.remotes[remote].ready.pop_front() else { break };
                 self.lane_mut(id).queued = false;
-                if let Some(ready) = self.take(id, remote) {
+                if let Some(ready) = self.take(id, Holds::Slot) {
                     return Some(ready);
                 }
             }
@@ -203,7 +240,8 @@ impl Lanes {
         None
     }
 
-    fn take(&mut self, id: LaneId, remote: usize) -> Option<Ready> {
+    fn take(&mut self, id: LaneId, holds: Holds) -> Option<Ready> {
+        let remote = self.remote(id);
         let lane = self.lane_mut(id);
         let work = lane.waiting.pop_front()?;
         if lane.link.as_ref().is_some_and(|link| link.change >= work.id()) {
@@ -217,14 +255,36 @@ impl Lanes {
             return Some(Ready::Unborn { lane: id, work });
         }
         lane.busy = true;
-        self.remotes[remote].taken += 1;
+        lane.holds = holds;
+        match holds {
+            Holds::Slot => self.remotes[remote].taken += 1,
+            Holds::Place => self.places_taken += 1,
+            Holds::Nothing => {}
+        }
         Some(Ready::Start { lane: id, work, link })
     }
 
-    /// A started piece of work gave its slot back, to be resumed later.
+    /// A started piece of work gives back what it holds, to be resumed later.
     pub(super) fn release_slot(&mut self, id: LaneId) {
         let remote = self.remote(id);
-        self.remotes[remote].taken -= 1;
+        match std::mem::take(&mut self.lane_mut(id).holds) {
+            Holds::Slot => self.remotes[remote].taken -= 1,
+            Holds::Place => self.places_taken -= 1,
+            Holds::Nothing => {}
+        }
+    }
+
+    /// Takes a slot of this remote for a batch, if there is one.
+    pub(super) fn take_slot(&mut self, remote: RemoteId) -> bool {
+        let remote = &mut self.remotes[usize::from(remote.0)];
+        let free = remote.taken < remote.slots;
+        remote.taken += usize::from(free);
+        free
+    }
+
+    /// A batch gives its slot back.
+    pub(super) fn give_slot(&mut self, remote: RemoteId) {
+        self.remotes[usize::from(remote.0)].taken -= 1;
     }
 
     /// It is time for a piece of work's next attempt.
@@ -284,6 +344,7 @@ impl Lanes {
             lane.waiting.clear();
         }
         self.remotes.iter_mut().for_each(|it| it.ready.clear());
+        self.gathering.clear();
         // Their lanes may rest from here on, and be dropped.
         self.barriers.clear();
         self.unknown.clear();
@@ -303,6 +364,7 @@ impl Lanes {
             link: None,
             held: false,
             busy: false,
+            holds: Holds::Nothing,
             queued: false,
             unsaved: 0,
             unsaved_parkings: 0,
@@ -340,8 +402,11 @@ impl Lanes {
                 }
             }
             Some(_) => {
+                let gathers = self.batched[usize::from(lane.key.0.0)]
+                    && lane.waiting.front().is_some_and(|work| !work.stands_alone(&lane.key.1));
                 self.lane_mut(id).queued = true;
-                self.remotes[remote].ready.push_back(id);
+                let queue = if gathers { &mut self.gathering } else { &mut self.remotes[remote].ready };
+                queue.push_back(id);
             }
         }
     }

@@ -8,6 +8,7 @@
 //! budget, and for settlements that lag behind). It does not decide what to call
 //! ([`crate::synchronize`]) nor how ([`crate::remote`]).
 
+mod batch;
 mod carry;
 mod ending;
 mod intake;
@@ -28,6 +29,7 @@ use crate::{
     routing::{Errand, Router},
     state::{Due, Known, Settled, StateError, StateStore},
 };
+use batch::{BatchEnded, Gathering};
 use carry::{Ended, Ground, Phase};
 use lanes::{LaneId, Lanes};
 use pending::{Batch, Pending};
@@ -82,6 +84,9 @@ pub struct Engine {
     tasks: JoinSet<Event>,
     phase: watch::Sender<Phase>,
     waiting: BinaryHeap<Reverse<Wait>>,
+    batches: Gathering,
+    /// Batches and single changes take turns at a remote's slots.
+    batch_first: bool,
     errands: Vec<Errand>,
     arrivals: u64,
     /// The newest delete, which the insert half of the same key change waits for.
@@ -134,6 +139,7 @@ impl Ord for Wait {
 /// What a task reports.
 enum Event {
     Ended(Box<Ended>),
+    BatchEnded(Box<BatchEnded>),
     Recalled(Vec<LaneId>, Result<Vec<Known>, StateError>),
     Settled(Batch, Result<Settled, StateError>),
     Due(Result<Vec<Due>, StateError>),
@@ -156,9 +162,10 @@ impl Engine {
         let Parts { router, remotes, store, reader, budget, limits, origin, sent_before } = parts;
         let routes = router.routes().to_vec();
         let remote_of = routes.iter().map(|route| route.remote).collect();
+        let batched = routes.iter().map(|route| route.batching().is_some()).collect();
         let slots: Vec<usize> = remotes.iter().map(|remote| remote.concurrency).collect();
         Self {
-            lanes: Lanes::new(remote_of, &slots, budget.limit() / 4),
+            lanes: Lanes::new(remote_of, batched, &slots, budget.limit() / 4),
             last_delete: vec![None; routes.len()],
             in_flight: vec![Flight::default(); routes.len()],
             ground: Arc::new(Ground {
@@ -178,6 +185,8 @@ impl Engine {
             tasks: JoinSet::new(),
             phase: watch::Sender::new(Phase::Running),
             waiting: BinaryHeap::new(),
+            batches: Gathering::default(),
+            batch_first: true,
             errands: Vec::new(),
             arrivals: 0,
             taken_up: 0,
@@ -201,6 +210,7 @@ impl Engine {
         loop {
             let room = !ended && self.budget.has_room() && self.pending.len() < PENDING_LIMIT;
             let next_attempt = self.waiting.peek().map(|Reverse(wait)| wait.until);
+            let next_attempt = next_attempt.into_iter().chain(self.batches.next_time()).min();
             tokio::select! {
                 // A stop comes before everything, or a fast remote would never let it through;
                 // then outcomes, since they free what the rest needs; new changes come last.
@@ -214,6 +224,7 @@ impl Engine {
                 }
                 () = sleep_until(next_attempt.unwrap_or_else(Instant::now)), if next_attempt.is_some() => {
                     self.resume_due();
+                    self.ready_batches();
                 }
                 _ = tick.tick() => {
                     self.poll_parked();
@@ -243,10 +254,19 @@ impl Engine {
     /// Starts whatever may start now.
     fn go_on(&mut self) {
         self.recall();
-        while let Some(ready) = self.lanes.next_ready() {
-            self.start(ready);
+        while self.start_one() {
+            self.batch_first = !self.batch_first;
         }
         self.settle();
+    }
+
+    fn start_one(&mut self) -> bool {
+        (self.batch_first && self.send_batch()) || self.start_change() || self.send_batch()
+    }
+
+    fn start_change(&mut self) -> bool {
+        let ready = self.lanes.next_ready();
+        ready.map(|ready| self.start(ready)).is_some()
     }
 
     fn take(
@@ -261,6 +281,7 @@ impl Engine {
         };
         match event {
             Event::Ended(ended) => self.ended(*ended),
+            Event::BatchEnded(ended) => self.batch_ended(*ended),
             Event::Recalled(lanes, known) => {
                 self.recalling = false;
                 for (lane, known) in lanes.into_iter().zip(known?) {

@@ -19,6 +19,7 @@ impl Engine {
     pub(super) async fn drain(mut self, source: &mut dyn ChangeSource) -> Result<(), EngineError> {
         self.phase.send_replace(Phase::Draining);
         self.lanes.abandon_waiting();
+        self.abandon_batches();
         for Reverse(wait) in std::mem::take(&mut self.waiting) {
             let route = self.lanes.key(wait.lane).0;
             self.in_flight[usize::from(route.0)].backing_off -= 1;

@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pin};
 use tokio::sync::watch;
 
+mod batches;
 mod flow;
 mod order;
 mod parking;
@@ -222,6 +223,7 @@ impl Rig {
             remote: RemoteId(0),
             fetch: None,
             coalesce: self.coalesce,
+            batch: None,
             synchronizer: Arc::new(Mirror),
         };
         route(&mut on);

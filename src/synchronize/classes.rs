@@ -18,6 +18,8 @@ pub struct Declaration<'a> {
     pub when: Option<&'a str>,
     /// Its `validate`.
     pub validate: &'a [ValidateRule],
+    /// Whether it has a `batch`, so that its calls carry many rows.
+    pub batched: bool,
     /// Where it stands in the configuration: `entities.<name>`.
     pub at: At,
     /// The columns of its table, once they are known.
@@ -82,7 +84,15 @@ impl Classes {
             return Err(vec![BuildError::new(&declaration.at.child("class"), message)]);
         };
         let Declaration { sequences, when, validate, at, columns, fetched, .. } = declaration;
-        let inner = build(declaration);
+        let inner = build(declaration).and_then(|inner| match inner.batching() {
+            None if declaration.batched => {
+                let message = format!(
+                    "the class `{class}` makes calls for one row each: leave `batch` out, or declare the sequences"
+                );
+                Err(vec![BuildError::new(&at.child("batch"), message)])
+            }
+            _ => Ok(inner),
+        });
         let saved = match &inner {
             Ok(inner) => inner.saves().into(),
             Err(_) => super::declared::saved_names(sequences),

@@ -1,6 +1,6 @@
 //! Which changes a synchronizer is asked about at all: `when` and `validate`.
 
-use super::{BuildError, Step, Synchronizer, ValidateRule, Work, scope};
+use super::{Batching, BuildError, Step, Synchronizer, ValidateRule, Work, scope};
 use crate::{
     mapping::{At, Expression, MappingError, Names},
     model::{Answered, Op, ParkReason, one_line},
@@ -102,6 +102,11 @@ impl Synchronizer for Gate {
             }
         }
         self.inner.next_step(work, answers)
+    }
+
+    /// The rules were asked when each change was looked at by itself.
+    fn batching(&self) -> Option<&dyn Batching> {
+        self.inner.batching()
     }
 
     fn saves(&self) -> &[Arc<str>] {

@@ -6,19 +6,22 @@
 //! (invariant 3: the same inputs give the same steps, and so the same call keys).
 //!
 //! [`Declared`] carries out the steps that configuration declares; [`Gate`] puts an entity's
-//! `when` and `validate` before any class. What this room does not do: make calls, wait, retry,
+//! `when` and `validate` before any class. [`Batching`] is for those that put many changes into one
+//! call. What this room does not do: make calls, wait, retry,
 //! or decide about statuses nobody named: those are the engine's and the remote's.
 //!
 //! A new class is a new file here, its `mod` line, and one row of [`CLASSES`]. A program that
 //! embeds Rowcall adds its own with [`Classes::with`] and touches nothing here
 //! (`examples/loan_class.rs`).
 
+mod batching;
 mod classes;
 mod declared;
 mod error;
 mod gate;
 mod settings;
 
+pub use batching::{Batching, Rejection, Results};
 pub use classes::{Build, CLASSES, Classes, DECLARED, Declaration};
 pub use declared::Declared;
 pub use error::BuildError;
@@ -71,6 +74,13 @@ pub trait Synchronizer: Send + Sync {
     /// `answers` has one entry per call already answered for this change, oldest first: with an
     /// accepted status, or with one the call said it handles.
     fn next_step(&self, work: &Work<'_>, answers: &[Answered]) -> Step;
+
+    /// How changes of several keys share a call; `None`: each has calls of its own. Such a
+    /// synchronizer makes one call a change, and [`Synchronizer::next_step`] is that call for a
+    /// batch of one.
+    fn batching(&self) -> Option<&dyn Batching> {
+        None
+    }
 
     /// The names it may save: what `link.<name>` can be in the entity's other expressions.
     fn saves(&self) -> &[Arc<str>] {

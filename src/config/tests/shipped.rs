@@ -77,6 +77,7 @@ fn the_expressions_of_the_example_are_right() {
             validate: &entity.validate,
             at: loaded.locator.at(format!("entities.{name}")),
             columns: Some(columns.iter().map(|it| (*it).into()).collect()),
+            batched: entity.batch.is_some(),
             fetched: entity.fetch.is_some(),
         };
         if let Err(errors) = Classes::standard().build(None, &declaration) {

@@ -86,6 +86,7 @@ async fn what_an_earlier_process_may_have_sent_is_uncertain() {
         remote: RemoteId(0),
         fetch: None,
         coalesce: false,
+        batch: None,
         synchronizer,
     };
     engine.router = Router::new([route(Arc::clone(&uncertain) as Arc<dyn Synchronizer>)]);

@@ -26,6 +26,7 @@ fn build(
         validate,
         at: Locator::default().at("entities.loan"),
         columns: None,
+        batched: false,
         fetched: false,
     };
     let built = classes.build(class, &declaration);

@@ -104,7 +104,9 @@ impl Lowering<'_> {
                 return Err(Problem { kind: Kind::UnknownName, message, span });
             }
             Name::Rows | Name::Keys | Name::Links => {
-                let message = format!("this is a list and has no field `{name}`: go through it, `rows.map(r, r.{name})`");
+                let message = format!(
+                    "this is a list and has no field `{name}`: go through it, `rows.map(r, r.{name})`"
+                );
                 return Err(Problem { kind: Kind::UnknownName, message, span });
             }
             Name::Fetched | Name::Item => return Ok(()),

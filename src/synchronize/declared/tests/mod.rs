@@ -60,6 +60,7 @@ pub(in crate::synchronize) fn read(sequences: Value) -> Result<Declared, Vec<Bui
         validate: &[],
         at,
         columns: None,
+        batched: false,
         fetched: false,
     })
 }
