@@ -65,6 +65,7 @@ fn the_expressions_of_the_example_are_right() {
     let columns: &[(&str, &[&str])] = &[
         ("customer", &["id", "name", "phone"]),
         ("loan", &["id", "customer_id", "amount", "status", "branch"]),
+        ("booking", &["id", "loan_id", "amount"]),
     ];
     let loaded = load_example();
     for (name, columns) in columns {
