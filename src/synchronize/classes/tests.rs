@@ -158,5 +158,8 @@ fn a_class_that_makes_calls_for_one_row_takes_no_batch() {
     };
     let Err(errors) = classes.build(Some("single"), &declaration) else { panic!("it is refused") };
     let said = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    assert!(said.starts_with("entities.loan.batch: the class `single` makes calls for one row each"), "{said}");
+    assert!(
+        said.starts_with("entities.loan.batch: the class `single` makes calls for one row each"),
+        "{said}"
+    );
 }
