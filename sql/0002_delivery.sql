@@ -5,3 +5,6 @@
 alter table rowcall.parked drop constraint parked_state_check;
 alter table rowcall.parked add constraint parked_state_check
     check (state in ('retrying', 'queued', 'waiting', 'rejected', 'dead'));
+
+-- Skipping what is unchanged: what the remote was told last, where that is certain.
+alter table rowcall.link add column content bigint;

@@ -46,6 +46,7 @@ fn build(page: &str, example: &str) {
             settings: &entity.settings,
             when: entity.when.as_deref(),
             validate: &entity.validate,
+            always: entity.always,
             at,
             columns: None,
             batched: entity.batch.is_some(),

@@ -197,6 +197,7 @@ impl SourcePlan {
             settings: &entity.settings,
             when: entity.when.as_deref(),
             validate: &entity.validate,
+            always: entity.always,
             at: self.loaded.locator.at(format!("entities.{name}")),
             columns: shape.map(columns),
             batched: entity.batch.is_some(),

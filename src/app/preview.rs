@@ -25,6 +25,9 @@ pub struct Preview {
     pub calls: Vec<PreviewedCall>,
     /// How it would end, or why the calls beyond the last one cannot be told.
     pub then: String,
+    /// An update that leaves the row as it is now would make none of the calls: the remote was told
+    /// the same before.
+    pub unchanged: bool,
 }
 
 /// One call that would be made.
@@ -96,7 +99,7 @@ async fn preview(
     let change = Change {
         id: ChangeId::default(),
         table: Arc::clone(&new.table),
-        image: Image::Read { new },
+        image: Image::Read { new: new.clone() },
         committed_at: jiff::Timestamp::UNIX_EPOCH,
         transaction: None,
     };
@@ -104,8 +107,12 @@ async fn preview(
     let work =
         Work { change: &change, key, link: link.as_ref(), fetched: fetched.as_ref(), uncertain: false };
     let (calls, then) = walk(route, &work);
+    let update = Change { image: Image::Update { old: None, new }, ..change.clone() };
+    let told = link.as_ref().and_then(|link| link.content);
+    let unchanged =
+        told.is_some() && told == route.synchronizer.content(&Work { change: &update, ..work }, &[]);
     let link = link.map(|link| Value::Object(link.saved));
-    Ok(Preview { route: route.name.to_string(), link, calls, then })
+    Ok(Preview { route: route.name.to_string(), link, calls, then, unchanged })
 }
 
 /// Follows the sequence as if every call were answered well, with an empty object: what is only

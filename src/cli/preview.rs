@@ -41,5 +41,10 @@ fn text(preview: &Preview) -> String {
         }
     }
     text.push_str(&format!("  {}\n", preview.then.replace('\n', "\n  ")));
+    if preview.unchanged {
+        text.push_str(
+            "  the remote was told the same before: an update that changes nothing else is skipped\n",
+        );
+    }
     text
 }

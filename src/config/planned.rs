@@ -17,7 +17,6 @@ pub const PLANNED: &[&str] = &[
     "remotes.*.auth.hmac",
     "entities.*.depends_on",
     "entities.*.priority",
-    "entities.*.always",
     "entities.*.on_dead",
     "entities.*.initial",
     "entities.*.schedule",

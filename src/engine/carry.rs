@@ -1,6 +1,7 @@
 //! One change's way: ask for a step, take it, show the answer, ask again.
 
 use super::{
+    batch::Joining,
     lanes::LaneId,
     work::{Charge, Work},
 };
@@ -67,17 +68,10 @@ pub(super) enum Verdict {
     },
     /// It is to share a call with others.
     Joins(Joining),
+    /// Nothing is sent yet: what is known of the key must be durable first.
+    Settle,
     /// A stop came in between.
     Interrupted,
-}
-
-/// How a change goes into a batch.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Joining {
-    /// Changes of one kind share calls.
-    pub(super) kind: usize,
-    /// What the call would carry for it alone.
-    pub(super) bytes: usize,
 }
 
 /// A pass that ended.
@@ -96,6 +90,8 @@ pub(super) struct Pass {
     pub(super) lane: LaneId,
     pub(super) work: Work,
     pub(super) link: Option<Arc<Link>>,
+    /// The key's next call has to wait until what is known of the key is durable.
+    pub(super) unsettled: bool,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -153,19 +149,20 @@ impl Pass {
                 uncertain: self.work.doubt || self.work.called.commit <= ground.sent_before,
             };
             let call = match route.synchronizer.next_step(&work, &self.work.answers) {
-                Step::Send(call) => match route.batching() {
-                    Some((_, batching)) => {
-                        let bytes = call.body.bytes().map_or(0, |it| it.len());
-                        return Verdict::Joins(Joining { kind: batching.kind(&work), bytes });
-                    }
-                    None => call,
+                Step::Send(call) => match self.instead_of_sending(route, &work) {
+                    Some(verdict) => return verdict,
+                    None => match route.batching() {
+                        Some((_, batching)) => return Verdict::Joins(Joining::new(batching, &work, &call)),
+                        None => call,
+                    },
                 },
                 Step::Finish(update) => {
                     if let Some(message) = unstorable(&update) {
                         return self.parked(ParkedState::Rejected, ParkReason::Answer, message);
                     }
                     let calls = u16::try_from(self.work.answers.len()).unwrap_or(u16::MAX);
-                    return Verdict::Done(Outcome::Applied { update, calls });
+                    let content = self.told(route, &work);
+                    return Verdict::Done(Outcome::Applied { update, calls, content });
                 }
                 Step::Skip(reason) => return Verdict::Done(Outcome::Skipped { reason }),
                 Step::Reject { reason, message } => {

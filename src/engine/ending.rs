@@ -40,7 +40,7 @@ impl Engine {
                 let outcome = parked(work.called, ParkedState::Queued, ParkReason::Behind, message);
                 self.finish(lane, work, false, outcome);
             }
-            Ready::Start { lane, work, link } => {
+            Ready::Start { lane, work, link, unsettled } => {
                 let (route, key) = self.lanes.key(lane).clone();
                 if work.parked && work.is_whole_truncate(&key) {
                     return self.spread_truncate(lane, route, work);
@@ -54,7 +54,7 @@ impl Engine {
                 }
                 let ground = Arc::clone(&self.ground);
                 let phase = self.phase.subscribe();
-                let pass = Pass { ground, route, key, lane, work, link, phase };
+                let pass = Pass { ground, route, key, lane, work, link, unsettled, phase };
                 self.tasks.spawn(async move { Event::Ended(Box::new(pass.run().await)) });
             }
         }
@@ -79,7 +79,7 @@ impl Engine {
         match verdict {
             Verdict::Done(outcome) => self.finish(lane, work, true, outcome),
             // Nobody comes back to it: what is answered is kept now or lost.
-            Verdict::Again { .. } if *self.phase.borrow() != Phase::Running => {
+            Verdict::Again { .. } | Verdict::Settle if *self.phase.borrow() != Phase::Running => {
                 self.interrupted(lane, work, true);
             }
             Verdict::Again { after, error } => {
@@ -90,6 +90,7 @@ impl Engine {
                 self.waiting.push(Reverse(Wait { until, lane, work: Box::new(work) }));
             }
             Verdict::Joins(joining) => self.join(lane, work, joining),
+            Verdict::Settle => self.lanes.wait_until_saved(lane, work),
             Verdict::Interrupted => self.interrupted(lane, work, true),
         }
     }

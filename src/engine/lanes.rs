@@ -32,8 +32,10 @@ pub(super) struct LaneId(u32);
 #[derive(Debug)]
 pub(super) enum Ready {
     /// Start it; the lane and a slot of its remote are taken until [`Lanes::end`]. Work of a batched
-    /// route has a place at the desk instead of the slot.
-    Start { lane: LaneId, work: Work, link: Option<Arc<Link>> },
+    /// route has a place instead of the slot.
+    ///
+    /// `unsettled`: it must not be sent before what is known of the key is durable.
+    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, unsettled: bool },
     /// It is no news: the link already has it or something newer.
     Old { lane: LaneId, work: Work },
     /// The key came and went before the remote heard of it.
@@ -58,6 +60,10 @@ struct Lane {
     unsaved: u32,
     /// Parkings among those.
     unsaved_parkings: u32,
+    /// Among those are some that after a crash would end otherwise, unless they are durable.
+    unsettled: bool,
+    /// Its work waits until they are.
+    waits_for_store: bool,
     /// Kept as a cache entry only.
     idle: Option<Idle>,
 }
@@ -256,12 +262,13 @@ impl Lanes {
         }
         lane.busy = true;
         lane.holds = holds;
+        let unsettled = lane.unsettled;
         match holds {
             Holds::Slot => self.remotes[remote].taken += 1,
             Holds::Place => self.places_taken += 1,
             Holds::Nothing => {}
         }
-        Some(Ready::Start { lane: id, work, link })
+        Some(Ready::Start { lane: id, work, link, unsettled })
     }
 
     /// A started piece of work gives back what it holds, to be resumed later.
@@ -287,6 +294,15 @@ impl Lanes {
         self.remotes[usize::from(remote.0)].taken -= 1;
     }
 
+    /// A started piece of work gave its slot back, to be started again once everything of its key
+    /// is durable.
+    pub(super) fn wait_until_saved(&mut self, id: LaneId, work: Work) {
+        self.release_slot(id);
+        let lane = self.lane_mut(id);
+        lane.waits_for_store = lane.unsaved > 0;
+        self.resume(id, work);
+    }
+
     /// It is time for a piece of work's next attempt.
     pub(super) fn resume(&mut self, id: LaneId, work: Work) {
         let lane = self.lane_mut(id);
@@ -305,6 +321,7 @@ impl Lanes {
         lane.held |= left.parking;
         lane.unsaved += u32::from(left.link.is_some() || left.parking);
         lane.unsaved_parkings += u32::from(left.parking);
+        lane.unsettled |= left.unsettled;
         if left.link.is_some() {
             lane.link = left.link;
         }
@@ -325,6 +342,10 @@ impl Lanes {
         let lane = self.lane_mut(id);
         lane.unsaved -= outcomes;
         lane.unsaved_parkings -= parkings;
+        if lane.unsaved == 0 {
+            lane.unsettled = false;
+            lane.waits_for_store = false;
+        }
         if lane.unsaved_parkings == 0
             && let Some(held) = held
         {
@@ -368,6 +389,8 @@ impl Lanes {
             queued: false,
             unsaved: 0,
             unsaved_parkings: 0,
+            unsettled: false,
+            waits_for_store: false,
             idle: None,
         };
         let id = match self.free.pop() {
@@ -389,7 +412,7 @@ impl Lanes {
     fn consider(&mut self, id: LaneId) {
         let remote = self.remote(id);
         let lane = self.lane(id);
-        if lane.busy || lane.queued || lane.knowledge != Knowledge::Here {
+        if lane.busy || lane.queued || lane.waits_for_store || lane.knowledge != Knowledge::Here {
             return;
         }
         match lane.waiting.front().map(|work| work.after) {
@@ -432,4 +455,6 @@ pub(super) struct Left {
     pub(super) link: Option<Arc<Link>>,
     /// It is parked, or was and has ended.
     pub(super) parking: bool,
+    /// After a crash it would end otherwise, unless it is durable: the key's next call waits.
+    pub(super) unsettled: bool,
 }

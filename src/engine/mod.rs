@@ -16,6 +16,7 @@ mod lanes;
 mod pending;
 mod settings;
 mod stop;
+mod unchanged;
 mod watermark;
 mod work;
 
@@ -181,7 +182,7 @@ impl Engine {
             budget,
             limits,
             mark: Watermark::default(),
-            pending: Pending::default(),
+            pending: Pending::new(sent_before),
             tasks: JoinSet::new(),
             phase: watch::Sender::new(Phase::Running),
             waiting: BinaryHeap::new(),

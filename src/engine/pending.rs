@@ -1,9 +1,10 @@
 use super::{
     lanes::{LaneId, Left},
+    unchanged,
     work::{Charge, Work},
 };
 use crate::{
-    model::{ChangeId, Link, LinkUpdate, Outcome, Parked, ParkedState},
+    model::{ChangeId, ContentHash, Link, LinkUpdate, Lsn, Outcome, Parked, ParkedState},
     routing::{Route, RouteId},
     state::{Parking, RouteCounts, RouteKey, Settlement},
 };
@@ -19,6 +20,8 @@ pub(super) struct Pending {
     /// Parked changes stay in memory until they are stored.
     charges: Vec<Arc<Charge>>,
     outcomes: usize,
+    /// Changes committed before this may have been sent by an earlier process.
+    sent_before: Lsn,
 }
 
 #[derive(Debug)]
@@ -38,6 +41,10 @@ pub(super) struct Batch {
 }
 
 impl Pending {
+    pub(super) fn new(sent_before: Lsn) -> Self {
+        Self { sent_before, ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.outcomes == 0
     }
@@ -71,10 +78,20 @@ impl Pending {
         let changes = 1 + work.absorbed.len() as u64;
         self.outcomes += 1;
         let mut left = Left::default();
+        if !matches!(outcome, Outcome::Applied { .. }) && work.may_have_been_sent(self.sent_before) {
+            left.link = unchanged::uncertain(link);
+        }
         match outcome {
-            Outcome::Applied { update, .. } => {
+            Outcome::Applied { update, content, .. } => {
                 self.counts(id).applied += changes;
-                left.link = Some(Arc::new(updated(link, update, work.id())));
+                left.link = Some(Arc::new(updated(link, update, content, work.id())));
+                left.unsettled = !work.absorbed.is_empty();
+            }
+            Outcome::Unchanged => {
+                tracing::debug!(route = &*route.name, key = &**key, change = %work.id(), "skipped: nothing it sends has changed");
+                self.counts(id).skipped += changes;
+                left.link = link.map(|link| Arc::new(Link { change: work.id(), ..Link::clone(link) }));
+                left.unsettled = true;
             }
             Outcome::Skipped { reason } => {
                 tracing::debug!(route = &*route.name, key = &**key, change = %work.id(), reason = &*reason, "skipped");
@@ -141,14 +158,19 @@ impl Pending {
     }
 }
 
-fn updated(link: Option<&Arc<Link>>, update: LinkUpdate, change: ChangeId) -> Link {
+fn updated(
+    link: Option<&Arc<Link>>,
+    update: LinkUpdate,
+    content: Option<ContentHash>,
+    change: ChangeId,
+) -> Link {
     match update {
         LinkUpdate::Remove => Link { change, gone: true, ..Link::default() },
         LinkUpdate::Save(new) => {
             let known = link.filter(|link| !link.gone);
             let mut saved = known.map(|link| link.saved.clone()).unwrap_or_default();
             saved.extend(new);
-            Link { saved, change, gone: false }
+            Link { saved, change, gone: false, content }
         }
     }
 }

@@ -23,6 +23,7 @@ mod flow;
 mod order;
 mod parking;
 mod recovery;
+mod unchanged;
 
 /// Yields what it was given, then waits for ever, or ends.
 struct Script {

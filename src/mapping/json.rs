@@ -1,5 +1,6 @@
 use super::{
-    About, At, Escape, Expression, Kind, MappingError, Names, Scope, Text, braces, expression::write_string,
+    About, At, Escape, Expression, Kind, MappingError, Names, Reads, Scope, Text, braces,
+    expression::write_string,
 };
 use serde_json::Value;
 
@@ -43,6 +44,11 @@ impl Json {
                 Err(error)
             }
         }
+    }
+
+    /// Adds what its expressions read.
+    pub fn reads(&self, reads: &mut Reads) {
+        self.root.reads(reads);
     }
 
     /// The body as a value; `None` if it is one expression whose value is not known, or missing as
@@ -98,6 +104,17 @@ impl Part {
             return Expression::compile(inner, at, names).map(Self::Value);
         }
         Text::parse(text, at, names, Escape::None).map(Self::Text)
+    }
+
+    fn reads(&self, reads: &mut Reads) {
+        match self {
+            Self::Constant(_) => {}
+            Self::Value(expression) => expression.reads(reads),
+            Self::Text(text) => text.reads(reads),
+            Self::List(items) => items.iter().for_each(|(item, _)| item.reads(reads)),
+            Self::Object(entries) => entries.iter().for_each(|(_, value)| value.reads(reads)),
+            Self::Each(part, _) => part.reads(reads),
+        }
     }
 
     fn is_constant(&self) -> bool {

@@ -34,6 +34,7 @@ mod json;
 mod manual;
 mod moment;
 mod pg_value;
+mod reads;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -44,5 +45,6 @@ pub use error::{Kind, MappingError};
 pub use escape::Escape;
 pub use expression::{Evaluated, Expression};
 pub use json::Json;
+pub use reads::Reads;
 pub use scope::{About, Names, Scope};
 pub use text::Text;

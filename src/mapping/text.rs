@@ -1,5 +1,5 @@
 use super::{
-    At, Escape, Expression, Kind, MappingError, Names, Scope, braces,
+    At, Escape, Expression, Kind, MappingError, Names, Reads, Scope, braces,
     expression::{Problem, shown},
 };
 
@@ -56,6 +56,16 @@ impl Text {
             }
         }
         Ok(())
+    }
+
+    /// Adds what its expressions read.
+    pub fn reads(&self, reads: &mut Reads) {
+        for part in &self.parts {
+            match part {
+                Part::Literal(_) => {}
+                Part::Value(expression) => expression.reads(reads),
+            }
+        }
     }
 
     /// Whether it is the same for every row.

@@ -12,7 +12,14 @@ pub struct Link {
     pub change: ChangeId,
     /// The key was deleted at the remote; kept until the checkpoint has passed it.
     pub gone: bool,
+    /// What the remote was told last, if it is certain that this is what it has: a change that
+    /// would say the same is not sent.
+    pub content: Option<ContentHash>,
 }
+
+/// Stands for all that the calls of a change say: where it is the same, so are they.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentHash(pub u64);
 
 /// What a finished sequence leaves in the link.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +39,11 @@ pub enum Outcome {
         update: LinkUpdate,
         /// How many calls that took.
         calls: u16,
+        /// What they said, if a later change may be compared with it.
+        content: Option<ContentHash>,
     },
+    /// The remote has been told the same before, and nothing else since.
+    Unchanged,
     /// Nothing had to be done.
     Skipped {
         /// Why.

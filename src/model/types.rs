@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 /// What the text of a column means. Domains are resolved to their base type when the catalog is
 /// read, so that mapping never needs to know them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Type {
     /// `boolean`.
@@ -56,7 +56,7 @@ pub enum Type {
 }
 
 /// One attribute of a composite type.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Field {
     /// Its name.
     pub name: Arc<str>,

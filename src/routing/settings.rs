@@ -49,6 +49,9 @@ pub struct EntitySettings {
     /// is what it carries.
     #[serde(default)]
     pub batch: Option<Batch>,
+    /// Whether a change is sent even when the remote was told the same before.
+    #[serde(default)]
+    pub always: bool,
     /// A synchronizer written in Rust, by name, instead of the sequences.
     #[serde(default)]
     pub class: Option<String>,

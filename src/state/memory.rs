@@ -60,7 +60,9 @@ impl StateStore for MemoryStore {
     }
 
     async fn bind(&self, checkpoint: &Checkpoint) -> Result<(), StateError> {
-        self.kept().checkpoint = Some(checkpoint.clone());
+        let mut kept = self.kept();
+        kept.checkpoint = Some(checkpoint.clone());
+        kept.links.values_mut().for_each(|link| link.content = None);
         Ok(())
     }
 

@@ -20,6 +20,8 @@ pub struct Declaration<'a> {
     pub validate: &'a [ValidateRule],
     /// Whether it has a `batch`, so that its calls carry many rows.
     pub batched: bool,
+    /// Its `always`.
+    pub always: bool,
     /// Where it stands in the configuration: `entities.<name>`.
     pub at: At,
     /// The columns of its table, once they are known.
@@ -83,7 +85,7 @@ impl Classes {
             let message = format!("there is no synchronizer class `{class}`: there are `{known}`");
             return Err(vec![BuildError::new(&declaration.at.child("class"), message)]);
         };
-        let Declaration { sequences, when, validate, at, columns, fetched, .. } = declaration;
+        let Declaration { sequences, when, validate, always, at, columns, fetched, .. } = declaration;
         let inner = build(declaration).and_then(|inner| match inner.batching() {
             None if declaration.batched => {
                 let message = format!(
@@ -100,8 +102,8 @@ impl Classes {
         let names = Names { columns: columns.clone(), saved, fetched: *fetched, ..Names::default() };
         // The rules are read even if the steps are wrong, to say everything at once.
         match (inner, Rules::new(*when, validate, at, &names)) {
-            (Ok(inner), Ok(rules)) if rules.is_empty() => Ok(inner),
-            (Ok(inner), Ok(rules)) => Ok(Arc::new(Gate::new(rules, inner))),
+            (Ok(inner), Ok(rules)) if rules.is_empty() && !always => Ok(inner),
+            (Ok(inner), Ok(rules)) => Ok(Arc::new(Gate::new(rules, inner, *always))),
             (inner, rules) => Err(inner.err().into_iter().chain(rules.err()).flatten().collect()),
         }
     }

@@ -1,9 +1,9 @@
-//! Which changes a synchronizer is asked about at all: `when` and `validate`.
+//! Which changes a synchronizer is asked about at all: `when`, `validate` and `always`.
 
 use super::{Batching, BuildError, Step, Synchronizer, ValidateRule, Work, scope};
 use crate::{
     mapping::{At, Expression, MappingError, Names},
-    model::{Answered, Op, ParkReason, one_line},
+    model::{Answered, ContentHash, Op, ParkReason, one_line},
 };
 use std::sync::Arc;
 
@@ -58,14 +58,16 @@ impl Rules {
 pub struct Gate {
     rules: Rules,
     inner: Arc<dyn Synchronizer>,
+    /// Even what says nothing new is sent.
+    always: bool,
     unwanted: Arc<str>,
     never_sent: Arc<str>,
 }
 
 impl Gate {
-    /// Puts the rules before a synchronizer.
-    pub fn new(rules: Rules, inner: Arc<dyn Synchronizer>) -> Self {
-        Self { rules, inner, unwanted: "`when` is false".into(), never_sent: "never sent".into() }
+    /// Puts the rules before a synchronizer. `always`: even what says nothing new is sent.
+    pub fn new(rules: Rules, inner: Arc<dyn Synchronizer>, always: bool) -> Self {
+        Self { rules, inner, always, unwanted: "`when` is false".into(), never_sent: "never sent".into() }
     }
 
     /// What stands in the way of asking further.
@@ -111,5 +113,10 @@ impl Synchronizer for Gate {
 
     fn saves(&self) -> &[Arc<str>] {
         self.inner.saves()
+    }
+
+    /// Nothing of the rules: they decide anew for each change, before it is compared.
+    fn content(&self, work: &Work<'_>, answers: &[Answered]) -> Option<ContentHash> {
+        if self.always { None } else { self.inner.content(work, answers) }
     }
 }

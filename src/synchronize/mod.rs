@@ -30,7 +30,7 @@ pub use settings::{Accept, OnStatus, Sequences, StepSettings, ValidateRule};
 
 use crate::{
     mapping::Scope,
-    model::{Answered, Call, Change, Link, LinkUpdate, ParkReason},
+    model::{Answered, Call, Change, ContentHash, Link, LinkUpdate, ParkReason},
 };
 use serde_json::{Map, Value};
 use std::sync::{Arc, LazyLock};
@@ -79,6 +79,13 @@ pub trait Synchronizer: Send + Sync {
     /// synchronizer makes one call a change, and [`Synchronizer::next_step`] is that call for a
     /// batch of one.
     fn batching(&self) -> Option<&dyn Batching> {
+        None
+    }
+
+    /// Stands for all that the calls for this change say, but for what we know of the key ourselves
+    /// (`link`): where the remote was told the same before, they are left out. `None`: they never
+    /// are. `answers` is empty before the first call, and has them all behind the last.
+    fn content(&self, _work: &Work<'_>, _answers: &[Answered]) -> Option<ContentHash> {
         None
     }
 

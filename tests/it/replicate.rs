@@ -4,3 +4,4 @@ mod calls;
 mod columns;
 mod tables;
 mod types;
+mod unchanged;

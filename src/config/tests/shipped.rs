@@ -76,6 +76,7 @@ fn the_expressions_of_the_example_are_right() {
             settings: &entity.settings,
             when: entity.when.as_deref(),
             validate: &entity.validate,
+            always: entity.always,
             at: loaded.locator.at(format!("entities.{name}")),
             columns: Some(columns.iter().map(|it| (*it).into()).collect()),
             batched: entity.batch.is_some(),

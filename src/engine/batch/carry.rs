@@ -4,6 +4,7 @@ use super::{Batch, Member};
 use crate::{
     engine::{
         carry::{Ground, Phase, leaving, panicked, unstorable},
+        unchanged::told,
         work::Charge,
     },
     model::{Call, LinkUpdate, Outcome, ParkReason, Parked, ParkedState},
@@ -71,6 +72,7 @@ impl BatchPass {
         let rows = self.batch.members.len();
         let _body = self.count(call.body.bytes().map_or(0, |it| it.len()));
         self.batch.attempts += 1;
+        self.batch.members.iter_mut().for_each(|it| it.work.attempts += 1);
         let result = tokio::select! {
             biased;
             result = remote.client.call(call, &key) => result,
@@ -129,7 +131,12 @@ impl BatchPass {
     fn applied(&self, member: &Member, update: LinkUpdate) -> Outcome {
         match unstorable(&update) {
             Some(message) => self.park(member, ParkedState::Rejected, ParkReason::Answer, message),
-            None => Outcome::Applied { update, calls: 1 },
+            None => {
+                let Ground { routes, sent_before, .. } = &*self.ground;
+                let route = &routes[usize::from(self.batch.route.0)];
+                let content = told(route, &member.work, &member.shown(), *sent_before);
+                Outcome::Applied { update, calls: 1, content }
+            }
         }
     }
 

@@ -19,12 +19,27 @@ pub(super) use gather::Gathering;
 
 use super::{Ground, lanes::LaneId, work::Work};
 use crate::{
-    model::{CallKey, Link},
+    model::{Call, CallKey, Link},
     routing::{RemoteId, RouteId},
-    synchronize,
+    synchronize::{self, Batching},
 };
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
+
+/// How a change goes into a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joining {
+    /// Changes of one kind share calls.
+    kind: usize,
+    /// What the call would carry for it alone.
+    bytes: usize,
+}
+
+impl Joining {
+    pub(super) fn new(batching: &dyn Batching, work: &synchronize::Work<'_>, alone: &Call) -> Self {
+        Self { kind: batching.kind(work), bytes: alone.body.bytes().map_or(0, |it| it.len()) }
+    }
+}
 
 /// Changes that are sent in one call, in commit order. Each has a key of its own.
 #[derive(Debug)]

@@ -1,15 +1,10 @@
 //! What the engine's task does about batches.
 
 use super::{
-    Member,
+    Joining, Member,
     carry::{BatchEnded, BatchPass, BatchVerdict},
 };
-use crate::engine::{
-    Engine, Event,
-    carry::{Joining, Phase},
-    lanes::LaneId,
-    work::Work,
-};
+use crate::engine::{Engine, Event, carry::Phase, lanes::LaneId, work::Work};
 use std::sync::Arc;
 use tokio::time::Instant;
 

@@ -10,6 +10,7 @@ mod lower;
 mod node;
 mod operators;
 mod problem;
+mod reads;
 mod row;
 #[cfg(test)]
 pub(super) mod tests;

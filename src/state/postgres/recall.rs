@@ -2,7 +2,7 @@
 
 use super::lsn;
 use crate::{
-    model::{ChangeId, Link},
+    model::{ChangeId, ContentHash, Link},
     state::{Known, RouteKey},
 };
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use tokio_postgres::{Error, types::Json};
 /// `order by` keeps the answers in the order asked, so that no key has to be looked up again.
 const RECALL: &str = "\
 select l.saved, l.commit_lsn, l.ordinal, l.gone,
-       exists (select from rowcall.parked p where p.route = k.route and p.key = k.key)
+       exists (select from rowcall.parked p where p.route = k.route and p.key = k.key), l.content
 from unnest($1::text[], $2::text[]) with ordinality as k (route, key, at)
 left join rowcall.link l on l.route = k.route and l.key = k.key
 order by k.at";
@@ -27,6 +27,7 @@ pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Resul
             saved,
             change: ChangeId { commit: lsn(row.get(1)), ordinal: row.get::<_, i64>(2).unsigned_abs() },
             gone: row.get(3),
+            content: row.get::<_, Option<i64>>(5).map(|hash| ContentHash(hash.cast_unsigned())),
         });
         Known { link, held: row.get(4) }
     };

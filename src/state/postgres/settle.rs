@@ -13,13 +13,13 @@ use tokio_postgres::{
 };
 
 const LINKS: &str = "\
-insert into rowcall.link as l (route, key, saved, commit_lsn, ordinal, gone)
-select route, key, saved::jsonb, commit_lsn, ordinal, gone
-from unnest($1::text[], $2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::boolean[])
-     as t (route, key, saved, commit_lsn, ordinal, gone)
+insert into rowcall.link as l (route, key, saved, commit_lsn, ordinal, gone, content)
+select route, key, saved::jsonb, commit_lsn, ordinal, gone, content
+from unnest($1::text[], $2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::boolean[], $7::bigint[])
+     as t (route, key, saved, commit_lsn, ordinal, gone, content)
 on conflict (route, key) do update
 set saved = excluded.saved, commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal,
-    gone = excluded.gone, synced_at = now()";
+    gone = excluded.gone, content = excluded.content, synced_at = now()";
 
 const RESOLVE: &str = "\
 delete from rowcall.parked p
@@ -90,13 +90,17 @@ where source = $1 returning lsn";
 const PENDING: &str = "update rowcall.instance set pending_since = $2, seen_at = now() where source = $1";
 
 /// Positions of another database, or another timeline, say nothing about this one: by them its
-/// changes would be taken for old ones and left out.
+/// changes would be taken for old ones and left out. And changes that were sent just before may be
+/// among those given up, so nothing is certain any more of what the remotes were told.
 const BIND: &str = "\
 with moved as (
     select from rowcall.checkpoint where source = $1 and (system_id, timeline) <> ($2, $3)
 ), forgotten as (
-    update rowcall.link set commit_lsn = '0/0', ordinal = 0
-    where exists (select from moved)
+    update rowcall.link
+    set commit_lsn = case when exists (select from moved) then '0/0' else commit_lsn end,
+        ordinal = case when exists (select from moved) then 0 else ordinal end,
+        content = null
+    where (exists (select from moved) or content is not null)
       and route in (select route from rowcall.route_status where source = $1)
 )
 insert into rowcall.checkpoint (source, system_id, timeline, slot, lsn, committed_at)
@@ -241,7 +245,10 @@ impl Writer {
         let commits: Vec<PgLsn> = links.iter().map(|(_, link)| pg_lsn(link.change.commit)).collect();
         let ordinals: Vec<i64> = links.iter().map(|(_, link)| ordinal(link.change)).collect();
         let gone: Vec<bool> = links.iter().map(|(_, link)| link.gone).collect();
-        self.client.execute(&self.links, &[&routes, &keys, &saved, &commits, &ordinals, &gone]).await?;
+        let content: Vec<Option<i64>> =
+            links.iter().map(|(_, link)| link.content.map(|hash| hash.0.cast_signed())).collect();
+        let values: [&(dyn ToSql + Sync); 7] = [&routes, &keys, &saved, &commits, &ordinals, &gone, &content];
+        self.client.execute(&self.links, &values).await?;
         Ok(())
     }
 

@@ -24,6 +24,7 @@ fn build(
         settings: &Value::Null,
         when,
         validate,
+        always: false,
         at: Locator::default().at("entities.loan"),
         columns: None,
         batched: false,
@@ -153,6 +154,7 @@ fn a_class_that_makes_calls_for_one_row_takes_no_batch() {
         validate: &[],
         at: Locator::default().at("entities.loan"),
         columns: None,
+        always: false,
         batched: true,
         fetched: false,
     };

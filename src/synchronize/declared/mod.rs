@@ -6,19 +6,21 @@
 
 mod batch;
 mod build;
+mod content;
 mod names;
 mod plan;
 mod replay;
 mod request;
 
 use self::{
+    content::Content,
     plan::Sequence,
     replay::{Replay, Stop},
 };
 use super::{Batching, BuildError, Declaration, Rejection, Results, Step, Synchronizer, Work};
 use crate::{
     mapping::{About, Names},
-    model::{Answer, Answered, Call, LinkUpdate, Op, ParkReason},
+    model::{Answer, Answered, Call, ContentHash, LinkUpdate, Op, ParkReason},
 };
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub struct Declared {
     saved: Arc<[Arc<str>]>,
     /// Its calls carry many rows.
     batched: bool,
+    /// Of `upsert`, which alone says the same of a new row and of a changed one.
+    content: Option<Content>,
     skips: Skips,
 }
 
@@ -97,7 +101,9 @@ impl Declared {
         let mut next = || read.next().flatten();
         let [insert, update, upsert, delete, truncate] = std::array::from_fn(|_| next());
         let (saved, batched, skips) = (names.saved, *batched, Skips::default());
-        Ok(Self { insert, update, upsert, delete, truncate, saved, batched, skips })
+        let steps = sequences.upsert.as_deref();
+        let content = steps.zip(upsert.as_ref()).map(|(steps, upsert)| Content::new(steps, upsert));
+        Ok(Self { insert, update, upsert, delete, truncate, saved, batched, content, skips })
     }
 
     fn sequence(&self, work: &Work<'_>) -> Result<&Sequence, &Arc<str>> {
@@ -150,6 +156,12 @@ impl Synchronizer for Declared {
 
     fn saves(&self) -> &[Arc<str>] {
         &self.saved
+    }
+
+    fn content(&self, work: &Work<'_>, answers: &[Answered]) -> Option<ContentHash> {
+        let upsert = self.upsert.as_ref()?;
+        let used = self.sequence(work).is_ok_and(|sequence| std::ptr::eq(sequence, upsert));
+        if used { self.content.as_ref()?.hash(work, answers) } else { None }
     }
 }
 

@@ -75,6 +75,7 @@ async fn keys_of_every_kind_keep_rows_apart() {
     let entities = "
   pair:
     table: pairs
+    always: true
     upsert: [{ put: '/objects/pair/{{ row.a }}-{{ row.b }}', body: { key: '{{ key }}' } }]
     delete: [{ delete: '/objects/pair/{{ row.a }}-{{ row.b }}' }]
   thing:

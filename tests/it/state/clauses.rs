@@ -4,12 +4,12 @@ use crate::harness::{Postgres, each_version};
 use bytes::Bytes;
 use rowcall::{
     model::{
-        Answer, Answered, Cell, Change, ChangeId, Column, Image, Link, Lsn, ParkReason, Parked, ParkedState,
-        Row, RowBuilder, Table, TableId, Type,
+        Answer, Answered, Cell, Change, ChangeId, Column, ContentHash, Image, Link, Lsn, ParkReason, Parked,
+        ParkedState, Row, RowBuilder, Table, TableId, Type,
     },
     postgres::Target,
     state::{
-        Binding, Checkpoint, Known, MemoryStore, Parking, RouteKey, Settlement, StateStore,
+        Binding, Checkpoint, Known, MemoryStore, Parking, RouteCounts, RouteKey, Settlement, StateStore,
         postgres::{Lease, PostgresStore, migrate},
     },
 };
@@ -98,6 +98,20 @@ clauses! {
         store.settle(linked("1", json!({}), 9)).await.expect("a settlement");
         known = recall(store, "1").await.link.expect("a link");
         assert_eq!((known.saved.len(), known.change), (0, id(9)), "replaced, not merged");
+    }
+
+    async fn what_the_remote_was_told_is_kept_with_the_link_until_it_is_bound_again(store: &dyn StateStore) {
+        let counts = vec![("loan".into(), RouteCounts { applied: 1, ..RouteCounts::default() })];
+        store.settle(Settlement { counts, ..Settlement::default() }).await.expect("a settlement");
+        for content in [Some(ContentHash(0)), None, Some(ContentHash(u64::MAX)), Some(ContentHash(1 << 63))] {
+            let link = Link { change: id(5), content, ..Link::default() };
+            let links = vec![(at("1"), Arc::new(link))];
+            store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
+            assert_eq!(recall(store, "1").await.link.expect("a link").content, content);
+        }
+        store.bind(&begin()).await.expect("to bind");
+        let link = recall(store, "1").await.link.expect("a link");
+        assert_eq!((link.change, link.content), (id(5), None), "changes that were sent may be given up by this");
     }
 
     async fn a_deleted_key_is_remembered_as_gone(store: &dyn StateStore) {
@@ -300,7 +314,7 @@ fn time(second: i64) -> jiff::Timestamp {
 
 fn link(saved: Value, lsn: u64) -> Arc<Link> {
     let saved: Map<String, Value> = saved.as_object().cloned().expect("an object");
-    Arc::new(Link { saved, change: id(lsn), gone: false })
+    Arc::new(Link { saved, change: id(lsn), gone: false, content: None })
 }
 
 pub fn parking(key: &str, lsn: u64, state: ParkedState) -> Parking {

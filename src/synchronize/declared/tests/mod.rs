@@ -2,6 +2,7 @@
 
 mod any;
 mod batches;
+mod content;
 mod jumps;
 mod lookups;
 mod steps;
@@ -63,6 +64,7 @@ fn read_as(sequences: Value, batched: bool) -> Result<Declared, Vec<BuildError>>
         settings: &Value::Null,
         when: None,
         validate: &[],
+        always: false,
         at,
         columns: None,
         batched,

@@ -1,0 +1,64 @@
+//! What tells whether a row has changed in anything that its `upsert` says.
+//!
+//! The calls of a sequence follow from what its expressions read and from what we know of the key
+//! ourselves. So the hash is made of what is read, not of the calls: it is there before any call is
+//! made, and it is the same whether the object is created or updated.
+
+use super::plan::{Accepts, Content as Body, On, Plan, Sequence};
+use crate::{
+    mapping::Reads,
+    model::{Answered, ContentHash},
+    synchronize::{StepSettings, Work, scope},
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Makes the content hashes of one sequence.
+#[derive(Debug)]
+pub(super) struct Content {
+    reads: Reads,
+    /// The sequence itself: where its configuration has changed, everything is sent again.
+    fingerprint: u64,
+}
+
+impl Content {
+    pub fn new(settings: &[StepSettings], sequence: &Sequence) -> Self {
+        let mut reads = Reads::default();
+        sequence.steps.iter().for_each(|step| collect(step, &mut reads));
+        // Settings always serialise.
+        let text = serde_json::to_vec(settings).unwrap_or_default();
+        Self { reads, fingerprint: xxh3_64(&text) }
+    }
+
+    /// `None` if it cannot be told what the remote has once these answers are in: what was found by
+    /// a lookup may have been made by others, of other values.
+    pub fn hash(&self, work: &Work<'_>, answers: &[Answered]) -> Option<ContentHash> {
+        // The names of steps have no dot; those of their lookups do.
+        let looked_up = answers.iter().any(|it| it.step.contains('.'));
+        if looked_up { None } else { self.reads.hash(&scope(work), self.fingerprint) }
+    }
+}
+
+fn collect(step: &Plan, reads: &mut Reads) {
+    let Plan { path, query, headers, body, condition, accept, save, on, lookup, for_each, .. } = step;
+    path.reads(reads);
+    headers.iter().for_each(|(_, text)| text.reads(reads));
+    query.iter().chain(save).for_each(|(_, json)| json.reads(reads));
+    match body {
+        Body::Nothing => {}
+        Body::Json(json) => json.reads(reads),
+        Body::Form(values) => values.iter().for_each(|(_, json)| json.reads(reads)),
+        Body::Text(text) => text.reads(reads),
+    }
+    condition.iter().chain(for_each.iter().map(|each| &each.list)).for_each(|it| it.reads(reads));
+    match accept {
+        Accepts::Statuses(_) => {}
+        Accepts::Expression(expression) => expression.reads(reads),
+    }
+    for (_, on) in on {
+        match on {
+            On::Goto(_) | On::Lookup => {}
+            On::Steps(steps) => steps.iter().for_each(|step| collect(step, reads)),
+        }
+    }
+    lookup.iter().for_each(|step| collect(step, reads));
+}
