@@ -7,7 +7,7 @@ use crate::{
     engine::Remote,
     model::{Table, TableName},
     postgres::Target,
-    remote::{HttpRemote, RemoteClient, RetryPolicy},
+    remote::{Governor, HttpRemote, RemoteClient, RetryPolicy},
     routing::{EntitySettings, Fetch, KeyColumns, RemoteId, Route},
     synchronize::{Classes, Declaration, Synchronizer},
 };
@@ -39,6 +39,8 @@ pub(super) struct SourcePlan {
 pub(super) struct PlannedRemote {
     pub(super) name: String,
     pub(super) client: Arc<dyn RemoteClient>,
+    /// Shared by all sources that call it.
+    pub(super) governor: Arc<Governor>,
 }
 
 /// The tables as the database has them.
@@ -47,16 +49,21 @@ pub(super) type Described = BTreeMap<TableName, Table>;
 /// Plans every source, or says all that cannot work.
 pub(super) fn plans(loaded: &Arc<Loaded>, classes: &Classes) -> Result<Vec<SourcePlan>, AppError> {
     let mut errors = Vec::new();
-    let mut clients: BTreeMap<&str, Arc<dyn RemoteClient>> = BTreeMap::new();
+    let mut remotes: BTreeMap<&str, PlannedRemote> = BTreeMap::new();
     for (name, settings) in &loaded.config.remotes {
         match HttpRemote::new(name, settings) {
-            Ok(remote) => drop(clients.insert(name, Arc::new(remote))),
+            Ok(client) => {
+                let (concurrency, rate) = (settings.concurrency.get(), settings.rate.as_ref());
+                let governor = Governor::new(name, concurrency, rate, &settings.breaker);
+                let planned = PlannedRemote { name: name.clone(), client: Arc::new(client), governor };
+                remotes.insert(name, planned);
+            }
             Err(error) => errors.push(error.to_string()),
         }
     }
     let mut plans = Vec::new();
     for name in loaded.config.sources.keys() {
-        match SourcePlan::new(loaded, classes, name, &clients) {
+        match SourcePlan::new(loaded, classes, name, &remotes) {
             Ok(plan) => {
                 errors.extend(plan.routes(None).err().into_iter().flatten());
                 plans.push(plan);
@@ -72,7 +79,7 @@ impl SourcePlan {
         loaded: &Arc<Loaded>,
         classes: &Classes,
         name: &str,
-        clients: &BTreeMap<&str, Arc<dyn RemoteClient>>,
+        known: &BTreeMap<&str, PlannedRemote>,
     ) -> Result<Self, String> {
         let settings = &loaded.config.sources[name];
         let target = |url: &secrecy::SecretString| -> Result<Target, String> {
@@ -95,8 +102,6 @@ impl SourcePlan {
             }
             remotes.extend(entity.remotes.iter().map(String::as_str));
         }
-        let planned =
-            |name: &str| Some(PlannedRemote { name: name.to_owned(), client: clients.get(name)?.clone() });
         Ok(Self {
             name: name.to_owned(),
             target: target(&settings.url)?,
@@ -105,7 +110,7 @@ impl SourcePlan {
             publication: logical.publication.clone(),
             heartbeat: settings.heartbeat.0,
             tables: tables.into_iter().collect(),
-            remotes: remotes.into_iter().filter_map(planned).collect(),
+            remotes: remotes.into_iter().filter_map(|name| known.get(name).cloned()).collect(),
             entities,
             loaded: Arc::clone(loaded),
             classes: classes.clone(),
@@ -125,7 +130,7 @@ impl SourcePlan {
                 name: it.name.clone(),
                 client: Arc::clone(&it.client),
                 retry: RetryPolicy::new(&settings.retry),
-                concurrency: settings.concurrency.get() as usize,
+                governor: Arc::clone(&it.governor),
             }
         };
         self.remotes.iter().map(remote).collect()
@@ -176,6 +181,7 @@ impl SourcePlan {
                 further: further.clone(),
                 remote: RemoteId(at as u16),
                 fetch: entity.fetch.clone(),
+                priority: entity.priority,
                 coalesce: entity.coalesce,
                 batch: entity.batch,
                 synchronizer: Arc::clone(&synchronizer),

@@ -1,5 +1,7 @@
 //! What makes sense only when all is read: names that must exist, values that exclude each other.
 
+mod limits;
+
 use super::{
     report::{Faulty, Report, did_you_mean, quoted},
     settings::Config,
@@ -121,6 +123,7 @@ impl Check<'_> {
                 self.say(&["remotes", name, key], format!("`{key}` must be longer than nothing"));
             }
         }
+        self.limits(name, remote);
         let retry = &remote.retry;
         if retry.base > retry.max {
             let message = format!("`base` ({}) is longer than `max` ({})", retry.base, retry.max);

@@ -11,7 +11,7 @@ use crate::{
         Answered, Call, CallKey, Change, Image, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked,
         ParkedState,
     },
-    remote::{Decision, Failure, RemoteClient, RetryPolicy, describe},
+    remote::{Blame, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
     routing::{Fetch, Route, RouteId, split_key},
     state::{StateError, StateStore},
     synchronize::{self, Step},
@@ -19,7 +19,7 @@ use crate::{
 use futures_util::FutureExt;
 use serde_json::Value;
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A remote as the engine uses it.
@@ -30,8 +30,8 @@ pub struct Remote {
     pub client: Arc<dyn RemoteClient>,
     /// Decides about failures.
     pub retry: RetryPolicy,
-    /// How many calls may be under way at once.
-    pub concurrency: usize,
+    /// Says when calls may be made.
+    pub governor: Arc<Governor>,
 }
 
 /// What every task that carries a change shares.
@@ -68,6 +68,11 @@ pub(super) enum Verdict {
     },
     /// It is to share a call with others.
     Joins(Joining),
+    /// The remote takes no call now: back to the queue. `None` if nothing was sent; otherwise the
+    /// remote failed or throttled everyone, and the change has lost nothing by it.
+    Held {
+        error: Option<String>,
+    },
     /// Nothing is sent yet: what is known of the key must be durable first.
     Settle,
     /// A stop came in between.
@@ -90,6 +95,8 @@ pub(super) struct Pass {
     pub(super) lane: LaneId,
     pub(super) work: Work,
     pub(super) link: Option<Arc<Link>>,
+    /// Given back when the pass ends; `None` where the change is to share a call.
+    pub(super) slot: Option<Slot>,
     /// The key's next call has to wait until what is known of the key is durable.
     pub(super) unsettled: bool,
     pub(super) phase: watch::Receiver<Phase>,
@@ -195,7 +202,11 @@ impl Pass {
             key: self.is_one_of_several(route).then(|| xxh3_64(self.key.as_bytes())),
             step: Arc::clone(&call.step),
         };
+        if !self.slot.as_mut().is_some_and(|slot| slot.begin(Instant::now())) {
+            return Err(Verdict::Held { error: None });
+        }
         self.work.attempts += 1;
+        self.work.tried = true;
         let result = tokio::select! {
             biased;
             result = remote.client.call(&call, &key) => result,
@@ -208,6 +219,12 @@ impl Pass {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
                 let Ok(answer) = result else { return Err(Verdict::Interrupted) };
                 tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, "answered");
+                if call.accepts(answer.status) {
+                    self.slot.iter_mut().for_each(|slot| slot.succeeded(&answer, Instant::now()));
+                } else {
+                    let failure = Failure::Answer(&answer);
+                    self.blame(failure, &describe(&call, failure));
+                }
                 self.keep(answer.body.len());
                 self.work.answers.push(Answered { step: call.step, answer });
                 self.work.attempts = 0;
@@ -221,6 +238,12 @@ impl Pass {
         if failure.leaves_doubt() {
             self.lose_answer(&call);
         }
+        let blame = self.blame(failure, &error);
+        if blame == Blame::Remote && remote.retry.may_pass(failure) {
+            self.work.attempts -= 1;
+            tracing::info!(call = %key, error, "the call failed and waits until the remote takes calls again");
+            return Err(Verdict::Held { error: Some(error) });
+        }
         match remote.retry.decide(failure, &key, self.work.attempts) {
             Decision::RetryAfter(after) => {
                 tracing::info!(call = %key, attempt = self.work.attempts, wait_ms = after.as_millis() as u64, error, "the call failed and will be tried again");
@@ -228,6 +251,10 @@ impl Pass {
             }
             Decision::GiveUp { state, reason } => Err(self.parked(state, reason, error)),
         }
+    }
+
+    fn blame(&mut self, failure: Failure<'_>, why: &str) -> Blame {
+        self.slot.as_mut().map_or(Blame::Change, |slot| slot.failed(failure, why, Instant::now()))
     }
 
     /// The call may have been made: whoever goes on must look first, and not at what was found
@@ -255,6 +282,7 @@ impl Pass {
         if removes || (route.fetch.is_none() && change.table.name == route.table) {
             return Ok(Prepared { change, fetched: None });
         }
+        self.slot.iter_mut().for_each(Slot::lend);
         let reader = Arc::clone(&self.ground.reader);
         if let Some(transaction) = change.transaction {
             reader.seen(transaction).await.map_err(|error| self.unread(route, &error))?;

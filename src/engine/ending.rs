@@ -4,7 +4,7 @@ use super::{
     Engine, Event, TICK, Wait,
     carry::{Ended, Pass, Phase, Verdict},
     keyless,
-    lanes::{LaneId, Ready},
+    lanes::{LaneId, Rank, Ready},
     parked,
     pending::Batch,
     work::Work,
@@ -40,7 +40,8 @@ impl Engine {
                 let outcome = parked(work.called, ParkedState::Queued, ParkReason::Behind, message);
                 self.finish(lane, work, false, outcome);
             }
-            Ready::Start { lane, work, link, unsettled } => {
+            Ready::Batch { batch, slot } => self.send_batch(batch, slot),
+            Ready::Start { lane, work, link, slot, unsettled } => {
                 let (route, key) = self.lanes.key(lane).clone();
                 if work.parked && work.is_whole_truncate(&key) {
                     return self.spread_truncate(lane, route, work);
@@ -54,7 +55,7 @@ impl Engine {
                 }
                 let ground = Arc::clone(&self.ground);
                 let phase = self.phase.subscribe();
-                let pass = Pass { ground, route, key, lane, work, link, unsettled, phase };
+                let pass = Pass { ground, route, key, lane, work, link, slot, unsettled, phase };
                 self.tasks.spawn(async move { Event::Ended(Box::new(pass.run().await)) });
             }
         }
@@ -75,17 +76,26 @@ impl Engine {
 
     pub(super) fn ended(&mut self, ended: Ended) {
         let Ended { lane, work, verdict } = ended;
+        self.lanes.back(lane);
         let route = self.lanes.key(lane).0;
         match verdict {
             Verdict::Done(outcome) => self.finish(lane, work, true, outcome),
             // Nobody comes back to it: what is answered is kept now or lost.
-            Verdict::Again { .. } | Verdict::Settle if *self.phase.borrow() != Phase::Running => {
+            Verdict::Again { .. } | Verdict::Settle | Verdict::Held { .. }
+                if *self.phase.borrow() != Phase::Running =>
+            {
                 self.interrupted(lane, work, true);
+            }
+            Verdict::Held { error } => {
+                let rank = if error.is_some() { Rank::Anew } else { Rank::Ahead };
+                if error.is_some() {
+                    self.pending.counts(route).last_error = error;
+                }
+                self.lanes.resume(lane, work, rank);
             }
             Verdict::Again { after, error } => {
                 self.pending.counts(route).last_error = Some(error);
                 self.in_flight[usize::from(route.0)].backing_off += 1;
-                self.lanes.release_slot(lane);
                 let until = Instant::now() + after;
                 self.waiting.push(Reverse(Wait { until, lane, work: Box::new(work) }));
             }
@@ -112,13 +122,14 @@ impl Engine {
 
     pub(super) fn resume_due(&mut self) {
         let now = Instant::now();
+        self.lanes.at(now);
         while let Some(Reverse(wait)) = self.waiting.peek()
             && wait.until <= now
         {
             let Some(Reverse(Wait { lane, work, .. })) = self.waiting.pop() else { return };
             let route = self.lanes.key(lane).0;
             self.in_flight[usize::from(route.0)].backing_off -= 1;
-            self.lanes.resume(lane, *work);
+            self.lanes.resume(lane, *work, Rank::Anew);
         }
     }
 

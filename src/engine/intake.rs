@@ -13,9 +13,11 @@ use crate::{
     state::{Due, RouteKey},
 };
 use std::sync::Arc;
+use tokio::time::Instant;
 
 impl Engine {
     pub(super) fn accept(&mut self, batch: Vec<Captured>) {
+        self.lanes.at(Instant::now());
         for captured in batch {
             match captured {
                 Captured::Change(change) => self.accept_change(change),
@@ -56,6 +58,7 @@ impl Engine {
             prepared: None,
             answers: Vec::new(),
             attempts: 0,
+            tried: false,
             doubt: false,
             charges: vec![Arc::clone(charge)],
             called: change.id,
@@ -104,6 +107,7 @@ impl Engine {
             prepared: None,
             answers,
             attempts: 0,
+            tried: false,
             // Its last attempt may have reached the remote.
             doubt: true,
             charges: Vec::new(),

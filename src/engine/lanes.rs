@@ -7,19 +7,30 @@
 //! A lane outlives its work as a cache of the key's link, until the idle ones take more than their
 //! share of memory.
 
+mod desk;
 mod idle;
+mod ready;
 
-use super::work::{Arrival, Work};
+pub(super) use ready::BatchNo;
+
+use super::{
+    admission::Admission,
+    work::{Arrival, Work},
+};
 use crate::{
     model::{Link, Op},
+    remote::Slot,
     routing::{RemoteId, RouteId},
     state::Known,
 };
+use desk::Desk;
 use idle::Idle;
+use ready::{Caller, Class, Queue};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
+use tokio::time::Instant;
 
 /// One key of one route, as the lanes know it.
 pub(super) type LaneKey = (RouteId, Arc<str>);
@@ -31,11 +42,13 @@ pub(super) struct LaneId(u32);
 /// What may happen to a lane's oldest work.
 #[derive(Debug)]
 pub(super) enum Ready {
-    /// Start it; the lane and a slot of its remote are taken until [`Lanes::end`]. Work of a batched
-    /// route has a place instead of the slot.
+    /// Start it; the lane is taken until [`Lanes::end`].
     ///
-    /// `unsettled`: it must not be sent before what is known of the key is durable.
-    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, unsettled: bool },
+    /// `slot` is `None` where it is to share a call. `unsettled`: it must not be sent before what is
+    /// known of the key is durable.
+    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, slot: Option<Slot>, unsettled: bool },
+    /// Send this batch.
+    Batch { batch: BatchNo, slot: Slot },
     /// It is no news: the link already has it or something newer.
     Old { lane: LaneId, work: Work },
     /// The key came and went before the remote heard of it.
@@ -53,9 +66,12 @@ struct Lane {
     held: bool,
     /// Work of this lane is with a task, or waits for its next attempt.
     busy: bool,
-    holds: Holds,
-    /// It stands in its remote's queue.
+    /// That work is looked at before it goes into a batch.
+    at_desk: bool,
+    /// It stands in its remote's queue, or among the lanes that need no call.
     queued: bool,
+    /// Its oldest work was under way already.
+    rank: Rank,
     /// Outcomes that are not durable yet: what is cached here is newer than what is stored.
     unsaved: u32,
     /// Parkings among those.
@@ -75,25 +91,22 @@ enum Knowledge {
     Here,
 }
 
-/// What a lane's started work takes up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Holds {
-    #[default]
-    Nothing,
-    /// One of its remote's calls.
-    Slot,
-    /// One of the places where what goes into batches is looked at.
-    Place,
+/// Where work that comes back stands among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// As if it had just become ready.
+    Anew,
+    /// Before all that has not begun.
+    Ahead,
 }
 
-/// How many changes are looked at at once before they go into batches: it may take a query each.
-const PLACES: usize = 64;
-
-#[derive(Debug)]
-struct Remote {
-    slots: usize,
-    taken: usize,
-    ready: VecDeque<LaneId>,
+/// What the oldest work of a lane comes down to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Call,
+    Old,
+    Behind,
+    Unborn,
 }
 
 /// Every lane.
@@ -102,13 +115,14 @@ pub(super) struct Lanes {
     by_key: HashMap<LaneKey, LaneId>,
     lanes: Vec<Option<Lane>>,
     free: Vec<LaneId>,
-    remote_of: Vec<RemoteId>,
-    remotes: Vec<Remote>,
-    /// By route: its changes share calls.
-    batched: Vec<bool>,
-    /// Lanes whose oldest work may go into a batch.
-    gathering: VecDeque<LaneId>,
-    places_taken: usize,
+    /// Each route's remote and priority.
+    places: Vec<(RemoteId, u8)>,
+    /// Lanes that are ready to call, by remote.
+    remotes: Vec<Queue>,
+    /// Lanes whose oldest work needs no call, and so waits for no remote.
+    callless: VecDeque<LaneId>,
+    desk: Desk,
+    now: Instant,
     /// Lanes whose link has to be read.
     unknown: VecDeque<LaneId>,
     /// Who waits for which work to end.
@@ -122,24 +136,23 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// `remote_of` names each route's remote, `batched` the routes whose changes share calls,
-    /// `slots` each remote's concurrency.
+    /// `places` names each route's remote and priority, `batched` those whose changes share calls.
     pub(super) fn new(
-        remote_of: Vec<RemoteId>,
+        places: Vec<(RemoteId, u8)>,
         batched: Vec<bool>,
-        slots: &[usize],
+        remotes: usize,
         idle_limit: usize,
+        now: Instant,
     ) -> Self {
-        let remote = |&slots: &usize| Remote { slots, taken: 0, ready: VecDeque::new() };
         Self {
             by_key: HashMap::new(),
             lanes: Vec::new(),
             free: Vec::new(),
-            remote_of,
-            remotes: slots.iter().map(remote).collect(),
-            batched,
-            gathering: VecDeque::new(),
-            places_taken: 0,
+            places,
+            remotes: (0..remotes).map(|_| Queue::new(now)).collect(),
+            callless: VecDeque::new(),
+            desk: Desk::new(batched, remotes),
+            now,
             unknown: VecDeque::new(),
             barriers: HashMap::new(),
             open: HashSet::new(),
@@ -148,6 +161,16 @@ impl Lanes {
             idle_limit,
             stamp: 0,
         }
+    }
+
+    /// What happens from here on happens at this time.
+    pub(super) fn at(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// How many keys wait for this remote.
+    pub(super) fn waiting_for(&self, remote: RemoteId) -> usize {
+        self.remotes[usize::from(remote.0)].len()
     }
 
     /// The key of a lane that is in use.
@@ -185,10 +208,7 @@ impl Lanes {
     }
 
     /// A started piece of work is left as if it had never been read, for a stop.
-    pub(super) fn leave(&mut self, id: LaneId, has_slot: bool) {
-        if has_slot {
-            self.release_slot(id);
-        }
+    pub(super) fn leave(&mut self, id: LaneId) {
         self.lane_mut(id).busy = false;
     }
 
@@ -225,96 +245,110 @@ impl Lanes {
         self.consider(id);
     }
 
-    /// The next work that may start, in the order in which lanes became ready.
-    pub(super) fn next_ready(&mut self) -> Option<Ready> {
-        while self.places_taken < PLACES {
-            let Some(id) = self.gathering.pop_front() else { break };
+    /// The next work that may start, the most urgent of its remote.
+    pub(super) fn next_ready(&mut self, admission: &mut Admission) -> Option<Ready> {
+        while let Some(id) = self.callless.pop_front() {
             self.lane_mut(id).queued = false;
-            if let Some(ready) = self.take(id, Holds::Place) {
-                return Some(ready);
+            match self.fate(id) {
+                // It has changed since: what is parked came before it, or holds it no more.
+                Some(Fate::Call) => self.consider(id),
+                Some(fate) => return self.without_call(id, fate),
+                None => {}
             }
         }
+        if let Some(ready) = self.next_at_desk() {
+            return Some(ready);
+        }
         for remote in 0..self.remotes.len() {
-            while self.remotes[remote].taken < self.remotes[remote].slots {
-                let Some(id) = self.remotes[remote].ready.pop_front() else { break };
+            while let Some((caller, urgency)) = self.remotes[remote].peek() {
+                let fate = match caller {
+                    Caller::Lane(id) => self.fate(id),
+                    Caller::Batch(_) => Some(Fate::Call),
+                };
+                let slot = match fate {
+                    Some(Fate::Call) => match admission.admit(remote, urgency) {
+                        None => break,
+                        slot => slot,
+                    },
+                    _ => None,
+                };
+                self.remotes[remote].pop();
+                let id = match caller {
+                    Caller::Lane(id) => id,
+                    Caller::Batch(batch) => {
+                        self.batch_goes(remote);
+                        return slot.map(|slot| Ready::Batch { batch, slot });
+                    }
+                };
                 self.lane_mut(id).queued = false;
-                if let Some(ready) = self.take(id, Holds::Slot) {
-                    return Some(ready);
+                match (fate, slot) {
+                    (_, Some(slot)) => return self.begin(id, Some(slot)),
+                    (Some(fate), None) => return self.without_call(id, fate),
+                    (None, None) => {}
                 }
+            }
+            if self.remotes[remote].len() == 0 {
+                admission.none_waits(remote);
             }
         }
         None
     }
 
-    fn take(&mut self, id: LaneId, holds: Holds) -> Option<Ready> {
-        let remote = self.remote(id);
+    /// What is to happen to a lane's oldest work.
+    fn fate(&self, id: LaneId) -> Option<Fate> {
+        let lane = self.lane(id);
+        let work = lane.waiting.front()?;
+        let link = lane.link.as_ref();
+        Some(if link.is_some_and(|link| link.change >= work.id()) {
+            Fate::Old
+        } else if lane.held && !work.parked {
+            Fate::Behind
+        } else if work.born && work.change.op() == Op::Delete && link.is_none_or(|link| link.gone) {
+            Fate::Unborn
+        } else {
+            Fate::Call
+        })
+    }
+
+    fn begin(&mut self, id: LaneId, slot: Option<Slot>) -> Option<Ready> {
         let lane = self.lane_mut(id);
         let work = lane.waiting.pop_front()?;
-        if lane.link.as_ref().is_some_and(|link| link.change >= work.id()) {
-            return Some(Ready::Old { lane: id, work });
-        }
-        if lane.held && !work.parked {
-            return Some(Ready::Behind { lane: id, work });
-        }
         let link = lane.link.clone().filter(|link| !link.gone);
-        if link.is_none() && work.born && work.change.op() == Op::Delete {
-            return Some(Ready::Unborn { lane: id, work });
-        }
         lane.busy = true;
-        lane.holds = holds;
+        lane.rank = Rank::Anew;
         let unsettled = lane.unsettled;
-        match holds {
-            Holds::Slot => self.remotes[remote].taken += 1,
-            Holds::Place => self.places_taken += 1,
-            Holds::Nothing => {}
-        }
-        Some(Ready::Start { lane: id, work, link, unsettled })
+        Some(Ready::Start { lane: id, work, link, slot, unsettled })
     }
 
-    /// A started piece of work gives back what it holds, to be resumed later.
-    pub(super) fn release_slot(&mut self, id: LaneId) {
-        let remote = self.remote(id);
-        match std::mem::take(&mut self.lane_mut(id).holds) {
-            Holds::Slot => self.remotes[remote].taken -= 1,
-            Holds::Place => self.places_taken -= 1,
-            Holds::Nothing => {}
-        }
+    fn without_call(&mut self, lane: LaneId, fate: Fate) -> Option<Ready> {
+        self.lane_mut(lane).rank = Rank::Anew;
+        let work = self.lane_mut(lane).waiting.pop_front()?;
+        Some(match fate {
+            Fate::Old => Ready::Old { lane, work },
+            Fate::Unborn => Ready::Unborn { lane, work },
+            Fate::Behind | Fate::Call => Ready::Behind { lane, work },
+        })
     }
 
-    /// Takes a slot of this remote for a batch, if there is one.
-    pub(super) fn take_slot(&mut self, remote: RemoteId) -> bool {
-        let remote = &mut self.remotes[usize::from(remote.0)];
-        let free = remote.taken < remote.slots;
-        remote.taken += usize::from(free);
-        free
-    }
-
-    /// A batch gives its slot back.
-    pub(super) fn give_slot(&mut self, remote: RemoteId) {
-        self.remotes[usize::from(remote.0)].taken -= 1;
-    }
-
-    /// A started piece of work gave its slot back, to be started again once everything of its key
-    /// is durable.
+    /// A started piece of work is to be started again once everything of its key is durable.
     pub(super) fn wait_until_saved(&mut self, id: LaneId, work: Work) {
-        self.release_slot(id);
         let lane = self.lane_mut(id);
         lane.waits_for_store = lane.unsaved > 0;
-        self.resume(id, work);
+        self.resume(id, work, Rank::Ahead);
     }
 
-    /// It is time for a piece of work's next attempt.
-    pub(super) fn resume(&mut self, id: LaneId, work: Work) {
+    /// A piece of work that was started goes on.
+    pub(super) fn resume(&mut self, id: LaneId, work: Work, rank: Rank) {
         let lane = self.lane_mut(id);
         lane.busy = false;
+        lane.rank = rank;
         lane.waiting.push_front(work);
         self.consider(id);
     }
 
-    /// A piece of work has its outcome, which is not durable yet. `started`: it had a slot.
+    /// A piece of work has its outcome, which is not durable yet. `started`: by [`Ready::Start`].
     pub(super) fn end(&mut self, id: LaneId, work: &Work, started: bool, left: Left) {
         if started {
-            self.release_slot(id);
             self.lane_mut(id).busy = false;
         }
         let lane = self.lane_mut(id);
@@ -359,16 +393,23 @@ impl Lanes {
         self.lane(id).link.as_ref()
     }
 
-    /// Forgets everything that waits, for a stop: it was not settled and comes again.
-    pub(super) fn abandon_waiting(&mut self) {
-        for lane in self.lanes.iter_mut().flatten() {
-            lane.waiting.clear();
+    /// Forgets everything that waits, for a stop: it was not settled and comes again. What has
+    /// begun already is handed over.
+    pub(super) fn abandon_waiting(&mut self) -> Vec<(LaneId, Work)> {
+        let mut begun = Vec::new();
+        for (at, lane) in self.lanes.iter_mut().enumerate() {
+            let Some(lane) = lane else { continue };
+            let waiting = std::mem::take(&mut lane.waiting);
+            begun.extend(waiting.into_iter().filter(|it| it.tried).map(|work| (LaneId(at as u32), work)));
+            lane.queued = false;
         }
-        self.remotes.iter_mut().for_each(|it| it.ready.clear());
-        self.gathering.clear();
+        self.remotes.iter_mut().for_each(Queue::clear);
+        self.callless.clear();
+        self.desk.clear();
         // Their lanes may rest from here on, and be dropped.
         self.barriers.clear();
         self.unknown.clear();
+        begun
     }
 
     /// The lane of this key, made if it is new.
@@ -385,8 +426,9 @@ impl Lanes {
             link: None,
             held: false,
             busy: false,
-            holds: Holds::Nothing,
+            at_desk: false,
             queued: false,
+            rank: Rank::Anew,
             unsaved: 0,
             unsaved_parkings: 0,
             unsettled: false,
@@ -410,7 +452,6 @@ impl Lanes {
 
     /// Puts the lane where its state belongs: its remote's queue, a barrier, or the idle ones.
     fn consider(&mut self, id: LaneId) {
-        let remote = self.remote(id);
         let lane = self.lane(id);
         if lane.busy || lane.queued || lane.waits_for_store || lane.knowledge != Knowledge::Here {
             return;
@@ -424,19 +465,30 @@ impl Lanes {
                     waiting.push(id);
                 }
             }
-            Some(_) => {
-                let gathers = self.batched[usize::from(lane.key.0.0)]
-                    && lane.waiting.front().is_some_and(|work| !work.stands_alone(&lane.key.1));
-                self.lane_mut(id).queued = true;
-                let queue = if gathers { &mut self.gathering } else { &mut self.remotes[remote].ready };
-                queue.push_back(id);
-            }
+            Some(_) => self.queue(id),
         }
     }
 
-    fn remote(&self, id: LaneId) -> usize {
-        let route = self.lane(id).key.0;
-        usize::from(self.remote_of[usize::from(route.0)].0)
+    fn queue(&mut self, id: LaneId) {
+        let calls = self.fate(id) == Some(Fate::Call);
+        self.lane_mut(id).queued = true;
+        if calls && self.to_desk(id) {
+            return;
+        }
+        let (now, lane) = (self.now, self.lane(id));
+        let parked = lane.waiting.front().is_some_and(|work| work.parked);
+        let (rank, route) = (lane.rank, lane.key.0);
+        if !calls {
+            return self.callless.push_back(id);
+        }
+        let (remote, priority) = self.places[usize::from(route.0)];
+        let queue = &mut self.remotes[usize::from(remote.0)];
+        match rank {
+            Rank::Ahead => queue.push_ahead(Caller::Lane(id)),
+            Rank::Anew => {
+                queue.push(Caller::Lane(id), if parked { Class::Retry } else { Class::Live }, priority, now)
+            }
+        }
     }
 
     fn lane(&self, id: LaneId) -> &Lane {

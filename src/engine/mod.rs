@@ -8,6 +8,7 @@
 //! budget, and for settlements that lag behind). It does not decide what to call
 //! ([`crate::synchronize`]) nor how ([`crate::remote`]).
 
+mod admission;
 mod batch;
 mod carry;
 mod ending;
@@ -30,6 +31,7 @@ use crate::{
     routing::{Errand, Router},
     state::{Due, Known, Settled, StateError, StateStore},
 };
+use admission::Admission;
 use batch::{BatchEnded, Gathering};
 use carry::{Ended, Ground, Phase};
 use lanes::{LaneId, Lanes};
@@ -80,14 +82,13 @@ pub struct Engine {
     budget: Budget,
     limits: Limits,
     lanes: Lanes,
+    admission: Admission,
     mark: Watermark,
     pending: Pending,
     tasks: JoinSet<Event>,
     phase: watch::Sender<Phase>,
     waiting: BinaryHeap<Reverse<Wait>>,
     batches: Gathering,
-    /// Batches and single changes take turns at a remote's slots.
-    batch_first: bool,
     errands: Vec<Errand>,
     arrivals: u64,
     /// The newest delete, which the insert half of the same key change waits for.
@@ -162,11 +163,12 @@ impl Engine {
     pub fn new(parts: Parts, resume: Lsn) -> Self {
         let Parts { router, remotes, store, reader, budget, limits, origin, sent_before } = parts;
         let routes = router.routes().to_vec();
-        let remote_of = routes.iter().map(|route| route.remote).collect();
+        let places = routes.iter().map(|route| (route.remote, route.priority)).collect();
         let batched = routes.iter().map(|route| route.batching().is_some()).collect();
-        let slots: Vec<usize> = remotes.iter().map(|remote| remote.concurrency).collect();
+        let now = Instant::now();
         Self {
-            lanes: Lanes::new(remote_of, batched, &slots, budget.limit() / 4),
+            lanes: Lanes::new(places, batched, remotes.len(), budget.limit() / 4, now),
+            admission: Admission::new(&remotes, now),
             last_delete: vec![None; routes.len()],
             in_flight: vec![Flight::default(); routes.len()],
             ground: Arc::new(Ground {
@@ -187,7 +189,6 @@ impl Engine {
             phase: watch::Sender::new(Phase::Running),
             waiting: BinaryHeap::new(),
             batches: Gathering::default(),
-            batch_first: true,
             errands: Vec::new(),
             arrivals: 0,
             taken_up: 0,
@@ -211,7 +212,9 @@ impl Engine {
         loop {
             let room = !ended && self.budget.has_room() && self.pending.len() < PENDING_LIMIT;
             let next_attempt = self.waiting.peek().map(|Reverse(wait)| wait.until);
-            let next_attempt = next_attempt.into_iter().chain(self.batches.next_time()).min();
+            let next = next_attempt.into_iter().chain(self.admission.again_at());
+            let next = next.chain(self.batches.next_time()).min();
+            let bell = self.admission.bell();
             tokio::select! {
                 // A stop comes before everything, or a fast remote would never let it through;
                 // then outcomes, since they free what the rest needs; new changes come last.
@@ -223,10 +226,12 @@ impl Engine {
                         self.take(event, source)?;
                     }
                 }
-                () = sleep_until(next_attempt.unwrap_or_else(Instant::now)), if next_attempt.is_some() => {
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                     self.resume_due();
                     self.ready_batches();
                 }
+                // A remote that is shared may have room again.
+                () = bell.notified() => {}
                 _ = tick.tick() => {
                     self.poll_parked();
                     self.tell_gauges();
@@ -255,19 +260,12 @@ impl Engine {
     /// Starts whatever may start now.
     fn go_on(&mut self) {
         self.recall();
-        while self.start_one() {
-            self.batch_first = !self.batch_first;
+        self.queue_batches();
+        self.admission.begin(Instant::now());
+        while let Some(ready) = self.lanes.next_ready(&mut self.admission) {
+            self.start(ready);
         }
         self.settle();
-    }
-
-    fn start_one(&mut self) -> bool {
-        (self.batch_first && self.send_batch()) || self.start_change() || self.send_batch()
-    }
-
-    fn start_change(&mut self) -> bool {
-        let ready = self.lanes.next_ready();
-        ready.map(|ready| self.start(ready)).is_some()
     }
 
     fn take(
@@ -280,6 +278,7 @@ impl Engine {
             let message = "a task of the engine ended without a result".to_owned();
             return Err(StateError { doing: "carrying changes", message }.into());
         };
+        self.lanes.at(Instant::now());
         match event {
             Event::Ended(ended) => self.ended(*ended),
             Event::BatchEnded(ended) => self.batch_ended(*ended),

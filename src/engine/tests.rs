@@ -7,7 +7,7 @@ use crate::{
         Answer, Body, Call, Cell, Change, Column, Image, Link, LinkUpdate, Lsn, Method, Row, RowBuilder,
         Span, Table, TableId, TableName, Type,
     },
-    remote::{FakeRemote, Retry, RetryPolicy},
+    remote::{Breaker, FakeRemote, Governor, Rate, Retry, RetryPolicy},
     routing::{RemoteId, Route},
     state::{MemoryStore, RouteKey, Saved},
     synchronize::{self, Step, Synchronizer},
@@ -188,7 +188,7 @@ struct Rig {
     store: Arc<MemoryStore>,
     budget: Budget,
     coalesce: bool,
-    concurrency: usize,
+    governor: Arc<Governor>,
     attempts: u32,
     sent_before: Lsn,
 }
@@ -200,7 +200,7 @@ impl Rig {
             store: Arc::default(),
             budget: Budget::new(1 << 20),
             coalesce: false,
-            concurrency: 8,
+            governor: governor(8, None),
             attempts: 3,
             sent_before: Lsn::ZERO,
         }
@@ -223,6 +223,7 @@ impl Rig {
             further: Vec::new(),
             remote: RemoteId(0),
             fetch: None,
+            priority: 5,
             coalesce: self.coalesce,
             batch: None,
             synchronizer: Arc::new(Mirror),
@@ -232,7 +233,7 @@ impl Rig {
             name: "fake".to_owned(),
             client: Arc::new(Arc::clone(&self.remote)),
             retry: RetryPolicy::new(&retry),
-            concurrency: self.concurrency,
+            governor: Arc::clone(&self.governor),
         };
         let store: Arc<dyn StateStore> = Arc::clone(&self.store) as _;
         let parts = Parts {
@@ -295,6 +296,10 @@ impl Rig {
         };
         self.store.parked().into_iter().map(line).collect()
     }
+}
+
+fn governor(concurrency: u32, rate: Option<Rate>) -> Arc<Governor> {
+    Governor::new("fake", concurrency, rate.as_ref(), &Breaker::default())
 }
 
 /// Lets the engine run until something has happened; it does not end by itself before that.

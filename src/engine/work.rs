@@ -54,6 +54,8 @@ pub(super) struct Work {
     pub(super) answers: Vec<Answered>,
     /// Attempts of the present call.
     pub(super) attempts: u32,
+    /// An attempt was made in this process: what the remote may have heard is never merged.
+    pub(super) tried: bool,
     /// The present call may have been made without our knowing the answer.
     pub(super) doubt: bool,
     /// Held, not read: dropping them frees the budget.
@@ -68,6 +70,12 @@ impl Work {
     /// It stands for every key of its route, and waits for a person's decision.
     pub(super) fn is_whole_truncate(&self, key: &str) -> bool {
         self.change.op() == Op::Truncate && key.is_empty()
+    }
+
+    /// A call that it shares with others is about to be made.
+    pub(super) fn sent_along(&mut self) {
+        self.attempts += 1;
+        self.tried = true;
     }
 
     /// It has no key of its own, so it shares no call.
@@ -87,7 +95,7 @@ impl Work {
             && older.after.is_none()
             && self.after.is_none()
             && older.answers.is_empty()
-            && older.attempts == 0
+            && !older.tried
             && older.change.table.id == self.change.table.id;
         if !mergeable {
             return Err(Box::new(older));

@@ -6,8 +6,8 @@
 //! [`HttpRemote`] makes exactly one attempt: it follows no redirect, keeps no cookie, undoes no
 //! compression and repeats nothing. Any status is an answer; [`CallError`] is for no answer.
 //! [`RetryPolicy`] says what to do about either, as a pure function, and [`describe`] says it to a
-//! person. This room knows neither changes nor routes, and waits for nothing by itself: the delay
-//! before a retry, and how many calls are under way, are the engine's.
+//! person. [`Governor`] keeps a remote's limits: it says whether a call may be made now. This room
+//! knows neither changes nor routes, and waits for nothing by itself: that is the engine's.
 //!
 //! A new way of proving who we are is a variant of [`Auth`] and its arm in `auth.rs`. A new kind
 //! of client implements [`RemoteClient`] and runs `conformance.rs`.
@@ -15,6 +15,7 @@
 mod auth;
 mod echo;
 mod fake;
+mod governor;
 mod http;
 mod message;
 mod path;
@@ -27,6 +28,7 @@ mod conformance;
 
 pub use auth::BadHeader;
 pub use fake::{FakeRemote, SeenCall};
+pub use governor::{Blame, Breaker, Gate, Gauges, Governor, Quota, Rate, Seat, Slot, Standing, Wait};
 pub use http::{HttpRemote, RemoteError};
 pub use message::describe;
 pub use probe::probe;

@@ -69,7 +69,8 @@ impl RetryPolicy {
         Decision::RetryAfter(self.delay(failure, key, attempt))
     }
 
-    fn may_pass(&self, failure: Failure<'_>) -> bool {
+    /// Whether the same call may succeed later.
+    pub fn may_pass(&self, failure: Failure<'_>) -> bool {
         match failure {
             Failure::Answer(answer) => self.on.contains(&answer.status),
             Failure::Error(CallError::Transport { .. } | CallError::Timeout { .. }) => true,
@@ -107,7 +108,7 @@ fn reason(failure: Failure<'_>) -> ParkReason {
 
 /// The `Retry-After` of an answer: seconds, or a date. The date is measured against the remote's
 /// own `Date`, since only the difference matters and its clock need not be ours.
-fn retry_after(answer: &Answer) -> Option<Duration> {
+pub(super) fn retry_after(answer: &Answer) -> Option<Duration> {
     let header = |name: &str| answer.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.trim());
     let asked = header("retry-after")?;
     if asked.bytes().all(|b| b.is_ascii_digit()) && !asked.is_empty() {

@@ -1,3 +1,4 @@
+use super::governor::{Breaker, Rate};
 use crate::model::Span;
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -28,6 +29,12 @@ pub struct Settings {
     /// How many calls may be under way at once.
     #[serde(default = "concurrency")]
     pub concurrency: NonZeroU32,
+    /// How many calls the remote allows in a time; as many as come, unless given.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// When a remote that does nothing but fail is left alone.
+    #[serde(default)]
+    pub breaker: Breaker,
     /// What happens after a failure that may pass.
     #[serde(default)]
     pub retry: Retry,

@@ -5,11 +5,13 @@
 //! the entity's own row is then read again. A change whose key cannot be told is never dropped: it
 //! becomes an errand with the problem in place of the key.
 
+mod batch;
 mod key;
 mod settings;
 
+pub use batch::Batch;
 pub use key::{join as join_key, split as split_key};
-pub use settings::{Batch, ChildTable, EntitySettings, Fetch, KeyColumns};
+pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns};
 
 use crate::{
     model::{Change, ChangeId, Image, Table, TableId, TableName},
@@ -39,6 +41,8 @@ pub struct Route {
     pub remote: RemoteId,
     /// What is read before a change is carried.
     pub fetch: Option<Fetch>,
+    /// Who goes first at the remote: from 1, the first, to 10.
+    pub priority: u8,
     /// Waiting changes of a key merge into the newest state.
     pub coalesce: bool,
     /// How many changes share a call; `None`: none do.

@@ -8,12 +8,12 @@ use crate::{
         work::Charge,
     },
     model::{Call, LinkUpdate, Outcome, ParkReason, Parked, ParkedState},
-    remote::{CallError, Decision, Failure, describe},
+    remote::{Blame, CallError, Decision, Failure, Slot, describe},
     synchronize::{self, Batching, Rejection, Results},
 };
 use futures_util::FutureExt;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// How an attempt of a batch ended.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) enum BatchVerdict {
     Done(Vec<Outcome>),
     /// The same call again, later.
     Again { after: Duration, error: String },
+    /// The remote takes no call now: back to the queue. `None` if nothing was sent.
+    Held { error: Option<String> },
     /// The whole was refused and one member may be to blame: ask for each half.
     Halve,
     /// A stop came in between.
@@ -39,6 +41,8 @@ pub(in crate::engine) struct BatchEnded {
 pub(super) struct BatchPass {
     pub(super) ground: Arc<Ground>,
     pub(super) batch: Batch,
+    /// Given back when the pass ends.
+    pub(super) slot: Slot,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -67,12 +71,16 @@ impl BatchPass {
 
     async fn send(&mut self, call: &Call, batching: &dyn Batching) -> BatchVerdict {
         let ground = Arc::clone(&self.ground);
-        let remote = &ground.remotes[usize::from(self.batch.remote.0)];
+        let route = &ground.routes[usize::from(self.batch.route.0)];
+        let remote = &ground.remotes[usize::from(route.remote.0)];
         let key = self.batch.call_key(&ground, Arc::clone(&call.step));
         let rows = self.batch.members.len();
         let _body = self.count(call.body.bytes().map_or(0, |it| it.len()));
+        if !self.slot.begin(Instant::now()) {
+            return BatchVerdict::Held { error: None };
+        }
         self.batch.attempts += 1;
-        self.batch.members.iter_mut().for_each(|it| it.work.attempts += 1);
+        self.batch.members.iter_mut().for_each(|it| it.work.sent_along());
         let result = tokio::select! {
             biased;
             result = remote.client.call(call, &key) => result,
@@ -81,6 +89,7 @@ impl BatchPass {
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) => {
                 tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, rows, "answered");
+                self.slot.succeeded(answer, Instant::now());
                 let _answer = self.count(answer.body.len());
                 return match batching.results(&self.shown(), answer) {
                     Results::Refused(rejection) => self.refused(rejection),
@@ -91,6 +100,12 @@ impl BatchPass {
             Err(error) => Failure::Error(error),
         };
         let error = describe(call, failure);
+        let blame = self.slot.failed(failure, &error, Instant::now());
+        if blame == Blame::Remote && remote.retry.may_pass(failure) {
+            self.batch.attempts -= 1;
+            tracing::info!(call = %key, rows, error, "the call failed and waits until the remote takes calls again");
+            return BatchVerdict::Held { error: Some(error) };
+        }
         match remote.retry.decide(failure, &key, self.batch.attempts) {
             Decision::RetryAfter(after) => {
                 tracing::info!(call = %key, attempt = self.batch.attempts, rows, wait_ms = after.as_millis() as u64, error, "the call failed and will be tried again");

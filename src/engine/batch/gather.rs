@@ -1,10 +1,13 @@
 //! Which batches there are and when they are to be sent. Pure: time is an argument.
 
 use super::{Batch, Member};
-use crate::routing::{self, RemoteId, RouteId};
+use crate::{
+    engine::lanes::{BatchNo, Rank},
+    routing::{self, RouteId},
+};
 use std::{
     cmp::{Ordering, Reverse},
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, HashMap},
 };
 use tokio::time::Instant;
 
@@ -13,10 +16,23 @@ use tokio::time::Instant;
 pub(in crate::engine) struct Gathering {
     /// Those that take members, by route and kind.
     open: BTreeMap<(RouteId, usize), Open>,
-    /// Those that may be sent, by remote, next one first.
-    ready: BTreeMap<RemoteId, VecDeque<Batch>>,
+    /// Those that may be sent.
+    ready: HashMap<BatchNo, Batch>,
+    /// Those of them that the lanes have not been told of.
+    readied: Vec<Readied>,
+    named: u64,
     /// Those that wait for their next attempt.
     waiting: BinaryHeap<Reverse<Waiting>>,
+}
+
+/// A batch that has become ready.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Readied {
+    pub(super) batch: BatchNo,
+    pub(super) route: RouteId,
+    pub(super) rank: Rank,
+    /// All of it was parked.
+    pub(super) retries: bool,
 }
 
 #[derive(Debug)]
@@ -60,7 +76,6 @@ impl Gathering {
     pub(super) fn join(
         &mut self,
         (route, kind): (RouteId, usize),
-        remote: RemoteId,
         limits: &routing::Batch,
         (member, bytes): (Member, usize),
         now: Instant,
@@ -70,7 +85,7 @@ impl Gathering {
             self.close((route, kind));
         }
         let open = self.open.entry((route, kind)).or_insert_with(|| Open {
-            batch: Batch { route, remote, members: Vec::new(), attempts: 0 },
+            batch: Batch { route, members: Vec::new(), attempts: 0 },
             bytes: 0,
             until: now + limits.within.0,
         });
@@ -85,8 +100,27 @@ impl Gathering {
         if let Some(Open { mut batch, .. }) = self.open.remove(&at) {
             // They joined in the order in which they had been looked at.
             batch.members.sort_by_key(|it| it.work.id());
-            self.ready.entry(batch.remote).or_default().push_back(batch);
+            self.make_ready(batch, Rank::Anew);
         }
+    }
+
+    /// The batch may be sent as soon as its remote takes it.
+    pub(super) fn make_ready(&mut self, batch: Batch, rank: Rank) {
+        self.named += 1;
+        let (no, route) = (BatchNo(self.named), batch.route);
+        let retries = batch.members.iter().all(|it| it.work.parked);
+        self.ready.insert(no, batch);
+        self.readied.push(Readied { batch: no, route, rank, retries });
+    }
+
+    /// Which batches have become ready since this was asked last.
+    pub(super) fn take_readied(&mut self) -> Vec<Readied> {
+        std::mem::take(&mut self.readied)
+    }
+
+    /// Takes a ready batch to send it.
+    pub(super) fn take(&mut self, no: BatchNo) -> Option<Batch> {
+        self.ready.remove(&no)
     }
 
     /// When the next batch is to be sent without its being full.
@@ -104,15 +138,9 @@ impl Gathering {
         while self.waiting.peek().is_some_and(|Reverse(it)| it.until <= now) {
             let Some(Reverse(Waiting { batch, .. })) = self.waiting.pop() else { break };
             woken.push((batch.route, batch.members.len()));
-            self.ready.entry(batch.remote).or_default().push_front(batch);
+            self.make_ready(batch, Rank::Anew);
         }
         woken
-    }
-
-    /// The next batch whose remote has a slot for it.
-    pub(super) fn next(&mut self, mut slot: impl FnMut(RemoteId) -> bool) -> Option<Batch> {
-        let free = self.ready.iter_mut().find(|(remote, batches)| !batches.is_empty() && slot(**remote));
-        free.and_then(|(_, batches)| batches.pop_front())
     }
 
     /// The batch is to be sent again then.
@@ -123,10 +151,9 @@ impl Gathering {
     /// Makes two batches of one; they are the next to be sent.
     pub(super) fn halve(&mut self, mut batch: Batch) {
         let later = batch.members.split_off(batch.members.len() / 2);
-        let (route, remote) = (batch.route, batch.remote);
-        let ready = self.ready.entry(remote).or_default();
-        for members in [later, batch.members] {
-            ready.push_front(Batch { route, remote, members, attempts: 0 });
+        let route = batch.route;
+        for members in [batch.members, later] {
+            self.make_ready(Batch { route, members, attempts: 0 }, Rank::Ahead);
         }
     }
 
@@ -135,7 +162,8 @@ impl Gathering {
     pub(in crate::engine) fn abandon(&mut self) -> impl Iterator<Item = (RouteId, Member, bool)> + use<> {
         let waiting = std::mem::take(&mut self.waiting).into_iter().map(|Reverse(it)| (it.batch, true));
         let open = std::mem::take(&mut self.open).into_values().map(|it| (it.batch, false));
-        let ready = std::mem::take(&mut self.ready).into_values().flatten().map(|it| (it, false));
+        self.readied.clear();
+        let ready = std::mem::take(&mut self.ready).into_values().map(|it| (it, false));
         let all: Vec<(Batch, bool)> = waiting.chain(open).chain(ready).collect();
         all.into_iter().flat_map(|(batch, waits)| {
             batch.members.into_iter().map(move |member| (batch.route, member, waits))

@@ -20,7 +20,7 @@ pub(super) use gather::Gathering;
 use super::{Ground, lanes::LaneId, work::Work};
 use crate::{
     model::{Call, CallKey, Link},
-    routing::{RemoteId, RouteId},
+    routing::RouteId,
     synchronize::{self, Batching},
 };
 use std::sync::Arc;
@@ -45,7 +45,6 @@ impl Joining {
 #[derive(Debug)]
 pub(super) struct Batch {
     route: RouteId,
-    remote: RemoteId,
     members: Vec<Member>,
     /// Attempts of this call.
     attempts: u32,

@@ -3,8 +3,17 @@
 use super::{
     Joining, Member,
     carry::{BatchEnded, BatchPass, BatchVerdict},
+    gather::Readied,
 };
-use crate::engine::{Engine, Event, carry::Phase, lanes::LaneId, work::Work};
+use crate::{
+    engine::{
+        Engine, Event,
+        carry::Phase,
+        lanes::{BatchNo, LaneId, Rank},
+        work::Work,
+    },
+    remote::Slot,
+};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -14,23 +23,27 @@ impl Engine {
         if *self.phase.borrow() != Phase::Running {
             return self.interrupted(lane, work, true);
         }
-        self.lanes.release_slot(lane);
         let (route, key) = self.lanes.key(lane).clone();
         let on = self.router.route(route);
         let link = self.lanes.link(lane).filter(|link| !link.gone).cloned();
         let member = Member { lane, key, work, link };
         let limits = on.batch.unwrap_or_default();
         let Joining { kind, bytes } = joining;
-        self.batches.join((route, kind), on.remote, &limits, (member, bytes), Instant::now());
+        self.batches.join((route, kind), &limits, (member, bytes), Instant::now());
     }
 
-    /// Sends one batch, if there is one and its remote has a slot.
-    pub(in crate::engine) fn send_batch(&mut self) -> bool {
-        let lanes = &mut self.lanes;
-        let Some(batch) = self.batches.next(|remote| lanes.take_slot(remote)) else { return false };
-        let pass = BatchPass { ground: Arc::clone(&self.ground), batch, phase: self.phase.subscribe() };
+    /// Tells the lanes which batches have become ready.
+    pub(in crate::engine) fn queue_batches(&mut self) {
+        for Readied { batch, route, rank, retries } in self.batches.take_readied() {
+            self.lanes.push_batch(batch, route, rank, retries);
+        }
+    }
+
+    pub(in crate::engine) fn send_batch(&mut self, batch: BatchNo, slot: Slot) {
+        let Some(batch) = self.batches.take(batch) else { return };
+        let ground = Arc::clone(&self.ground);
+        let pass = BatchPass { ground, batch, slot, phase: self.phase.subscribe() };
         self.tasks.spawn(async move { Event::BatchEnded(Box::new(pass.run().await)) });
-        true
     }
 
     /// Readies the batches whose time has come.
@@ -42,12 +55,11 @@ impl Engine {
 
     pub(in crate::engine) fn batch_ended(&mut self, ended: BatchEnded) {
         let BatchEnded { batch, verdict } = ended;
-        self.lanes.give_slot(batch.remote);
         let stopping = *self.phase.borrow() != Phase::Running;
         match verdict {
             BatchVerdict::Done(outcomes) => {
                 for (Member { lane, work, .. }, outcome) in batch.members.into_iter().zip(outcomes) {
-                    self.lanes.leave(lane, false);
+                    self.lanes.leave(lane);
                     self.finish(lane, work, false, outcome);
                 }
             }
@@ -56,8 +68,18 @@ impl Engine {
                 self.in_flight[usize::from(batch.route.0)].backing_off += batch.members.len() as u64;
                 self.batches.put_off(batch, Instant::now() + after);
             }
+            BatchVerdict::Held { error } if !stopping => {
+                let rank = if error.is_some() { Rank::Anew } else { Rank::Ahead };
+                if error.is_some() {
+                    self.pending.counts(batch.route).last_error = error;
+                }
+                self.batches.make_ready(batch, rank);
+            }
             BatchVerdict::Halve if !stopping => self.batches.halve(batch),
-            BatchVerdict::Again { .. } | BatchVerdict::Halve | BatchVerdict::Interrupted => {
+            BatchVerdict::Again { .. }
+            | BatchVerdict::Held { .. }
+            | BatchVerdict::Halve
+            | BatchVerdict::Interrupted => {
                 for Member { lane, work, .. } in batch.members {
                     self.interrupted(lane, work, false);
                 }

@@ -219,7 +219,7 @@ async fn what_is_about_the_caller_is_not_asked_again_in_halves() {
 
 #[tokio::test(start_paused = true)]
 async fn one_slot_of_the_remote_carries_a_whole_batch() {
-    let rig = Rig { concurrency: 1, ..Rig::new(bank().held()) };
+    let rig = Rig { governor: governor(1, None), ..Rig::new(bank().held()) };
     let stream = inserts(Stream::new(), 1..=4).commit();
     let (_go, mut stop) = watch::channel(false);
     let mut source = rig.source(stream, true);

@@ -85,6 +85,7 @@ async fn what_an_earlier_process_may_have_sent_is_uncertain() {
         further: Vec::new(),
         remote: RemoteId(0),
         fetch: None,
+        priority: 5,
         coalesce: false,
         batch: None,
         synchronizer,

@@ -19,6 +19,8 @@ fn settings(url: &str) -> Settings {
         timeout: Span(Duration::from_secs(30)),
         connect_timeout: Span(Duration::from_secs(30)),
         concurrency: NonZeroU32::MIN,
+        rate: None,
+        breaker: Default::default(),
         retry: Retry::default(),
         allow_http: false,
     }
