@@ -19,6 +19,7 @@ use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pi
 use tokio::sync::watch;
 
 mod batches;
+mod family;
 mod flow;
 mod order;
 mod parking;
@@ -211,16 +212,14 @@ impl Rig {
     }
 
     fn engine_with(&self, route: impl FnOnce(&mut Route), reader: Arc<dyn RowReader>) -> Engine {
-        let retry = Retry {
-            attempts: NonZeroU32::new(self.attempts).expect("not zero"),
-            base: Span(Duration::from_secs(1)),
-            ..Retry::default()
-        };
         let mut on = Route {
             name: "t".into(),
             table: "public.t".parse().expect("a name"),
             key: vec!["id".to_owned()],
             further: Vec::new(),
+            parents: Vec::new(),
+            waited_for: false,
+            deleted_last: false,
             remote: RemoteId(0),
             fetch: None,
             priority: 5,
@@ -229,6 +228,15 @@ impl Rig {
             synchronizer: Arc::new(Mirror),
         };
         route(&mut on);
+        self.engine_for(vec![on], reader)
+    }
+
+    fn engine_for(&self, routes: Vec<Route>, reader: Arc<dyn RowReader>) -> Engine {
+        let retry = Retry {
+            attempts: NonZeroU32::new(self.attempts).expect("not zero"),
+            base: Span(Duration::from_secs(1)),
+            ..Retry::default()
+        };
         let remote = Remote {
             name: "fake".to_owned(),
             client: Arc::new(Arc::clone(&self.remote)),
@@ -237,7 +245,7 @@ impl Rig {
         };
         let store: Arc<dyn StateStore> = Arc::clone(&self.store) as _;
         let parts = Parts {
-            router: Router::new([on]),
+            router: Router::new(routes),
             remotes: vec![remote],
             store,
             reader,

@@ -182,6 +182,7 @@ impl BatchPass {
             answers: work.answers.clone(),
             attempts: self.batch.attempts,
             called: work.called,
+            waits_for: None,
         })
     }
 }

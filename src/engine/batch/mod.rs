@@ -68,6 +68,7 @@ impl Member {
             key: &self.key,
             link: self.link.as_deref(),
             fetched: prepared.and_then(|it| it.fetched.as_deref()),
+            parents: self.work.kin.as_ref().map(|kin| &kin.saved),
             uncertain: false,
         }
     }

@@ -30,6 +30,7 @@ fn declared_as(each: Value, when: Option<&str>) -> Arc<dyn Synchronizer> {
         when,
         validate: &[],
         always: false,
+        parents: Arc::default(),
         batched: true,
         at: crate::mapping::At::default(),
         columns: None,

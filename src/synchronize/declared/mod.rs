@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// The statuses by which a lookup says that there is nothing.
 const NOT_FOUND: &[u16] = &[404, 410];
 
-pub(super) use names::saved as saved_names;
+pub use names::saved as saved_names;
 
 /// An entity whose calls are declared in configuration.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Default for Skips {
 impl Declared {
     /// Reads an entity's sequences; on failure says all that is wrong with them.
     pub fn new(declaration: &Declaration<'_>) -> Result<Self, Vec<BuildError>> {
-        let Declaration { sequences, settings, at, columns, fetched, batched, .. } = declaration;
+        let Declaration { sequences, settings, at, columns, fetched, batched, parents, .. } = declaration;
         let mut errors = Vec::new();
         if !settings.is_null() {
             let message = "the entity's sequences are declared, which takes no `settings`: name a `class`, or leave them out";
@@ -83,6 +83,7 @@ impl Declared {
             saved: names::saved(sequences),
             fetched: *fetched,
             about: if *batched { About::Batch } else { About::Row },
+            parents: Arc::clone(parents),
             ..Names::default()
         };
         let mut read = Vec::new();
@@ -152,6 +153,10 @@ impl Synchronizer for Declared {
 
     fn batching(&self) -> Option<&dyn Batching> {
         self.batched.then_some(self)
+    }
+
+    fn deletes(&self) -> bool {
+        self.delete.is_some()
     }
 
     fn saves(&self) -> &[Arc<str>] {

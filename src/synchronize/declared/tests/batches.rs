@@ -34,6 +34,7 @@ fn with<T>(op: Op, keys: &[&str], see: impl FnOnce(&[Work<'_>]) -> T) -> T {
         key,
         link: (at % 2 == 1).then_some(&link),
         fetched: None,
+        parents: None,
         uncertain: false,
     };
     // The keys of tests are literals.
@@ -256,7 +257,8 @@ fn names_are_known_where_they_mean_something() {
 fn without_a_batch_each_is_a_key_like_any_other() {
     let case =
         Case::new(json!({ "upsert": [{ "post": "/a", "body": { "each": "{{ row.id }}" } }] }), Op::Insert);
-    let work = Work { change: &case.change, key: "7", link: None, fetched: None, uncertain: false };
+    let work =
+        Work { change: &case.change, key: "7", link: None, fetched: None, parents: None, uncertain: false };
     let Step::Send(call) = case.declared.next_step(&work, &[]) else { panic!("a call") };
     assert_eq!(call.body.bytes().map(|it| &it[..]), Some(&br#"{"each":7}"#[..]));
 }

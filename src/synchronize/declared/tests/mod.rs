@@ -69,6 +69,7 @@ fn read_as(sequences: Value, batched: bool) -> Result<Declared, Vec<BuildError>>
         columns: None,
         batched,
         fetched: false,
+        parents: [].into(),
     })
 }
 
@@ -142,7 +143,7 @@ impl Case {
     pub fn next(&self, answers: &[Answered]) -> Step {
         let Self { declared, change, link, uncertain } = self;
         let link = link.as_ref();
-        let work = Work { change, key: "7", link, fetched: None, uncertain: *uncertain };
+        let work = Work { change, key: "7", link, fetched: None, parents: None, uncertain: *uncertain };
         let step = declared.next_step(&work, answers);
         assert_eq!(step, declared.next_step(&work, answers), "the same inputs, the same step");
         step
