@@ -109,10 +109,24 @@ impl Engine {
 
     /// Parks what has come in for remotes whose changes are put aside.
     pub(super) fn spill(&mut self) {
+        if self.lanes.any_put_aside() {
+            self.spill_batches();
+        }
         while self.pending.has_room_to_park()
             && let Some(ready) = self.lanes.next_aside()
         {
             ready.into_iter().for_each(|ready| self.start(ready));
+        }
+    }
+
+    /// Changes that share a call wait for it outside of their lanes.
+    fn spill_batches(&mut self) {
+        let Self { batches, lanes, router, .. } = self;
+        let taken = batches.take_live(|route| lanes.is_put_aside(router.route(route).remote));
+        for (route, member, waits) in taken {
+            self.in_flight[usize::from(route.0)].backing_off -= u64::from(waits);
+            self.lanes.leave(member.lane);
+            self.put_aside(member.lane, member.work, false, Duration::ZERO, None);
         }
     }
 

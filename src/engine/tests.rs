@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pin};
 use tokio::sync::watch;
 
+mod batches;
 mod family;
 mod flow;
 mod order;
@@ -231,6 +232,7 @@ impl Rig {
             priority: 5,
             coalesce: self.coalesce,
             on_dead: self.on_dead,
+            batch: None,
             synchronizer: Arc::new(Mirror),
         };
         route(&mut on);

@@ -1,4 +1,4 @@
-use super::{carry::Prepared, lanes::LaneId, parents::Kin};
+use super::{carry::Prepared, keyless, lanes::LaneId, parents::Kin};
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Lsn, Op},
@@ -96,6 +96,17 @@ impl Work {
     /// It may merge with waiting neighbours: nothing of it was sent, and nothing waits for it.
     pub(super) fn may_still_merge(&self) -> bool {
         self.merges && self.after.is_none() && self.answers.is_empty() && !self.tried && !self.doubt
+    }
+
+    /// A call that it shares with others is about to be made.
+    pub(super) fn sent_along(&mut self) {
+        self.attempts += 1;
+        self.tried = true;
+    }
+
+    /// It has no key of its own, so it shares no call.
+    pub(super) fn stands_alone(&self, key: &str) -> bool {
+        self.is_whole_truncate(key) || (key.starts_with('?') && *key == *keyless(self.id()))
     }
 
     /// Merges the older waiting change into this newer one, or gives it back.

@@ -1,3 +1,4 @@
+use super::Batch;
 use crate::{
     mapping::ParentNames,
     synchronize::{Sequences, StepSettings, ValidateRule},
@@ -57,6 +58,10 @@ pub struct EntitySettings {
     /// Whether later changes of a key wait behind one that gave up.
     #[serde(default)]
     pub on_dead: OnDead,
+    /// Puts the changes of many rows into one call. Each sequence is then one step, in which `rows`
+    /// is what it carries.
+    #[serde(default)]
+    pub batch: Option<Batch>,
     /// Whether a change is sent even when the remote was told the same before.
     #[serde(default)]
     pub always: bool,

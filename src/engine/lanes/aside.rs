@@ -21,6 +21,11 @@ impl Lanes {
         self.aside[usize::from(remote.0)]
     }
 
+    /// Whether that is so for any remote.
+    pub(in crate::engine) fn any_put_aside(&self) -> bool {
+        self.aside.contains(&true)
+    }
+
     /// The remote that this lane's calls go to.
     pub(in crate::engine) fn remote_of(&self, id: LaneId) -> RemoteId {
         self.places[usize::from(self.lane(id).key.0.0)].0

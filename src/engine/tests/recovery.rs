@@ -91,6 +91,7 @@ async fn what_an_earlier_process_may_have_sent_is_uncertain() {
         priority: 5,
         coalesce: false,
         on_dead: OnDead::Hold,
+        batch: None,
         synchronizer,
     };
     engine.router = Router::new([route(Arc::clone(&uncertain) as Arc<dyn Synchronizer>)]);
