@@ -1,6 +1,6 @@
 //! One settlement, one transaction, one round trip.
 
-use super::{Client, failed, lsn, ordinal, pg_lsn, stored_change};
+use super::{Client, failed, lsn, ordinal, pg_lsn, remote_status, stored_change};
 use crate::{
     model::{ChangeId, Lsn},
     postgres,
@@ -139,6 +139,7 @@ pub(super) struct Writer {
     park: Statement,
     heads: Statement,
     counts: Statement,
+    remotes: Statement,
     forget: Statement,
     checkpoint: Statement,
     pending: Statement,
@@ -153,6 +154,7 @@ impl Writer {
             park: client.prepare(PARK).await?,
             heads: client.prepare(HEADS).await?,
             counts: client.prepare(COUNTS).await?,
+            remotes: remote_status::prepare(&client).await?,
             forget: client.prepare(FORGET).await?,
             checkpoint: client.prepare(CHECKPOINT).await?,
             pending: client.prepare(PENDING).await?,
@@ -198,7 +200,7 @@ impl Writer {
 
     async fn write(&self, settlement: &Settlement) -> Result<(Option<Lsn>, Vec<(RouteKey, bool)>), Error> {
         // What is parked comes before the links: whoever discards locks in that order too.
-        let (_, _, _, _, held, _, _, _, rows) = tokio::try_join!(
+        let (_, _, _, _, held, _, _, _, _, rows) = tokio::try_join!(
             biased;
             self.client.batch_execute("begin"),
             self.resolved(settlement),
@@ -207,6 +209,7 @@ impl Writer {
             self.heads(settlement),
             self.links(settlement),
             self.counts(settlement),
+            remote_status::write(&self.client, &self.remotes, &self.source, &settlement.remotes),
             self.forget(settlement),
             self.checkpoint(settlement),
         )?;
