@@ -441,7 +441,7 @@ impl Lanes {
         let calls = self.fate(id) == Some(Fate::Call);
         let (now, lane) = (self.now, self.lane_mut(id));
         lane.queued = true;
-        let parked = lane.waiting.front().is_some_and(|work| work.parked);
+        let again = lane.waiting.front().is_some_and(|work| work.parked || work.tried);
         let (rank, route) = (lane.rank, lane.key.0);
         if !calls {
             return self.callless.push_back(id);
@@ -450,7 +450,7 @@ impl Lanes {
         let queue = &mut self.remotes[usize::from(remote.0)];
         match rank {
             Rank::Ahead => queue.push_ahead(id),
-            Rank::Anew => queue.push(id, if parked { Class::Retry } else { Class::Live }, priority, now),
+            Rank::Anew => queue.push(id, if again { Class::Retry } else { Class::Live }, priority, now),
         }
     }
 

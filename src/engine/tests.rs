@@ -19,6 +19,7 @@ use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pi
 use tokio::sync::watch;
 
 mod flow;
+mod limits;
 mod order;
 mod parking;
 mod recovery;
@@ -210,12 +211,13 @@ impl Rig {
     }
 
     fn engine_with(&self, route: impl FnOnce(&mut Route), reader: Arc<dyn RowReader>) -> Engine {
-        let retry = Retry {
-            attempts: NonZeroU32::new(self.attempts).expect("not zero"),
-            base: Span(Duration::from_secs(1)),
-            ..Retry::default()
-        };
-        let mut on = Route {
+        let mut on = self.route();
+        route(&mut on);
+        self.engine_of([on], reader)
+    }
+
+    fn route(&self) -> Route {
+        Route {
             name: "t".into(),
             table: "public.t".parse().expect("a name"),
             key: vec!["id".to_owned()],
@@ -225,8 +227,15 @@ impl Rig {
             priority: 5,
             coalesce: self.coalesce,
             synchronizer: Arc::new(Mirror),
+        }
+    }
+
+    fn engine_of(&self, routes: impl IntoIterator<Item = Route>, reader: Arc<dyn RowReader>) -> Engine {
+        let retry = Retry {
+            attempts: NonZeroU32::new(self.attempts).expect("not zero"),
+            base: Span(Duration::from_secs(1)),
+            ..Retry::default()
         };
-        route(&mut on);
         let remote = Remote {
             name: "fake".to_owned(),
             client: Arc::new(Arc::clone(&self.remote)),
@@ -235,7 +244,7 @@ impl Rig {
         };
         let store: Arc<dyn StateStore> = Arc::clone(&self.store) as _;
         let parts = Parts {
-            router: Router::new([on]),
+            router: Router::new(routes),
             remotes: vec![remote],
             store,
             reader,
