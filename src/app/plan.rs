@@ -51,7 +51,7 @@ pub(super) fn plans(loaded: &Arc<Loaded>, classes: &Classes) -> Result<Vec<Sourc
     let mut errors = Vec::new();
     let mut remotes: BTreeMap<&str, PlannedRemote> = BTreeMap::new();
     for (name, settings) in &loaded.config.remotes {
-        match HttpRemote::new(name, settings) {
+        match HttpRemote::new(name, settings, super::clock::now) {
             Ok(client) => {
                 let (concurrency, rate) = (settings.concurrency.get(), settings.rate.as_ref());
                 let governor = Governor::new(name, concurrency, rate, &settings.breaker);

@@ -112,11 +112,8 @@ impl Check<'_> {
                 self.say(&["remotes", name, "headers", key], format!("`{key}` is not the name of a header"));
             }
         }
-        if let remote::Auth::ApiKey { header, .. } = &remote.auth
-            && reqwest::header::HeaderName::from_bytes(header.as_bytes()).is_err()
-        {
-            let path = ["remotes", name, "auth", "api_key", "header"];
-            self.say(&path, format!("`{header}` is not the name of a header"));
+        for fault in remote::check(remote) {
+            self.say(&[&["remotes", name][..], &fault.path].concat(), fault.message);
         }
         for (key, span) in [("timeout", remote.timeout), ("connect_timeout", remote.connect_timeout)] {
             if span.0.is_zero() {

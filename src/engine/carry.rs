@@ -243,7 +243,9 @@ impl Pass {
             tracing::info!(call = %key, error, "the call failed and waits until the remote takes calls again");
             return Err(Verdict::Held { error: Some(error) });
         }
-        match remote.retry.decide(failure, &key, self.work.attempts) {
+        let decision = remote.retry.decide(failure, &key, self.work.attempts);
+        self.work.attempts -= u32::from(!failure.is_an_attempt());
+        match decision {
             Decision::RetryAfter(after) => {
                 tracing::info!(call = %key, attempt = self.work.attempts, wait_ms = after.as_millis() as u64, error, "the call failed and will be tried again");
                 Err(Verdict::Again { after, error })

@@ -152,7 +152,7 @@ const DUE_AT_ONCE: usize = 512;
 /// Parked changes in memory, at most.
 const DUE_IN_ALL: usize = 8_192;
 /// Unsettled outcomes beyond which capture waits.
-const PENDING_LIMIT: usize = 65_536;
+const PENDING_LIMIT: usize = 16_384;
 /// How often parked changes are looked for, and changed gauges told.
 const TICK: Duration = Duration::from_secs(1);
 

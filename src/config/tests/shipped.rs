@@ -28,7 +28,8 @@ fn whole() -> String {
 /// `#    key: value`: indented like a setting, not ` prose`.
 fn is_setting(rest: &str) -> bool {
     let Some((key, value)) = rest.split_once(':') else { return false };
-    let is_key = key.trim_start().bytes().all(|it| it.is_ascii_lowercase() || it == b'_');
+    let is_key =
+        key.trim_start().bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_');
     rest.starts_with("  ") && is_key && (value.is_empty() || value.starts_with(' '))
 }
 

@@ -24,7 +24,8 @@ pub(super) fn judge(failure: Failure<'_>) -> Sign {
         Failure::Answer(Answer { status: 429, .. }) => Sign::Throttling,
         Failure::Answer(Answer { status: 500 | 502..=504, .. }) => Sign::Failing { answered: true },
         Failure::Answer(_) | Failure::Error(CallError::TooLong { .. }) => Sign::Alive,
-        Failure::Error(CallError::Transport { .. } | CallError::Timeout { .. }) => {
+        // Without a token it is as good as down, for every change alike.
+        Failure::Error(CallError::Transport { .. } | CallError::Timeout { .. } | CallError::Token { .. }) => {
             Sign::Failing { answered: false }
         }
         Failure::Error(CallError::BadRequest { .. }) => Sign::Unasked,

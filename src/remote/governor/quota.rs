@@ -50,7 +50,7 @@ pub(super) fn read(answer: &Answer) -> Option<Said> {
 
 /// What the remote asks for before the next call.
 pub(super) fn asked(answer: &Answer) -> Option<Duration> {
-    retry::retry_after(answer).filter(|it| !it.is_zero())
+    retry::retry_after(&answer.headers).filter(|it| !it.is_zero())
 }
 
 /// `"burst";r=3;t=1, "day";r=900;t=3600`, or as it was before: `limit=100, remaining=3, reset=30`.
