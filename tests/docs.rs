@@ -55,6 +55,7 @@ fn build(page: &str, example: &str) {
             at,
             columns: None,
             fetched: entity.fetch.is_some(),
+            parents: entity.parent_names(),
         };
         // Classes of the reader's own are known by name only.
         if entity.class.is_none()

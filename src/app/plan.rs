@@ -1,5 +1,7 @@
 //! What the configuration asks for, source by source.
 
+mod parents;
+
 use super::AppError;
 use crate::{
     capture::{Capture, PostgresReader},
@@ -42,6 +44,9 @@ pub(super) struct PlannedRemote {
     /// Shared by all sources that call it.
     pub(super) governor: Arc<Governor>,
 }
+
+/// What is built so far, by entity.
+type Synchronizers<'a> = BTreeMap<&'a str, Arc<dyn Synchronizer>>;
 
 /// The tables as the database has them.
 pub(super) type Described = BTreeMap<TableName, Table>;
@@ -143,10 +148,18 @@ impl SourcePlan {
     /// The routes. With the tables described, names in templates are checked against their
     /// columns; without, keys that are left out stay empty.
     pub(super) fn routes(&self, described: Option<&Described>) -> Result<Vec<Route>, Vec<String>> {
-        let mut routes = Vec::new();
         let mut errors = Vec::new();
+        let mut synchronizers = Synchronizers::new();
+        for name in self.parents_first() {
+            match self.synchronizer(name, described, &synchronizers) {
+                Ok(synchronizer) => drop(synchronizers.insert(name, synchronizer)),
+                Err(more) => errors.extend(more),
+            }
+        }
+        let mut routes = Vec::new();
         for name in &self.entities {
-            match self.routes_of(name, described) {
+            let Some(synchronizer) = synchronizers.get(name.as_str()) else { continue };
+            match self.routes_of(name, synchronizer, described) {
                 Ok(more) => routes.extend(more),
                 Err(more) => errors.extend(more),
             }
@@ -154,11 +167,16 @@ impl SourcePlan {
         if errors.is_empty() { Ok(routes) } else { Err(errors) }
     }
 
-    fn routes_of(&self, name: &str, described: Option<&Described>) -> Result<Vec<Route>, Vec<String>> {
+    fn routes_of(
+        &self,
+        name: &str,
+        synchronizer: &Arc<dyn Synchronizer>,
+        described: Option<&Described>,
+    ) -> Result<Vec<Route>, Vec<String>> {
         let entity = &self.loaded.config.entities[name];
         let table = table_name(&entity.table).map_err(|error| vec![error])?;
         let shape = described.and_then(|it| it.get(&table));
-        let synchronizer = self.synchronizer(name, entity, shape)?;
+        let parents = self.parents(name, shape)?;
         let mut further = Vec::new();
         for (child, settings) in &entity.tables {
             further.push((table_name(child).map_err(|error| vec![error])?, settings.key.0.clone()));
@@ -183,7 +201,10 @@ impl SourcePlan {
                 fetch: entity.fetch.clone(),
                 priority: entity.priority,
                 coalesce: entity.coalesce,
-                synchronizer: Arc::clone(&synchronizer),
+                waited_for: false,
+                deleted_last: false,
+                parents: parents.iter().filter_map(|it| self.at_remote(it, remote)).collect(),
+                synchronizer: Arc::clone(synchronizer),
             })
         };
         Ok(entity.remotes.iter().filter_map(route).collect())
@@ -192,10 +213,12 @@ impl SourcePlan {
     fn synchronizer(
         &self,
         name: &str,
-        entity: &EntitySettings,
-        shape: Option<&Table>,
+        described: Option<&Described>,
+        built: &Synchronizers<'_>,
     ) -> Result<Arc<dyn Synchronizer>, Vec<String>> {
-        let columns = |table: &Table| table.columns.iter().map(|it| Arc::clone(&it.name)).collect();
+        let entity = &self.loaded.config.entities[name];
+        let table = table_name(&entity.table).map_err(|error| vec![error])?;
+        let shape = described.and_then(|it| it.get(&table));
         let declaration = Declaration {
             entity: name,
             sequences: &entity.sequences(),
@@ -206,6 +229,7 @@ impl SourcePlan {
             at: self.loaded.locator.at(format!("entities.{name}")),
             columns: shape.map(columns),
             fetched: matches!(entity.fetch, Some(Fetch::Sql(_))),
+            parents: parents::names(name, entity, built),
         };
         let built = self.classes.build(entity.class.as_deref(), &declaration);
         built.map_err(|errors| errors.iter().map(ToString::to_string).collect())
@@ -262,6 +286,10 @@ fn check_keys(
         ));
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn columns(table: &Table) -> Arc<[Arc<str>]> {
+    table.columns.iter().map(|it| Arc::clone(&it.name)).collect()
 }
 
 fn identity(table: &Table) -> Vec<String> {

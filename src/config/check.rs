@@ -1,5 +1,6 @@
 //! What makes sense only when all is read: names that must exist, values that exclude each other.
 
+mod dependencies;
 mod limits;
 
 use super::{
@@ -29,6 +30,7 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     for (name, entity) in &mut config.entities {
         check.entity(name, entity);
     }
+    check.dependencies(&config.entities);
     if config.limits.memory.0 < 1 << 20 {
         check.say(&["limits", "memory"], "`limits.memory` must be at least 1MiB: a change has to fit in");
     }

@@ -2,6 +2,7 @@
 
 use super::{
     lanes::LaneId,
+    parents::Need,
     work::{Charge, Work},
 };
 use crate::{
@@ -65,6 +66,8 @@ pub(super) enum Verdict {
         after: Duration,
         error: String,
     },
+    /// It depends on these: it goes on once they are at the remote.
+    Needs(Vec<Need>),
     /// The remote takes no call now: back to the queue. `None` if nothing was sent; otherwise the
     /// remote failed or throttled everyone, and the change has lost nothing by it.
     Held {
@@ -109,7 +112,7 @@ const LITTLE: usize = 256;
 /// so that the same call key always carries the same body.
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
-    change: Arc<Change>,
+    pub(super) change: Arc<Change>,
     fetched: Option<Arc<Value>>,
 }
 
@@ -147,14 +150,11 @@ impl Pass {
             }
         };
         self.work.prepared = Some(prepared.clone());
+        if let Some(verdict) = self.ask_for_parents(route, &prepared) {
+            return verdict;
+        }
         loop {
-            let work = synchronize::Work {
-                change: &prepared.change,
-                key: &self.key,
-                link: self.link.as_deref(),
-                fetched: prepared.fetched.as_deref(),
-                uncertain: self.work.doubt || self.work.called.commit <= ground.sent_before,
-            };
+            let work = self.shown(&prepared);
             let call = match route.synchronizer.next_step(&work, &self.work.answers) {
                 Step::Send(call) => match self.instead_of_sending(route, &work) {
                     Some(verdict) => return verdict,
@@ -178,6 +178,18 @@ impl Pass {
             if let Err(verdict) = self.send(route, call).await {
                 return verdict;
             }
+        }
+    }
+
+    /// What the synchronizer sees of it.
+    pub(super) fn shown<'a>(&'a self, prepared: &'a Prepared) -> synchronize::Work<'a> {
+        synchronize::Work {
+            change: &prepared.change,
+            key: &self.key,
+            link: self.link.as_deref(),
+            fetched: prepared.fetched.as_deref(),
+            parents: self.work.kin.as_ref().map(|kin| &kin.saved),
+            uncertain: self.work.doubt || self.work.called.commit <= self.ground.sent_before,
         }
     }
 
@@ -335,11 +347,19 @@ impl Pass {
         self.parked(ParkedState::Rejected, ParkReason::Truncate, message)
     }
 
-    fn parked(&self, state: ParkedState, reason: ParkReason, message: String) -> Verdict {
+    pub(super) fn parked(&self, state: ParkedState, reason: ParkReason, message: String) -> Verdict {
         let answers = self.work.answers.clone();
         let attempts = self.work.attempts;
         let called = self.work.called;
-        Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers, attempts, called }))
+        Verdict::Done(Outcome::Parked(Parked {
+            state,
+            reason,
+            message,
+            answers,
+            attempts,
+            called,
+            waits_for: None,
+        }))
     }
 }
 

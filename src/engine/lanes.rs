@@ -8,19 +8,23 @@
 //! share of memory.
 
 mod idle;
+mod kin;
 mod ready;
+
+pub(super) use kin::{Claim, Sight};
 
 use super::{
     admission::Admission,
     work::{Arrival, Work},
 };
 use crate::{
-    model::{Link, Op},
+    model::{ChangeId, Link, Op},
     remote::Slot,
     routing::{RemoteId, RouteId},
     state::Known,
 };
 use idle::Idle;
+use kin::{Deleting, Kin};
 use ready::{Class, Queue};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -73,6 +77,12 @@ struct Lane {
     waits_for_store: bool,
     /// Kept as a cache entry only.
     idle: Option<Idle>,
+    /// The delete among its work that is started.
+    deleting: Option<Deleting>,
+    /// The oldest delete among what is parked.
+    leaving: Option<ChangeId>,
+    /// Who depends on the key just now.
+    kin: Option<Box<Kin>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +133,8 @@ pub(super) struct Lanes {
     idle_bytes: usize,
     idle_limit: usize,
     stamp: u64,
+    /// Lanes whose work waited for another lane, where something has happened.
+    woken: Vec<LaneId>,
 }
 
 impl Lanes {
@@ -143,6 +155,7 @@ impl Lanes {
             idle_bytes: 0,
             idle_limit,
             stamp: 0,
+            woken: Vec::new(),
         }
     }
 
@@ -225,6 +238,8 @@ impl Lanes {
         lane.knowledge = Knowledge::Here;
         lane.link = known.link.map(Arc::new);
         lane.held |= known.held;
+        lane.leaving = known.leaving;
+        self.wake(id);
         self.consider(id);
     }
 
@@ -285,6 +300,7 @@ impl Lanes {
         let work = lane.waiting.pop_front()?;
         let link = lane.link.clone().filter(|link| !link.gone);
         lane.busy = true;
+        lane.deleting = Deleting::begun(&work);
         lane.rank = Rank::Anew;
         let unsettled = lane.unsettled;
         Some(Ready::Start { lane: id, work, link, slot, unsettled })
@@ -311,6 +327,7 @@ impl Lanes {
     pub(super) fn resume(&mut self, id: LaneId, work: Work, rank: Rank) {
         let lane = self.lane_mut(id);
         lane.busy = false;
+        lane.deleting = None;
         lane.rank = rank;
         lane.waiting.push_front(work);
         self.consider(id);
@@ -322,6 +339,10 @@ impl Lanes {
             self.lane_mut(id).busy = false;
         }
         let lane = self.lane_mut(id);
+        lane.deleting = None;
+        if left.parking && kin::removes(work) {
+            lane.leaving = Some(lane.leaving.map_or(work.id(), |leaving| leaving.min(work.id())));
+        }
         lane.held |= left.parking;
         lane.unsaved += u32::from(left.link.is_some() || left.parking);
         lane.unsaved_parkings += u32::from(left.parking);
@@ -337,12 +358,13 @@ impl Lanes {
                 }
             }
         }
+        self.wake(id);
         self.consider(id);
     }
 
     /// So many outcomes of a lane have become durable, so many of them parkings. `held` is what
     /// the store says of a key that had any.
-    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, held: Option<bool>) {
+    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, held: Option<Held>) {
         let lane = self.lane_mut(id);
         lane.unsaved -= outcomes;
         lane.unsaved_parkings -= parkings;
@@ -353,8 +375,9 @@ impl Lanes {
         if lane.unsaved_parkings == 0
             && let Some(held) = held
         {
-            lane.held = held;
+            (lane.held, lane.leaving) = (held.held, held.leaving);
         }
+        self.wake(id);
         self.consider(id);
     }
 
@@ -402,6 +425,9 @@ impl Lanes {
             unsettled: false,
             waits_for_store: false,
             idle: None,
+            deleting: None,
+            leaving: None,
+            kin: None,
         };
         let id = match self.free.pop() {
             Some(id) => {
@@ -425,7 +451,7 @@ impl Lanes {
             return;
         }
         match lane.waiting.front().map(|work| work.after) {
-            None if lane.unsaved == 0 => self.rest(id),
+            None if lane.unsaved == 0 && lane.kin.is_none() => self.rest(id),
             None => {}
             Some(Some(after)) if self.open.contains(&after) => {
                 let waiting = self.barriers.entry(after).or_default();
@@ -461,6 +487,15 @@ impl Lanes {
     fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
         self.lanes[id.0 as usize].as_mut().unwrap_or_else(|| unreachable!("lane {id:?} is in use"))
     }
+}
+
+/// What the store says of a key that had parked changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// Whether it still has.
+    pub(super) held: bool,
+    /// The oldest delete among them.
+    pub(super) leaving: Option<ChangeId>,
 }
 
 /// What an ended piece of work leaves behind, to be made durable.

@@ -13,6 +13,7 @@ mod carry;
 mod ending;
 mod intake;
 mod lanes;
+mod parents;
 mod pending;
 mod settings;
 mod stop;
@@ -33,6 +34,7 @@ use crate::{
 use admission::Admission;
 use carry::{Ended, Ground, Phase};
 use lanes::{LaneId, Lanes};
+use parents::Family;
 use pending::{Batch, Pending};
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 use tokio::{
@@ -86,6 +88,8 @@ pub struct Engine {
     tasks: JoinSet<Event>,
     phase: watch::Sender<Phase>,
     waiting: BinaryHeap<Reverse<Wait>>,
+    /// Work that waits for parents or children.
+    family: Family,
     errands: Vec<Errand>,
     arrivals: u64,
     /// The newest delete, which the insert half of the same key change waits for.
@@ -143,6 +147,8 @@ enum Event {
     Recalled(Vec<LaneId>, Result<Vec<Known>, StateError>),
     Settled(Batch, Result<Settled, StateError>),
     Due(Result<Vec<Due>, StateError>),
+    Children(Vec<LaneId>, Result<Vec<Vec<(Arc<str>, u64)>>, StateError>),
+    Swept(Result<u64, StateError>),
 }
 
 /// Keys read in one query, at most.
@@ -185,6 +191,7 @@ impl Engine {
             tasks: JoinSet::new(),
             phase: watch::Sender::new(Phase::Running),
             waiting: BinaryHeap::new(),
+            family: Family::default(),
             errands: Vec::new(),
             arrivals: 0,
             taken_up: 0,
@@ -229,6 +236,7 @@ impl Engine {
                 () = bell.notified() => {}
                 _ = tick.tick() => {
                     self.poll_parked();
+                    self.look_after_family();
                     self.tell_gauges();
                 }
                 batch = source.next(), if room => match batch {
@@ -254,6 +262,7 @@ impl Engine {
 
     /// Starts whatever may start now.
     fn go_on(&mut self) {
+        self.seek_family();
         self.recall();
         self.admission.begin(Instant::now());
         while let Some(ready) = self.lanes.next_ready(&mut self.admission) {
@@ -283,14 +292,20 @@ impl Engine {
             }
             Event::Settled(batch, settled) => {
                 self.settling = false;
-                let Settled { saved, held } = settled?;
-                self.saved(&batch, &held);
-                self.saved_through = saved.through();
-                source.acknowledge(&saved); // Invariant 1: the receipt is the proof.
+                let settled = settled?;
+                self.saved(&batch, &settled);
+                self.saved_through = settled.saved.through();
+                source.acknowledge(&settled.saved); // Invariant 1: the receipt is the proof.
             }
             Event::Due(due) => {
                 self.polling = false;
                 due?.into_iter().for_each(|due| self.take_up(due));
+            }
+            Event::Children(lanes, children) => self.told_of_children(&lanes, &children?),
+            Event::Swept(released) => {
+                if released? > 0 {
+                    self.poll_parked();
+                }
             }
         }
         Ok(())
@@ -306,7 +321,15 @@ fn keyless(id: ChangeId) -> Arc<str> {
 mod tests;
 
 fn parked(called: ChangeId, state: ParkedState, reason: ParkReason, message: String) -> Outcome {
-    Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0, called })
+    Outcome::Parked(Parked {
+        state,
+        reason,
+        message,
+        answers: Vec::new(),
+        attempts: 0,
+        called,
+        waits_for: None,
+    })
 }
 
 /// Waits until the stop is asked for, or whoever could ask is gone.

@@ -27,6 +27,7 @@ impl Engine {
             self.in_flight[usize::from(route.0)].backing_off -= 1;
             self.interrupted(wait.lane, *wait.work, false);
         }
+        self.leave_family();
         let limit = Instant::now() + self.limits.drain.0;
         loop {
             self.settle();

@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pin};
 use tokio::sync::watch;
 
+mod family;
 mod flow;
 mod limits;
 mod order;
@@ -222,6 +223,9 @@ impl Rig {
             table: "public.t".parse().expect("a name"),
             key: vec!["id".to_owned()],
             further: Vec::new(),
+            parents: Vec::new(),
+            waited_for: false,
+            deleted_last: false,
             remote: RemoteId(0),
             fetch: None,
             priority: 5,

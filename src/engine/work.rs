@@ -1,4 +1,4 @@
-use super::carry::Prepared;
+use super::{carry::Prepared, lanes::LaneId, parents::Kin};
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Image, Lsn, Op},
@@ -49,6 +49,13 @@ pub(super) struct Work {
     pub(super) born: bool,
     /// Older changes that settle with this one.
     pub(super) absorbed: Vec<(Arrival, Lsn)>,
+    /// What it depends on, once that is known.
+    pub(super) kin: Option<Arc<Kin>>,
+    /// The lanes of its parents, and which change of its key looked at them: they are watched until
+    /// its outcome is durable.
+    pub(super) claims: Vec<(LaneId, ChangeId)>,
+    /// Nothing that depends on the row it deletes is in the way.
+    pub(super) childless: bool,
     /// What was read for it, once it was.
     pub(super) prepared: Option<Prepared>,
     pub(super) answers: Vec<Answered>,
@@ -97,6 +104,7 @@ impl Work {
         self.absorbed.append(&mut older.absorbed);
         self.absorbed.push((older.arrival, older.change.id.commit));
         self.charges.append(&mut older.charges);
+        self.claims.append(&mut older.claims);
         Ok(())
     }
 }

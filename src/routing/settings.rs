@@ -1,8 +1,11 @@
-use crate::synchronize::{Sequences, StepSettings, ValidateRule};
+use crate::{
+    mapping::ParentNames,
+    synchronize::{Sequences, StepSettings, ValidateRule},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 /// `entities.<name>`: a business object and the tables whose changes concern it.
 //
@@ -35,6 +38,10 @@ pub struct EntitySettings {
     /// What must hold of a row before anything is sent; a row that breaks a rule is parked.
     #[serde(default)]
     pub validate: Vec<ValidateRule>,
+    /// What must be at the remote before this is: an entity, and the expression for its key. An
+    /// entity is sent after what it depends on, and what it depends on is deleted after it.
+    #[serde(default)]
+    pub depends_on: BTreeMap<String, String>,
     /// `row` reads the whole row again; anything else is a SQL query whose first row is `fetched`
     /// in expressions, with the key's parts as `$1`, `$2`, ….
     #[serde(default)]
@@ -84,6 +91,12 @@ impl EntitySettings {
             upsert: self.upsert.clone(),
             truncate: self.truncate.clone(),
         }
+    }
+
+    /// What it depends on, as long as it is not known what that saves.
+    pub fn parent_names(&self) -> Arc<[ParentNames]> {
+        let parent = |entity: &String| ParentNames { entity: entity.as_str().into(), saved: None };
+        self.depends_on.keys().map(parent).collect()
     }
 
     /// Whether any sequence is given.

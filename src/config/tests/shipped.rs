@@ -80,6 +80,7 @@ fn the_expressions_of_the_example_are_right() {
             at: loaded.locator.at(format!("entities.{name}")),
             columns: Some(columns.iter().map(|it| (*it).into()).collect()),
             fetched: entity.fetch.is_some(),
+            parents: entity.parent_names(),
         };
         if let Err(errors) = Classes::standard().build(None, &declaration) {
             panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
