@@ -34,7 +34,7 @@ use crate::{
     capture::{Budget, ChangeSource, RowReader, SourceError, WalGuard},
     model::{ChangeId, Lsn, ParkReason, Parked, ParkedState},
     routing::{Errand, RouteId, Router},
-    state::{Due, Known, Settled, StateError, StateStore},
+    state::{Due, Known, RemoteGauges, Settled, StateError, StateStore},
 };
 use admission::Admission;
 use batch::{BatchEnded, Gathering};
@@ -115,6 +115,8 @@ pub struct Engine {
     recalling: bool,
     /// A gauge has changed and nothing else is there to be settled.
     gauges_due: bool,
+    /// Remotes whose gauges have changed since they were last told.
+    remotes_due: Vec<(Arc<str>, RemoteGauges)>,
     saved_through: Lsn,
 }
 
@@ -212,6 +214,7 @@ impl Engine {
             settling: false,
             recalling: false,
             gauges_due: false,
+            remotes_due: Vec::new(),
             saved_through: resume,
         }
     }

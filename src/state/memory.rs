@@ -1,6 +1,6 @@
 use super::{
-    Binding, Checkpoint, Due, Hold, Known, Parking, Place, RouteKey, Saved, Settled, Settlement, StateError,
-    StateStore, Wanted,
+    Binding, Checkpoint, Due, Hold, Known, Parking, Place, RemoteGauges, RouteKey, Saved, Settled,
+    Settlement, StateError, StateStore, Wanted,
     merge::{self, Tail},
 };
 use crate::model::{ChangeId, Image, Link, Lsn, Op, ParkReason, Parked, ParkedState};
@@ -31,6 +31,7 @@ struct Kept {
     checkpoint: Option<Checkpoint>,
     links: BTreeMap<RouteKey, Link>,
     parked: BTreeMap<(RouteKey, ChangeId), Row>,
+    remotes: BTreeMap<Arc<str>, RemoteGauges>,
 }
 
 #[derive(Debug)]
@@ -94,6 +95,11 @@ impl MemoryStore {
     pub fn parked(&self) -> Vec<(RouteKey, ChangeId, Parked)> {
         let kept = self.kept();
         kept.parked.iter().map(|((at, id), it)| (at.clone(), *id, it.parking.parked.clone())).collect()
+    }
+
+    /// How the remotes stood when that was last told.
+    pub fn remotes(&self) -> BTreeMap<Arc<str>, RemoteGauges> {
+        self.kept().remotes.clone()
     }
 
     /// What an operator's `parked retry` does.
@@ -226,6 +232,7 @@ impl StateStore for MemoryStore {
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {
         let mut kept = self.kept();
         let mut touched = BTreeSet::new();
+        kept.remotes.extend(settlement.remotes);
         kept.links.extend(settlement.links.into_iter().map(|(at, link)| (at, (*link).clone())));
         for (at, id) in settlement.resolved {
             kept.parked.remove(&(at.clone(), id));

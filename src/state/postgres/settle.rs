@@ -3,7 +3,7 @@
 use super::{
     Client, failed, lsn, ordinal,
     park::{Heads, Park},
-    pg_lsn, release,
+    pg_lsn, release, remote_status,
 };
 use crate::{
     model::{ChangeId, Link, Lsn},
@@ -118,6 +118,7 @@ pub(super) struct Writer {
     park: Park,
     release: Statement,
     counts: Statement,
+    remotes: Statement,
     forget: Statement,
     checkpoint: Statement,
     pending: Statement,
@@ -132,6 +133,7 @@ impl Writer {
             park: Park::prepare(&client).await?,
             release: release::prepare(&client).await?,
             counts: client.prepare(COUNTS).await?,
+            remotes: remote_status::prepare(&client).await?,
             forget: client.prepare(FORGET).await?,
             checkpoint: client.prepare(CHECKPOINT).await?,
             pending: client.prepare(PENDING).await?,
@@ -206,13 +208,14 @@ impl Writer {
     }
 
     async fn rest(&self, settlement: &Settlement, keys: &Keys) -> Result<(Option<Lsn>, Heads), Error> {
-        let (_, heads, _, released, _, _, rows) = tokio::try_join!(
+        let (_, heads, _, released, _, _, _, rows) = tokio::try_join!(
             biased;
             self.resolved(settlement),
             self.park.heads(&self.client, &keys.touched),
             self.links(settlement),
             release::release(&self.client, &self.release, &keys.stirred),
             self.counts(settlement),
+            remote_status::write(&self.client, &self.remotes, &self.source, &settlement.remotes),
             self.forget(settlement),
             self.checkpoint(settlement),
         )?;
