@@ -94,7 +94,7 @@ async fn the_poison_row_of_three_thousand_is_found_and_parked_alone() {
 #[tokio::test]
 async fn a_row_that_failed_is_parked_with_its_message_and_the_others_keep_their_answers() {
     let live = Live::new(Version::V16, TABLE, &full(5)).await;
-    let _service = live.run();
+    let service = live.run();
     live.after(&[
         "insert into readings select i, i, case when i = 3 then 'no threes' end from generate_series(1, 5) i",
     ])
@@ -110,16 +110,18 @@ async fn a_row_that_failed_is_parked_with_its_message_and_the_others_keep_their_
         links.iter().map(|it| format!("{} {}", it.get::<_, &str>(0), it.get::<_, &str>(1))).collect();
     assert_eq!(links, ["1 1", "2 2", "4 4", "5 5"]);
 
-    // Corrected, it goes on in order; the parked ones make batches too, and the deletes of others.
-    live.reconfigure(|yaml| yaml.replace("size: 5, within: 5m", "size: 5, within: 20ms"));
-    drop(_service);
+    // Its next change waits behind it until a person has decided; deletes of the others do not.
+    service.sigterm();
+    assert_eq!(service.wait().await.code(), Some(0));
+    live.configure(&soon(5));
     let _service = live.run();
     live.after(&[
         "update readings set bad = null, v = 33 where id = 3",
         "delete from readings where id in (1, 2)",
     ])
     .await;
-    live.rowcall.command(&["parked", "discard", "--all", "--state", "rejected"]).await;
+    live.parked_as(&["reading 3 rejected refused", "reading 3 queued behind"]).await;
+    live.rowcall.command(&["parked", "discard", "--state", "rejected", "--all"]).await.expect_code(0);
     live.parked_as(&[]).await;
     live.after(&[]).await;
     same(&live).await;
@@ -196,14 +198,36 @@ async fn befallen(live: &Live, times: u64) {
     .await;
 }
 
-/// The first batch is applied and not settled when the program is killed. What it carried is sent
-/// again, in other batches, and no answer from the bank's memory may leave it at an older state.
+/// What was applied and not settled is sent again, in other batches. Were the second one to have the
+/// key that it had before, the bank would answer it from memory and stay at the older state.
+#[tokio::test]
+async fn what_was_applied_and_not_settled_is_cut_anew_and_ends_in_the_newest_state() {
+    let live = Live::new(Version::V16, TABLE, &soon(5)).await;
+    let service = live.run();
+    live.after(&["insert into readings select i, 0 from generate_series(1, 5) i"]).await;
+    live.bank.take_journal();
+    // Nothing can be settled, and reading goes on.
+    let mut client = live.postgres.client().await;
+    let locking = client.transaction().await.expect("a transaction");
+    locking.batch_execute("lock table rowcall.checkpoint in exclusive mode").await.expect("a lock");
+    live.postgres.execute("update readings set v = 1").await;
+    live.postgres.execute("update readings set v = 2 where id = 1").await;
+    live.calls_made(6).await;
+    service.sigkill().await;
+    locking.rollback().await.expect("the lock is gone");
+    live.configure(&soon(2));
+    let _service = live.run();
+    live.after(&[]).await;
+    same(&live).await;
+    assert_eq!(live.bank.stats().duplicates, 0, "a process has keys of its own");
+}
+
 #[tokio::test]
 async fn a_kill_in_the_middle_of_a_batch_ends_in_the_newest_state() {
     let live = Live::new(Version::V16, TABLE, &soon(10)).await;
     let service = live.run();
     live.after(&["insert into readings select i, 0 from generate_series(1, 30) i"]).await;
-    // One key holds the checkpoint, while the others go on.
+    // One batch holds the checkpoint, while the others go on.
     live.bank.faults().add(Rule::new(Fault::Delay(600_000)).path("/batch").times(1));
     live.postgres.execute("update readings set v = 1 where id <= 10").await;
     befallen(&live, 1).await;
@@ -214,7 +238,7 @@ async fn a_kill_in_the_middle_of_a_batch_ends_in_the_newest_state() {
     let service = live.run();
     live.after(&[]).await;
     same(&live).await;
-    // And an orderly stop right after.
+    // And an orderly stop, in the middle of whatever it does.
     live.postgres.execute("update readings set v = v + 10").await;
     service.sigterm();
     assert_eq!(service.wait().await.code(), Some(0));
@@ -240,11 +264,16 @@ async fn a_preview_shows_the_batch_with_its_one_row() {
 
 #[tokio::test]
 async fn wrong_names_in_a_batch_are_said_before_anything_runs() {
-    let wrong =
-        full(10).replace("{{ row.v }}", "{{ row.w }}").replace("results[index].id", "results[place].id");
     let live = Live::new(Version::V16, TABLE, &full(10)).await;
-    live.configure(&wrong);
-    let checked = live.rowcall.command(&["check"]).await;
-    let said = checked.stdout + &checked.stderr;
-    assert!(said.contains("no column `w`") && said.contains("there is no `place` here"), "{said}");
+    for (right, wrong, said) in [
+        ("{{ row.v }}", "{{ row.w }}", "no column `w`"),
+        ("results[index].id", "results[place].id", "there is no `place` here"),
+        ("failed:", "if: '{{ true }}'\n        failed:", "takes no `if`"),
+    ] {
+        live.configure(&full(10).replace(right, wrong));
+        let checked = live.rowcall.command(&["check"]).await;
+        assert_ne!(checked.status.code(), Some(0));
+        let told = checked.stdout + &checked.stderr;
+        assert!(told.contains(said), "{told}");
+    }
 }
