@@ -22,3 +22,24 @@ create index parked_deletes on rowcall.parked (route, key, commit_lsn, ordinal) 
 
 -- Skipping what is unchanged: what the remote was told last, where that is certain.
 alter table rowcall.link add column content bigint;
+
+-- Limits: how each remote stands, as the source's instance sees it; for a person to look at.
+create table rowcall.remote_status (
+    source      text        not null,
+    remote      text        not null,
+    -- ready, paused, open or half_open
+    gate        text        not null,
+    since       timestamptz,
+    until       timestamptz,
+    why         text,
+    -- What the remote last said of its quota.
+    quota_limit bigint,
+    quota_left  bigint,
+    -- How many changes may be under way at once now, and at most.
+    width       integer     not null,
+    concurrency integer     not null,
+    in_flight   integer     not null,
+    waiting     bigint      not null,
+    updated_at  timestamptz not null default now(),
+    primary key (source, remote)
+);

@@ -154,6 +154,7 @@ impl Engine {
         settlement.through = moves.then_some(reached.end);
         settlement.committed_at = reached.committed_at;
         settlement.pending_since = self.mark.pending_since();
+        settlement.remotes = std::mem::take(&mut self.remotes_due);
         let store = Arc::clone(&self.ground.store);
         self.tasks.spawn(async move {
             let settled = store.settle(settlement).await;
@@ -181,7 +182,8 @@ impl Engine {
     /// Lets a gauge that changed be settled even when nothing else is.
     pub(super) fn tell_gauges(&mut self) {
         let stale = self.in_flight.iter().any(|it| it.told != (it.changes, it.backing_off));
-        self.gauges_due |= stale;
+        self.admission.gauges(&self.lanes, Instant::now(), &mut self.remotes_due);
+        self.gauges_due |= stale || !self.remotes_due.is_empty();
     }
 
     pub(super) fn count_flights(&mut self) {

@@ -501,7 +501,7 @@ impl Lanes {
             return;
         }
         let (now, lane) = (self.now, self.lane(id));
-        let parked = lane.waiting.front().is_some_and(|work| work.parked);
+        let again = lane.waiting.front().is_some_and(|work| work.parked || work.tried);
         let (rank, route) = (lane.rank, lane.key.0);
         if !calls {
             return self.callless.push_back(id);
@@ -511,7 +511,7 @@ impl Lanes {
         match rank {
             Rank::Ahead => queue.push_ahead(Caller::Lane(id)),
             Rank::Anew => {
-                queue.push(Caller::Lane(id), if parked { Class::Retry } else { Class::Live }, priority, now)
+                queue.push(Caller::Lane(id), if again { Class::Retry } else { Class::Live }, priority, now)
             }
         }
     }

@@ -30,7 +30,7 @@ use crate::{
     capture::{Budget, ChangeSource, RowReader, SourceError},
     model::{ChangeId, Lsn, Outcome, ParkReason, Parked, ParkedState},
     routing::{Errand, Router},
-    state::{Due, Known, Settled, StateError, StateStore},
+    state::{Due, Known, RemoteGauges, Settled, StateError, StateStore},
 };
 use admission::Admission;
 use batch::{BatchEnded, Gathering};
@@ -105,6 +105,8 @@ pub struct Engine {
     polling: bool,
     /// A gauge has changed and nothing else is there to be settled.
     gauges_due: bool,
+    /// Remotes whose gauges have changed since they were last told.
+    remotes_due: Vec<(Arc<str>, RemoteGauges)>,
     saved_through: Lsn,
 }
 
@@ -203,6 +205,7 @@ impl Engine {
             recalling: false,
             polling: false,
             gauges_due: false,
+            remotes_due: Vec::new(),
             saved_through: resume,
         }
     }

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 mod batches;
 mod family;
 mod flow;
+mod limits;
 mod order;
 mod parking;
 mod recovery;
@@ -212,7 +213,13 @@ impl Rig {
     }
 
     fn engine_with(&self, route: impl FnOnce(&mut Route), reader: Arc<dyn RowReader>) -> Engine {
-        let mut on = Route {
+        let mut on = self.route();
+        route(&mut on);
+        self.engine_of([on], reader)
+    }
+
+    fn route(&self) -> Route {
+        Route {
             name: "t".into(),
             table: "public.t".parse().expect("a name"),
             key: vec!["id".to_owned()],
@@ -226,12 +233,10 @@ impl Rig {
             coalesce: self.coalesce,
             batch: None,
             synchronizer: Arc::new(Mirror),
-        };
-        route(&mut on);
-        self.engine_for(vec![on], reader)
+        }
     }
 
-    fn engine_for(&self, routes: Vec<Route>, reader: Arc<dyn RowReader>) -> Engine {
+    fn engine_of(&self, routes: impl IntoIterator<Item = Route>, reader: Arc<dyn RowReader>) -> Engine {
         let retry = Retry {
             attempts: NonZeroU32::new(self.attempts).expect("not zero"),
             base: Span(Duration::from_secs(1)),

@@ -1,5 +1,6 @@
 use super::{
-    Binding, Checkpoint, Due, Known, Parking, RouteKey, Saved, Settled, Settlement, StateError, StateStore,
+    Binding, Checkpoint, Due, Known, Parking, RemoteGauges, RouteKey, Saved, Settled, Settlement, StateError,
+    StateStore,
 };
 use crate::model::{ChangeId, Image, Link, Lsn, Op, ParkReason, Parked, ParkedState};
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ struct Kept {
     checkpoint: Option<Checkpoint>,
     links: BTreeMap<RouteKey, Link>,
     parked: BTreeMap<(RouteKey, ChangeId), Parking>,
+    remotes: BTreeMap<Arc<str>, RemoteGauges>,
 }
 
 impl MemoryStore {
@@ -35,6 +37,11 @@ impl MemoryStore {
     pub fn parked(&self) -> Vec<(RouteKey, ChangeId, Parked)> {
         let kept = self.kept();
         kept.parked.iter().map(|((at, id), it)| (at.clone(), *id, it.parked.clone())).collect()
+    }
+
+    /// How the remotes stood when that was last told.
+    pub fn remotes(&self) -> BTreeMap<Arc<str>, RemoteGauges> {
+        self.kept().remotes.clone()
     }
 
     /// What an operator's `parked retry` does.
@@ -118,6 +125,7 @@ impl StateStore for MemoryStore {
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {
         let mut kept = self.kept();
         let mut touched = BTreeSet::new();
+        kept.remotes.extend(settlement.remotes);
         kept.links.extend(settlement.links.into_iter().map(|(at, link)| (at, (*link).clone())));
         for (at, id) in settlement.resolved {
             kept.parked.remove(&(at.clone(), id));

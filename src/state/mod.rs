@@ -17,7 +17,7 @@ pub use crate::model::RouteKey;
 use crate::model::{Answered, Change, ChangeId, Link, Lsn, Parked};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Proof that a settlement is durable. Only this room can make one, and acknowledging takes one
 /// (invariant 1).
@@ -109,6 +109,31 @@ pub struct RouteCounts {
     pub last_error: Option<String>,
 }
 
+/// How a remote stands, for a person to look at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemoteGauges {
+    /// `ready`, `paused`, `open` or `half_open`.
+    pub gate: &'static str,
+    /// For how long calls have not gone through.
+    pub since: Option<Duration>,
+    /// For how long they will not at least.
+    pub until: Option<Duration>,
+    /// What the remote did.
+    pub why: Option<Arc<str>>,
+    /// The quota, if the remote told it.
+    pub quota_limit: Option<u64>,
+    /// How much of it is left.
+    pub quota_left: Option<u64>,
+    /// How many changes may be under way at once now.
+    pub width: u32,
+    /// How many at most.
+    pub concurrency: u32,
+    /// How many are.
+    pub in_flight: u32,
+    /// How many keys wait for it.
+    pub waiting: u64,
+}
+
 /// What must become durable in one transaction before the source may forget.
 #[derive(Clone, Debug, Default)]
 pub struct Settlement {
@@ -127,6 +152,8 @@ pub struct Settlement {
     pub stirred: Vec<RouteKey>,
     /// Counters by route.
     pub counts: Vec<(Arc<str>, RouteCounts)>,
+    /// The remotes that stand otherwise than was last told.
+    pub remotes: Vec<(Arc<str>, RemoteGauges)>,
     /// Commit time of the oldest transaction that is read but not settled.
     pub pending_since: Option<Timestamp>,
 }

@@ -31,7 +31,7 @@ pub(super) struct Readied {
     pub(super) batch: BatchNo,
     pub(super) route: RouteId,
     pub(super) rank: Rank,
-    /// All of it was parked.
+    /// All of it was parked, or tried before.
     pub(super) retries: bool,
 }
 
@@ -108,7 +108,7 @@ impl Gathering {
     pub(super) fn make_ready(&mut self, batch: Batch, rank: Rank) {
         self.named += 1;
         let (no, route) = (BatchNo(self.named), batch.route);
-        let retries = batch.members.iter().all(|it| it.work.parked);
+        let retries = batch.members.iter().all(|it| it.work.parked || it.work.tried);
         self.ready.insert(no, batch);
         self.readied.push(Readied { batch: no, route, rank, retries });
     }

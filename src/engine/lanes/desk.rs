@@ -85,7 +85,7 @@ impl Lanes {
         self.desk.taken -= usize::from(was_here);
     }
 
-    /// A batch waits for a slot. `retries`: all of it was parked.
+    /// A batch waits for a slot. `retries`: all of it was parked, or tried before.
     pub(in crate::engine) fn push_batch(
         &mut self,
         batch: BatchNo,

@@ -138,7 +138,7 @@ impl Family {
     }
 
     fn engine(&self) -> Engine {
-        self.rig.engine_for((0..ROUTES.len()).map(|at| self.route(at)).collect(), Arc::new(NoRows))
+        self.rig.engine_of((0..ROUTES.len()).map(|at| self.route(at)), Arc::new(NoRows))
     }
 
     /// Runs until the stream is settled and nothing is left to be done by itself.

@@ -9,6 +9,7 @@ mod parked;
 mod parked_desk;
 mod recall;
 mod release;
+mod remote_status;
 mod settle;
 mod status;
 mod stored_change;
@@ -16,6 +17,7 @@ mod stored_change;
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
 pub use parked_desk::{Filter, Listed, ParkedDesk, Shown};
 pub use recall::recall;
+pub use remote_status::{RemoteStatus, read_remotes};
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
 
 use super::{Binding, Checkpoint, Due, Known, RouteKey, Settled, Settlement, StateError, StateStore};

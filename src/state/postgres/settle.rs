@@ -1,6 +1,6 @@
 //! One settlement, one transaction, one round trip.
 
-use super::{Client, failed, lsn, ordinal, pg_lsn, release, stored_change};
+use super::{Client, failed, lsn, ordinal, pg_lsn, release, remote_status, stored_change};
 use crate::{
     model::{ChangeId, Link, Lsn},
     postgres,
@@ -151,6 +151,7 @@ pub(super) struct Writer {
     heads: Statement,
     release: Statement,
     counts: Statement,
+    remotes: Statement,
     forget: Statement,
     checkpoint: Statement,
     pending: Statement,
@@ -166,6 +167,7 @@ impl Writer {
             heads: client.prepare(HEADS).await?,
             release: release::prepare(&client).await?,
             counts: client.prepare(COUNTS).await?,
+            remotes: remote_status::prepare(&client).await?,
             forget: client.prepare(FORGET).await?,
             checkpoint: client.prepare(CHECKPOINT).await?,
             pending: client.prepare(PENDING).await?,
@@ -220,7 +222,7 @@ impl Writer {
         } else {
             "begin; lock table rowcall.parked in row exclusive mode"
         };
-        let (_, _, _, _, heads, _, released, _, _, rows) = tokio::try_join!(
+        let (_, _, _, _, heads, _, released, _, _, _, rows) = tokio::try_join!(
             biased;
             self.client.batch_execute(begin),
             self.resolved(settlement),
@@ -230,6 +232,7 @@ impl Writer {
             self.links(settlement),
             release::release(&self.client, &self.release, stirred),
             self.counts(settlement),
+            remote_status::write(&self.client, &self.remotes, &self.source, &settlement.remotes),
             self.forget(settlement),
             self.checkpoint(settlement),
         )?;
