@@ -8,7 +8,7 @@ use crate::{
         Span, Table, TableId, TableName, Type,
     },
     remote::{Breaker, FakeRemote, Governor, Rate, Retry, RetryPolicy},
-    routing::{RemoteId, Route},
+    routing::{OnDead, RemoteId, Route},
     state::{MemoryStore, RouteKey, Saved},
     synchronize::{self, Step, Synchronizer},
 };
@@ -23,6 +23,7 @@ mod family;
 mod flow;
 mod limits;
 mod order;
+mod outage;
 mod parking;
 mod recovery;
 mod unchanged;
@@ -193,6 +194,9 @@ struct Rig {
     governor: Arc<Governor>,
     attempts: u32,
     sent_before: Lsn,
+    on_dead: OnDead,
+    guard: WalGuard,
+    kept: watch::Sender<Option<KeptLog>>,
 }
 
 impl Rig {
@@ -205,6 +209,9 @@ impl Rig {
             governor: governor(8, None),
             attempts: 3,
             sent_before: Lsn::ZERO,
+            on_dead: OnDead::Hold,
+            guard: WalGuard::default(),
+            kept: watch::Sender::new(None),
         }
     }
 
@@ -231,6 +238,7 @@ impl Rig {
             fetch: None,
             priority: 5,
             coalesce: self.coalesce,
+            on_dead: self.on_dead,
             batch: None,
             synchronizer: Arc::new(Mirror),
         }
@@ -258,6 +266,8 @@ impl Rig {
             limits: Limits::default(),
             origin: 7,
             sent_before: self.sent_before,
+            guard: self.guard.clone(),
+            kept: self.kept.subscribe(),
         };
         Engine::new(parts, Lsn::ZERO)
     }

@@ -184,6 +184,8 @@ impl BatchPass {
             answers: work.answers.clone(),
             attempts: self.batch.attempts,
             called: work.called,
+            wait: Duration::ZERO,
+            doubt: work.doubt,
             waits_for: None,
         })
     }

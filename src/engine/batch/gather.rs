@@ -157,6 +157,30 @@ impl Gathering {
         }
     }
 
+    /// What comes from the stream of the batches of these routes, with whether it waits for another
+    /// attempt; what was parked stays.
+    pub(in crate::engine) fn take_live(
+        &mut self,
+        of: impl Fn(RouteId) -> bool,
+    ) -> Vec<(RouteId, Member, bool)> {
+        let mut taken = Vec::new();
+        let mut sift = |batch: &mut Batch, waits: bool| {
+            if of(batch.route) {
+                let (route, members) = (batch.route, std::mem::take(&mut batch.members));
+                let (parked, live): (Vec<_>, Vec<_>) = members.into_iter().partition(|it| it.work.parked);
+                batch.members = parked;
+                taken.extend(live.into_iter().map(|member| (route, member, waits)));
+            }
+            !batch.members.is_empty()
+        };
+        self.open.retain(|_, it| sift(&mut it.batch, false));
+        self.ready.retain(|_, it| sift(it, false));
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting =
+            waiting.filter_map(|Reverse(mut it)| sift(&mut it.batch, true).then_some(Reverse(it))).collect();
+        taken
+    }
+
     /// Everything that is not under way, with how many of it wait for another attempt; none of it is
     /// sent then.
     pub(in crate::engine) fn abandon(&mut self) -> impl Iterator<Item = (RouteId, Member, bool)> + use<> {

@@ -63,7 +63,11 @@ impl Lanes {
         while let Some(id) = self.desk.next() {
             self.lane_mut(id).queued = false;
             let ready = match self.fate(id) {
-                None => None,
+                // What waited was put aside.
+                None => {
+                    self.consider(id);
+                    None
+                }
                 Some(super::Fate::Call) => {
                     let ready = self.begin(id, None);
                     self.lane_mut(id).at_desk = ready.is_some();

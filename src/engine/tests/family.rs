@@ -133,6 +133,7 @@ impl Family {
             fetch: None,
             batch: None,
             coalesce: self.rig.coalesce,
+            on_dead: crate::routing::OnDead::Hold,
             synchronizer: Classes::standard().build(None, &declaration).expect("a synchronizer"),
         }
     }
