@@ -162,6 +162,13 @@ impl Check<'_> {
             entity.source = Some(source);
         }
         self.remotes(name, entity);
+        if entity.remotes.len() > 1 && !entity.write_back.is_empty() {
+            let message = format!(
+                "entities.{name} has several remotes, which would write over each other's values: make it one entity for \
+                 each remote, or leave `write_back` out"
+            );
+            self.say(&at("write_back"), message);
+        }
         match (&entity.class, entity.has_sequences()) {
             (Some(class), true) if class != synchronize::DECLARED => {
                 self.say(&at("class"), format!("entities.{name} has a `class` and sequences; keep one of them"));

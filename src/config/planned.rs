@@ -21,7 +21,6 @@ pub const PLANNED: &[&str] = &[
     "entities.*.on_dead",
     "entities.*.initial",
     "entities.*.schedule",
-    "entities.*.write_back",
     "entities.*.read",
     "call_log",
     "admin",

@@ -2,13 +2,17 @@ use super::{
     lanes::{LaneId, Left},
     unchanged,
     work::{Charge, Work},
+    write_back,
 };
 use crate::{
     model::{ChangeId, ContentHash, Link, LinkUpdate, Lsn, Outcome, Parked, ParkedState},
     routing::{Route, RouteId},
-    state::{Parking, RouteCounts, RouteKey, Settlement},
+    state::{Owing, Parking, RouteCounts, RouteKey, Settlement},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry as Slot},
+    sync::Arc,
+};
 
 /// Outcomes that wait for the next settlement.
 #[derive(Debug, Default)]
@@ -17,6 +21,8 @@ pub(super) struct Pending {
     parkings: Vec<Parking>,
     resolved: Vec<(RouteKey, ChangeId)>,
     counts: HashMap<RouteId, RouteCounts>,
+    /// What goes back into the rows, the newest of each key.
+    write_backs: HashMap<LaneId, Owing>,
     /// Parked changes stay in memory until they are stored.
     charges: Vec<Arc<Charge>>,
     outcomes: usize,
@@ -78,6 +84,7 @@ impl Pending {
         let changes = 1 + work.absorbed.len() as u64;
         self.outcomes += 1;
         let mut left = Left::default();
+        let ended = write_back::Ended::of(&outcome).filter(|_| route.write_back.is_some());
         if !matches!(outcome, Outcome::Applied { .. }) && work.may_have_been_sent(self.sent_before) {
             left.link = unchanged::uncertain(link);
         }
@@ -100,6 +107,19 @@ impl Pending {
             Outcome::Parked(parked) => {
                 self.park(id, &at, work, parked);
                 left.parking = true;
+            }
+        }
+        if let Some(ended) = ended
+            && let Some(owing) = self.owing(id, route, &at, work, left.link.as_ref().or(link), &ended)
+        {
+            match self.write_backs.entry(lane) {
+                // What it does not say anew is still to be written.
+                Slot::Occupied(mut before) => {
+                    let Owing { values, transaction, .. } = owing;
+                    before.get_mut().values.extend(values);
+                    before.get_mut().transaction = transaction;
+                }
+                Slot::Vacant(slot) => drop(slot.insert(owing)),
             }
         }
         if work.parked && !left.parking {
@@ -143,6 +163,7 @@ impl Pending {
         let mut settlement = Settlement {
             parkings: std::mem::take(&mut self.parkings),
             resolved: std::mem::take(&mut self.resolved),
+            write_backs: self.write_backs.drain().map(|(_, owing)| owing).collect(),
             counts: self.counts.drain().map(|(id, counts)| (route_name(id), counts)).collect(),
             ..Settlement::default()
         };

@@ -224,6 +224,7 @@ impl Rig {
             fetch: None,
             coalesce: self.coalesce,
             synchronizer: Arc::new(Mirror),
+            write_back: None,
         };
         route(&mut on);
         let remote = Remote {

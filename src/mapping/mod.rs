@@ -46,5 +46,5 @@ pub use escape::Escape;
 pub use expression::{Evaluated, Expression};
 pub use json::Json;
 pub use reads::Reads;
-pub use scope::{Names, Scope};
+pub use scope::{Ended, Names, Scope};
 pub use text::Text;

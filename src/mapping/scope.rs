@@ -19,6 +19,8 @@ pub struct Names {
     pub saved: Arc<[Arc<str>]>,
     /// Whether the entity has a `fetch` query, so that `fetched` is in scope.
     pub fetched: bool,
+    /// Whether `outcome` and `error` are in scope, and `saved` and `answers` are not.
+    pub outcome: bool,
 }
 
 fn shared<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Arc<[Arc<str>]> {
@@ -84,4 +86,15 @@ pub struct Scope<'a> {
     pub answer: Option<&'a Answer>,
     /// The item of a `for_each`.
     pub item: Option<&'a Value>,
+    /// How the change ended, in `write_back`.
+    pub outcome: Option<Ended<'a>>,
+}
+
+/// How a change ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// `outcome`.
+    pub name: &'a str,
+    /// `error`.
+    pub error: Option<&'a str>,
 }

@@ -7,9 +7,11 @@
 
 mod key;
 mod settings;
+mod write_back;
 
 pub use key::{join as join_key, split as split_key};
 pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns};
+pub use write_back::WriteBack;
 
 use crate::{
     model::{Change, ChangeId, Image, Table, TableId, TableName},
@@ -43,6 +45,8 @@ pub struct Route {
     pub coalesce: bool,
     /// Decides the calls.
     pub synchronizer: Arc<dyn Synchronizer>,
+    /// What is written into the row when a change has ended.
+    pub write_back: Option<Arc<WriteBack>>,
 }
 
 impl fmt::Debug for Route {

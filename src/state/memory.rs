@@ -1,5 +1,6 @@
 use super::{
-    Binding, Checkpoint, Due, Known, Parking, RouteKey, Saved, Settled, Settlement, StateError, StateStore,
+    Binding, Checkpoint, Due, Known, Owed, Owing, Parking, Repaid, RouteKey, Saved, Settled, Settlement,
+    StateError, StateStore,
 };
 use crate::model::{ChangeId, Image, Link, Lsn, ParkReason, Parked, ParkedState};
 use async_trait::async_trait;
@@ -19,6 +20,8 @@ struct Kept {
     checkpoint: Option<Checkpoint>,
     links: BTreeMap<RouteKey, Link>,
     parked: BTreeMap<(RouteKey, ChangeId), Parking>,
+    owed: BTreeMap<RouteKey, Owed>,
+    versions: i64,
 }
 
 impl MemoryStore {
@@ -77,6 +80,15 @@ impl StateStore for MemoryStore {
         let mut kept = self.kept();
         let mut touched = BTreeSet::new();
         kept.links.extend(settlement.links.into_iter().map(|(at, link)| (at, (*link).clone())));
+        for owing in settlement.write_backs {
+            kept.versions += 1;
+            let version = kept.versions;
+            let before = kept.owed.remove(&owing.at).map(|it| it.owing.values);
+            let mut values = before.unwrap_or_default();
+            values.extend(owing.values);
+            let owing = Owing { values, ..owing };
+            kept.owed.insert(owing.at.clone(), Owed { owing, version, attempts: 0 });
+        }
         for (at, id) in settlement.resolved {
             kept.parked.remove(&(at.clone(), id));
             touched.insert(at);
@@ -120,6 +132,26 @@ impl StateStore for MemoryStore {
             called: it.parked.called,
         };
         Ok(kept.parked.iter().filter(retrying).take(limit).map(due).collect())
+    }
+
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError> {
+        Ok(self.kept().owed.values().filter(|it| it.attempts == 0).take(limit).cloned().collect())
+    }
+
+    /// Time stands still here: what has failed is not due again.
+    async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError> {
+        let mut kept = self.kept();
+        for (owed, repaid) in ended {
+            let at = &owed.owing.at;
+            if kept.owed.get(at).is_none_or(|it| it.version != owed.version) {
+                continue;
+            }
+            match repaid {
+                Repaid::Done => drop(kept.owed.remove(at)),
+                Repaid::Failed { .. } => kept.owed.get_mut(at).into_iter().for_each(|it| it.attempts += 1),
+            }
+        }
+        Ok(())
     }
 
     async fn linked(&self, route: &str) -> Result<u64, StateError> {

@@ -103,5 +103,6 @@ fn scope<'a>(work: &Work<'a>) -> Scope<'a> {
         answers: &[],
         answer: None,
         item: None,
+        outcome: None,
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::ContentHash,
-    state::{Checkpoint, Due, Known, Settled, Settlement, StateError},
+    state::{Checkpoint, Due, Known, Owed, Repaid, Settled, Settlement, StateError},
 };
 use tokio::sync::{Semaphore, mpsc};
 use xxhash_rust::xxh3::xxh3_64;
@@ -177,6 +177,12 @@ impl StateStore for Slow {
     }
     async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError> {
         self.store.due(routes, limit).await
+    }
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError> {
+        self.store.owed(limit).await
+    }
+    async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError> {
+        self.store.repaid(ended).await
     }
     async fn linked(&self, route: &str) -> Result<u64, StateError> {
         self.store.linked(route).await

@@ -79,6 +79,10 @@ pub(super) enum Name {
     Answers,
     Answer,
     Item,
+    /// How the change ended, in `write_back`.
+    Outcome,
+    /// Why it failed, in `write_back`.
+    Error,
 }
 
 /// The names as they are written.
@@ -94,6 +98,8 @@ pub(super) const NAMES: &[(&str, Name)] = &[
     ("answers", Name::Answers),
     ("answer", Name::Answer),
     ("item", Name::Item),
+    ("outcome", Name::Outcome),
+    ("error", Name::Error),
 ];
 
 /// What is asked of a field or an index.

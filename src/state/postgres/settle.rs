@@ -1,6 +1,6 @@
 //! One settlement, one transaction, one round trip.
 
-use super::{Client, failed, lsn, ordinal, pg_lsn, stored_change};
+use super::{Client, failed, lsn, ordinal, pg_lsn, stored_change, write_back};
 use crate::{
     model::{ChangeId, Lsn},
     postgres,
@@ -132,8 +132,8 @@ const FORGET_EVERY: u32 = 64;
 /// The one connection that writes, with its statements prepared.
 #[derive(Debug)]
 pub(super) struct Writer {
-    client: Client,
-    source: String,
+    pub(super) client: Client,
+    pub(super) source: String,
     links: Statement,
     resolve: Statement,
     park: Statement,
@@ -142,6 +142,7 @@ pub(super) struct Writer {
     forget: Statement,
     checkpoint: Statement,
     pending: Statement,
+    pub(super) owe: Statement,
     settlements: u32,
 }
 
@@ -156,6 +157,7 @@ impl Writer {
             forget: client.prepare(FORGET).await?,
             checkpoint: client.prepare(CHECKPOINT).await?,
             pending: client.prepare(PENDING).await?,
+            owe: client.prepare(write_back::OWE).await?,
             client,
             source: source.to_owned(),
             settlements: 0,
@@ -198,7 +200,7 @@ impl Writer {
 
     async fn write(&self, settlement: &Settlement) -> Result<(Option<Lsn>, Vec<(RouteKey, bool)>), Error> {
         // What is parked comes before the links: whoever discards locks in that order too.
-        let (_, _, _, _, held, _, _, _, rows) = tokio::try_join!(
+        let (_, _, _, _, held, _, _, _, _, rows) = tokio::try_join!(
             biased;
             self.client.batch_execute("begin"),
             self.resolved(settlement),
@@ -206,6 +208,7 @@ impl Writer {
             self.park(&settlement.parkings, true),
             self.heads(settlement),
             self.links(settlement),
+            self.owe(&settlement.write_backs),
             self.counts(settlement),
             self.forget(settlement),
             self.checkpoint(settlement),
@@ -346,7 +349,7 @@ impl Writer {
 }
 
 /// Maps and answers of ours hold nothing that JSON cannot say.
-fn json<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     without_nul(serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()))
 }
 

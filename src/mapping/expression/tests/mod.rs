@@ -113,6 +113,7 @@ impl World {
             answers: &self.answers,
             answer: self.answer.as_ref(),
             item: self.item.as_ref(),
+            outcome: None,
         }
     }
 }
