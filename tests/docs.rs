@@ -29,14 +29,19 @@ fn build(page: &str, example: &str) {
     }
     let env = |name: &str| {
         let url = "postgres://me@localhost/x".to_owned();
-        Some(if name.ends_with("_URL") { url } else { format!("value-of-{name}") })
+        Some(match name {
+            _ if name.ends_with("_URL") => url,
+            _ if name.ends_with("_SIGNING_SECRET") => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
+            _ => format!("value-of-{name}"),
+        })
     };
     let loaded = match config::load_text(page, &text, Path::new("."), &env) {
         Ok(loaded) => loaded,
         Err(error) => panic!("{page}:\n{text}\n{error}"),
     };
     for (name, settings) in &loaded.config.remotes {
-        HttpRemote::new(name, settings).unwrap_or_else(|error| panic!("{page}: {error}"));
+        HttpRemote::new(name, settings, || jiff::Timestamp::UNIX_EPOCH)
+            .unwrap_or_else(|error| panic!("{page}: {error}"));
     }
     for (name, entity) in &loaded.config.entities {
         let (sequences, at) = (entity.sequences(), loaded.locator.at(format!("entities.{name}")));
@@ -50,6 +55,7 @@ fn build(page: &str, example: &str) {
             at,
             columns: None,
             fetched: entity.fetch.is_some(),
+            parents: entity.parent_names(),
         };
         // Classes of the reader's own are known by name only.
         if entity.class.is_none()

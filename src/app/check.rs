@@ -1,7 +1,7 @@
 //! `rowcall check`: everything that can be found out before running, each with its cure.
 
 use super::{
-    App, AppError,
+    App, AppError, clock,
     plan::{Described, SourcePlan},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     },
     model::TableName,
     postgres::{self, Client},
-    remote::probe,
+    remote::{self, HttpRemote},
     state::postgres::pending_migrations,
     write_back,
 };
@@ -68,7 +68,7 @@ impl App {
             check_source(plan, &mut findings).await;
         }
         for (name, settings) in &self.loaded.config.remotes {
-            check_remote(name, &settings.url, &mut findings).await;
+            check_remote(name, settings, &mut findings).await;
         }
         Ok(findings.0)
     }
@@ -360,12 +360,22 @@ async fn check_state(plan: &SourcePlan, findings: &mut Findings) {
     }
 }
 
-async fn check_remote(name: &str, url: &str, findings: &mut Findings) {
-    match probe(url).await {
+async fn check_remote(name: &str, settings: &remote::Settings, findings: &mut Findings) {
+    match remote::probe(settings).await {
         Ok(how) => findings.good(format!("remote `{name}`: {how}")),
         Err(problem) => findings.bad(
             format!("remote `{name}`: {problem}"),
             format!("check `remotes.{name}.url`, the certificates, the network and the firewalls between"),
         ),
+    }
+    // That the settings can be used at all was looked at first.
+    let Ok(remote) = HttpRemote::new(name, settings, clock::now) else { return };
+    match remote.try_credentials().await {
+        Some(Ok(how)) => findings.good(format!("remote `{name}`: {how}")),
+        Some(Err(problem)) => {
+            findings
+                .bad(format!("remote `{name}`: {problem}"), format!("check `remotes.{name}.auth.oauth2`"));
+        }
+        None => {}
     }
 }

@@ -8,6 +8,7 @@
 //! nothing about a change: that is the engine's.
 
 mod check;
+mod clock;
 mod init;
 mod plan;
 mod preview;

@@ -1,5 +1,7 @@
 //! What the configuration asks for, source by source.
 
+mod parents;
+
 use super::AppError;
 use crate::{
     capture::{Capture, PostgresReader},
@@ -8,7 +10,7 @@ use crate::{
     mapping::Names,
     model::{Table, TableName},
     postgres::Target,
-    remote::{HttpRemote, RemoteClient, RetryPolicy},
+    remote::{Governor, HttpRemote, RemoteClient, RetryPolicy},
     routing::{EntitySettings, Fetch, KeyColumns, RemoteId, Route, WriteBack},
     synchronize::{Classes, Declaration, Synchronizer},
     write_back::Destination,
@@ -41,7 +43,12 @@ pub(super) struct SourcePlan {
 pub(super) struct PlannedRemote {
     pub(super) name: String,
     pub(super) client: Arc<dyn RemoteClient>,
+    /// Shared by all sources that call it.
+    pub(super) governor: Arc<Governor>,
 }
+
+/// What is built so far, by entity.
+type Synchronizers<'a> = BTreeMap<&'a str, Arc<dyn Synchronizer>>;
 
 /// The tables as the database has them.
 pub(super) type Described = BTreeMap<TableName, Table>;
@@ -49,16 +56,21 @@ pub(super) type Described = BTreeMap<TableName, Table>;
 /// Plans every source, or says all that cannot work.
 pub(super) fn plans(loaded: &Arc<Loaded>, classes: &Classes) -> Result<Vec<SourcePlan>, AppError> {
     let mut errors = Vec::new();
-    let mut clients: BTreeMap<&str, Arc<dyn RemoteClient>> = BTreeMap::new();
+    let mut remotes: BTreeMap<&str, PlannedRemote> = BTreeMap::new();
     for (name, settings) in &loaded.config.remotes {
-        match HttpRemote::new(name, settings) {
-            Ok(remote) => drop(clients.insert(name, Arc::new(remote))),
+        match HttpRemote::new(name, settings, super::clock::now) {
+            Ok(client) => {
+                let (concurrency, rate) = (settings.concurrency.get(), settings.rate.as_ref());
+                let governor = Governor::new(name, concurrency, rate, &settings.breaker);
+                let planned = PlannedRemote { name: name.clone(), client: Arc::new(client), governor };
+                remotes.insert(name, planned);
+            }
             Err(error) => errors.push(error.to_string()),
         }
     }
     let mut plans = Vec::new();
     for name in loaded.config.sources.keys() {
-        match SourcePlan::new(loaded, classes, name, &clients) {
+        match SourcePlan::new(loaded, classes, name, &remotes) {
             Ok(plan) => {
                 errors.extend(plan.routes(None).err().into_iter().flatten());
                 plans.push(plan);
@@ -74,7 +86,7 @@ impl SourcePlan {
         loaded: &Arc<Loaded>,
         classes: &Classes,
         name: &str,
-        clients: &BTreeMap<&str, Arc<dyn RemoteClient>>,
+        known: &BTreeMap<&str, PlannedRemote>,
     ) -> Result<Self, String> {
         let settings = &loaded.config.sources[name];
         let target = |url: &secrecy::SecretString| -> Result<Target, String> {
@@ -97,8 +109,6 @@ impl SourcePlan {
             }
             remotes.extend(entity.remotes.iter().map(String::as_str));
         }
-        let planned =
-            |name: &str| Some(PlannedRemote { name: name.to_owned(), client: clients.get(name)?.clone() });
         Ok(Self {
             name: name.to_owned(),
             target: target(&settings.url)?,
@@ -107,7 +117,7 @@ impl SourcePlan {
             publication: logical.publication.clone(),
             heartbeat: settings.heartbeat.0,
             tables: tables.into_iter().collect(),
-            remotes: remotes.into_iter().filter_map(planned).collect(),
+            remotes: remotes.into_iter().filter_map(|name| known.get(name).cloned()).collect(),
             entities,
             loaded: Arc::clone(loaded),
             classes: classes.clone(),
@@ -147,7 +157,7 @@ impl SourcePlan {
                 name: it.name.clone(),
                 client: Arc::clone(&it.client),
                 retry: RetryPolicy::new(&settings.retry),
-                concurrency: settings.concurrency.get() as usize,
+                governor: Arc::clone(&it.governor),
             }
         };
         self.remotes.iter().map(remote).collect()
@@ -160,10 +170,18 @@ impl SourcePlan {
     /// The routes. With the tables described, names in templates are checked against their
     /// columns; without, keys that are left out stay empty.
     pub(super) fn routes(&self, described: Option<&Described>) -> Result<Vec<Route>, Vec<String>> {
-        let mut routes = Vec::new();
         let mut errors = Vec::new();
+        let mut synchronizers = Synchronizers::new();
+        for name in self.parents_first() {
+            match self.synchronizer(name, described, &synchronizers) {
+                Ok(synchronizer) => drop(synchronizers.insert(name, synchronizer)),
+                Err(more) => errors.extend(more),
+            }
+        }
+        let mut routes = Vec::new();
         for name in &self.entities {
-            match self.routes_of(name, described) {
+            let Some(synchronizer) = synchronizers.get(name.as_str()) else { continue };
+            match self.routes_of(name, synchronizer, described) {
                 Ok(more) => routes.extend(more),
                 Err(more) => errors.extend(more),
             }
@@ -171,11 +189,16 @@ impl SourcePlan {
         if errors.is_empty() { Ok(routes) } else { Err(errors) }
     }
 
-    fn routes_of(&self, name: &str, described: Option<&Described>) -> Result<Vec<Route>, Vec<String>> {
+    fn routes_of(
+        &self,
+        name: &str,
+        synchronizer: &Arc<dyn Synchronizer>,
+        described: Option<&Described>,
+    ) -> Result<Vec<Route>, Vec<String>> {
         let entity = &self.loaded.config.entities[name];
         let table = table_name(&entity.table).map_err(|error| vec![error])?;
         let shape = described.and_then(|it| it.get(&table));
-        let synchronizer = self.synchronizer(name, entity, shape)?;
+        let parents = self.parents(name, shape)?;
         let mut further = Vec::new();
         for (child, settings) in &entity.tables {
             further.push((table_name(child).map_err(|error| vec![error])?, settings.key.0.clone()));
@@ -202,8 +225,12 @@ impl SourcePlan {
                 further: further.clone(),
                 remote: RemoteId(at as u16),
                 fetch: entity.fetch.clone(),
+                priority: entity.priority,
                 coalesce: entity.coalesce,
-                synchronizer: Arc::clone(&synchronizer),
+                waited_for: false,
+                deleted_last: false,
+                parents: parents.iter().filter_map(|it| self.at_remote(it, remote)).collect(),
+                synchronizer: Arc::clone(synchronizer),
                 write_back: write_back.clone(),
             })
         };
@@ -213,9 +240,12 @@ impl SourcePlan {
     fn synchronizer(
         &self,
         name: &str,
-        entity: &EntitySettings,
-        shape: Option<&Table>,
+        described: Option<&Described>,
+        built: &Synchronizers<'_>,
     ) -> Result<Arc<dyn Synchronizer>, Vec<String>> {
+        let entity = &self.loaded.config.entities[name];
+        let table = table_name(&entity.table).map_err(|error| vec![error])?;
+        let shape = described.and_then(|it| it.get(&table));
         let declaration = Declaration {
             entity: name,
             sequences: &entity.sequences(),
@@ -226,6 +256,7 @@ impl SourcePlan {
             at: self.loaded.locator.at(format!("entities.{name}")),
             columns: shape.map(columns),
             fetched: matches!(entity.fetch, Some(Fetch::Sql(_))),
+            parents: parents::names(name, entity, built),
         };
         let built = self.classes.build(entity.class.as_deref(), &declaration);
         built.map_err(|errors| errors.iter().map(ToString::to_string).collect())

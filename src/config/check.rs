@@ -1,5 +1,8 @@
 //! What makes sense only when all is read: names that must exist, values that exclude each other.
 
+mod dependencies;
+mod limits;
+
 use super::{
     report::{Faulty, Report, did_you_mean, quoted},
     settings::Config,
@@ -27,6 +30,7 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     for (name, entity) in &mut config.entities {
         check.entity(name, entity);
     }
+    check.dependencies(&config.entities);
     if config.limits.memory.0 < 1 << 20 {
         check.say(&["limits", "memory"], "`limits.memory` must be at least 1MiB: a change has to fit in");
     }
@@ -110,17 +114,15 @@ impl Check<'_> {
                 self.say(&["remotes", name, "headers", key], format!("`{key}` is not the name of a header"));
             }
         }
-        if let remote::Auth::ApiKey { header, .. } = &remote.auth
-            && reqwest::header::HeaderName::from_bytes(header.as_bytes()).is_err()
-        {
-            let path = ["remotes", name, "auth", "api_key", "header"];
-            self.say(&path, format!("`{header}` is not the name of a header"));
+        for fault in remote::check(remote) {
+            self.say(&[&["remotes", name][..], &fault.path].concat(), fault.message);
         }
         for (key, span) in [("timeout", remote.timeout), ("connect_timeout", remote.connect_timeout)] {
             if span.0.is_zero() {
                 self.say(&["remotes", name, key], format!("`{key}` must be longer than nothing"));
             }
         }
+        self.limits(name, remote);
         let retry = &remote.retry;
         if retry.base > retry.max {
             let message = format!("`base` ({}) is longer than `max` ({})", retry.base, retry.max);

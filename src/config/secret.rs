@@ -10,8 +10,8 @@ pub fn sounds_so(key: &str) -> bool {
     WORDS.iter().any(|it| key.contains(it))
 }
 
-/// No token is longer; a wrong path may name something endless.
-const LIMIT: u64 = 64 << 10;
+/// No bundle of certificates is longer; a wrong path may name something endless.
+const LIMIT: u64 = 1 << 20;
 
 /// The content without its trailing line break; or what is wrong with the file.
 pub fn read(folder: &Path, file: &str) -> Result<String, String> {

@@ -136,7 +136,7 @@ fn a_secret_can_be_read_from_a_file() {
     let long = GOOD.replace("${TOKEN}", "file:/dev/zero");
     let shown = wrong(&long);
     assert!(
-        shown.contains("rowcall.yaml:7:30: the secret in /dev/zero is longer than 65536 bytes"),
+        shown.contains("rowcall.yaml:7:30: the secret in /dev/zero is longer than 1048576 bytes"),
         "{shown}"
     );
 }

@@ -2,6 +2,7 @@
 
 use super::{
     lanes::LaneId,
+    parents::Need,
     work::{Charge, Work},
 };
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
         Answered, Call, CallKey, Change, Image, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked,
         ParkedState,
     },
-    remote::{Decision, Failure, RemoteClient, RetryPolicy, describe},
+    remote::{Blame, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
     routing::{Fetch, Route, RouteId, split_key},
     state::{StateError, StateStore},
     synchronize::{self, Step},
@@ -18,7 +19,7 @@ use crate::{
 use futures_util::FutureExt;
 use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A remote as the engine uses it.
@@ -29,8 +30,8 @@ pub struct Remote {
     pub client: Arc<dyn RemoteClient>,
     /// Decides about failures.
     pub retry: RetryPolicy,
-    /// How many calls may be under way at once.
-    pub concurrency: usize,
+    /// Says when calls may be made.
+    pub governor: Arc<Governor>,
 }
 
 /// What every task that carries a change shares.
@@ -65,6 +66,13 @@ pub(super) enum Verdict {
         after: Duration,
         error: String,
     },
+    /// It depends on these: it goes on once they are at the remote.
+    Needs(Vec<Need>),
+    /// The remote takes no call now: back to the queue. `None` if nothing was sent; otherwise the
+    /// remote failed or throttled everyone, and the change has lost nothing by it.
+    Held {
+        error: Option<String>,
+    },
     /// Nothing is sent yet: what is known of the key must be durable first.
     Settle,
     /// A stop came in between.
@@ -87,6 +95,8 @@ pub(super) struct Pass {
     pub(super) lane: LaneId,
     pub(super) work: Work,
     pub(super) link: Option<Arc<Link>>,
+    /// Given back when the pass ends.
+    pub(super) slot: Slot,
     /// The key's next call has to wait until what is known of the key is durable.
     pub(super) unsettled: bool,
     pub(super) phase: watch::Receiver<Phase>,
@@ -102,7 +112,7 @@ const LITTLE: usize = 256;
 /// so that the same call key always carries the same body.
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
-    change: Arc<Change>,
+    pub(super) change: Arc<Change>,
     fetched: Option<Arc<Value>>,
 }
 
@@ -140,14 +150,11 @@ impl Pass {
             }
         };
         self.work.prepared = Some(prepared.clone());
+        if let Some(verdict) = self.ask_for_parents(route, &prepared) {
+            return verdict;
+        }
         loop {
-            let work = synchronize::Work {
-                change: &prepared.change,
-                key: &self.key,
-                link: self.link.as_deref(),
-                fetched: prepared.fetched.as_deref(),
-                uncertain: self.work.doubt || self.work.called.commit <= ground.sent_before,
-            };
+            let work = self.shown(&prepared);
             let call = match route.synchronizer.next_step(&work, &self.work.answers) {
                 Step::Send(call) => match self.instead_of_sending(route, &work) {
                     Some(verdict) => return verdict,
@@ -174,6 +181,18 @@ impl Pass {
         }
     }
 
+    /// What the synchronizer sees of it.
+    pub(super) fn shown<'a>(&'a self, prepared: &'a Prepared) -> synchronize::Work<'a> {
+        synchronize::Work {
+            change: &prepared.change,
+            key: &self.key,
+            link: self.link.as_deref(),
+            fetched: prepared.fetched.as_deref(),
+            parents: self.work.kin.as_ref().map(|kin| &kin.saved),
+            uncertain: self.work.doubt || self.work.called.commit <= self.ground.sent_before,
+        }
+    }
+
     /// Whether the change may concern other keys too, so that its id alone does not name a call.
     fn is_one_of_several(&self, route: &Route) -> bool {
         let change = &self.work.change;
@@ -194,7 +213,11 @@ impl Pass {
             key: self.is_one_of_several(route).then(|| xxh3_64(self.key.as_bytes())),
             step: Arc::clone(&call.step),
         };
+        if !self.slot.begin(Instant::now()) {
+            return Err(Verdict::Held { error: None });
+        }
         self.work.attempts += 1;
+        self.work.tried = true;
         let result = tokio::select! {
             biased;
             result = remote.client.call(&call, &key) => result,
@@ -207,6 +230,12 @@ impl Pass {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
                 let Ok(answer) = result else { return Err(Verdict::Interrupted) };
                 tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, "answered");
+                if call.accepts(answer.status) {
+                    self.slot.succeeded(&answer, Instant::now());
+                } else {
+                    let failure = Failure::Answer(&answer);
+                    self.slot.failed(failure, &describe(&call, failure), Instant::now());
+                }
                 self.keep(answer.body.len());
                 self.work.answers.push(Answered { step: call.step, answer });
                 self.work.attempts = 0;
@@ -220,7 +249,15 @@ impl Pass {
         if failure.leaves_doubt() {
             self.lose_answer(&call);
         }
-        match remote.retry.decide(failure, &key, self.work.attempts) {
+        let blame = self.slot.failed(failure, &error, Instant::now());
+        if blame == Blame::Remote && remote.retry.may_pass(failure) {
+            self.work.attempts -= 1;
+            tracing::info!(call = %key, error, "the call failed and waits until the remote takes calls again");
+            return Err(Verdict::Held { error: Some(error) });
+        }
+        let decision = remote.retry.decide(failure, &key, self.work.attempts);
+        self.work.attempts -= u32::from(!failure.is_an_attempt());
+        match decision {
             Decision::RetryAfter(after) => {
                 tracing::info!(call = %key, attempt = self.work.attempts, wait_ms = after.as_millis() as u64, error, "the call failed and will be tried again");
                 Err(Verdict::Again { after, error })
@@ -254,6 +291,7 @@ impl Pass {
         if removes || (route.fetch.is_none() && change.table.name == route.table) {
             return Ok(Prepared { change, fetched: None });
         }
+        self.slot.lend();
         let reader = Arc::clone(&self.ground.reader);
         if let Some(transaction) = change.transaction {
             reader.seen(transaction).await.map_err(|error| self.unread(route, &error))?;
@@ -309,11 +347,19 @@ impl Pass {
         self.parked(ParkedState::Rejected, ParkReason::Truncate, message)
     }
 
-    fn parked(&self, state: ParkedState, reason: ParkReason, message: String) -> Verdict {
+    pub(super) fn parked(&self, state: ParkedState, reason: ParkReason, message: String) -> Verdict {
         let answers = self.work.answers.clone();
         let attempts = self.work.attempts;
         let called = self.work.called;
-        Verdict::Done(Outcome::Parked(Parked { state, reason, message, answers, attempts, called }))
+        Verdict::Done(Outcome::Parked(Parked {
+            state,
+            reason,
+            message,
+            answers,
+            attempts,
+            called,
+            waits_for: None,
+        }))
     }
 }
 

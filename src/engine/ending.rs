@@ -4,15 +4,15 @@ use super::{
     Engine, Event, TICK, Wait,
     carry::{Ended, Pass, Phase, Verdict},
     keyless,
-    lanes::{LaneId, Ready},
+    lanes::{Held, LaneId, Rank, Ready},
     parked,
     pending::Batch,
     work::Work,
 };
 use crate::{
-    model::{Outcome, ParkReason, ParkedState},
+    model::{ChangeId, Outcome, ParkReason, ParkedState},
     routing::RouteId,
-    state::RouteKey,
+    state::{RouteKey, Settled},
 };
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 use tokio::time::Instant;
@@ -40,7 +40,7 @@ impl Engine {
                 let outcome = parked(work.called, ParkedState::Queued, ParkReason::Behind, message);
                 self.finish(lane, work, false, outcome);
             }
-            Ready::Start { lane, work, link, unsettled } => {
+            Ready::Start { lane, work, link, slot, unsettled } => {
                 let (route, key) = self.lanes.key(lane).clone();
                 if work.parked && work.is_whole_truncate(&key) {
                     return self.spread_truncate(lane, route, work);
@@ -52,9 +52,12 @@ impl Engine {
                     let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Identity, message);
                     return self.finish(lane, work, true, outcome);
                 }
+                if self.is_deleted_last(route, &work, link.as_deref()) {
+                    return self.wait_for_children(lane, work);
+                }
                 let ground = Arc::clone(&self.ground);
                 let phase = self.phase.subscribe();
-                let pass = Pass { ground, route, key, lane, work, link, unsettled, phase };
+                let pass = Pass { ground, route, key, lane, work, link, slot, unsettled, phase };
                 self.tasks.spawn(async move { Event::Ended(Box::new(pass.run().await)) });
             }
         }
@@ -79,18 +82,29 @@ impl Engine {
         match verdict {
             Verdict::Done(outcome) => self.finish(lane, work, true, outcome),
             // Nobody comes back to it: what is answered is kept now or lost.
-            Verdict::Again { .. } | Verdict::Settle if *self.phase.borrow() != Phase::Running => {
+            Verdict::Again { .. } | Verdict::Settle | Verdict::Held { .. }
+                if *self.phase.borrow() != Phase::Running =>
+            {
                 self.interrupted(lane, work, true);
+            }
+            Verdict::Held { error } => {
+                let rank = if error.is_some() { Rank::Anew } else { Rank::Ahead };
+                if error.is_some() {
+                    self.pending.counts(route).last_error = error;
+                }
+                self.lanes.resume(lane, work, rank);
             }
             Verdict::Again { after, error } => {
                 self.pending.counts(route).last_error = Some(error);
                 self.in_flight[usize::from(route.0)].backing_off += 1;
-                self.lanes.release_slot(lane);
                 let until = Instant::now() + after;
                 self.waiting.push(Reverse(Wait { until, lane, work: Box::new(work) }));
             }
             Verdict::Settle => self.lanes.wait_until_saved(lane, work),
-            Verdict::Interrupted => self.interrupted(lane, work, true),
+            Verdict::Needs(needs) if *self.phase.borrow() == Phase::Running => {
+                self.wait_for_parents(lane, work, needs);
+            }
+            Verdict::Needs(_) | Verdict::Interrupted => self.interrupted(lane, work, true),
         }
     }
 
@@ -111,13 +125,14 @@ impl Engine {
 
     pub(super) fn resume_due(&mut self) {
         let now = Instant::now();
+        self.lanes.at(now);
         while let Some(Reverse(wait)) = self.waiting.peek()
             && wait.until <= now
         {
             let Some(Reverse(Wait { lane, work, .. })) = self.waiting.pop() else { return };
             let route = self.lanes.key(lane).0;
             self.in_flight[usize::from(route.0)].backing_off -= 1;
-            self.lanes.resume(lane, *work);
+            self.lanes.resume(lane, *work, Rank::Anew);
         }
     }
 
@@ -142,14 +157,18 @@ impl Engine {
         });
     }
 
-    pub(super) fn saved(&mut self, batch: &Batch, held: &[(RouteKey, bool)]) {
-        let held: HashMap<&RouteKey, bool> = held.iter().map(|(at, held)| (at, *held)).collect();
-        let mut more_parked = false;
+    pub(super) fn saved(&mut self, batch: &Batch, settled: &Settled) {
+        let held: HashMap<&RouteKey, bool> = settled.held.iter().map(|(at, held)| (at, *held)).collect();
+        let leaving: HashMap<&RouteKey, ChangeId> =
+            settled.leaving.iter().map(|(at, id)| (at, *id)).collect();
+        let mut more_parked = settled.released > 0;
         for (lane, at, outcomes, parkings) in &batch.lanes {
             let held = held.get(at).copied();
             more_parked |= held == Some(true);
+            let held = held.map(|held| Held { held, leaving: leaving.get(at).copied() });
             self.lanes.saved(*lane, *outcomes, *parkings, held);
         }
+        batch.claims.iter().for_each(|claim| self.lanes.unclaim(claim));
         if more_parked {
             self.poll_parked();
         }

@@ -13,9 +13,11 @@ use crate::{
     state::{Due, RouteKey},
 };
 use std::sync::Arc;
+use tokio::time::Instant;
 
 impl Engine {
     pub(super) fn accept(&mut self, batch: Vec<Captured>) {
+        self.lanes.at(Instant::now());
         for captured in batch {
             match captured {
                 Captured::Change(change) => self.accept_change(change),
@@ -42,7 +44,7 @@ impl Engine {
         let arrival = Arrival(self.arrivals);
         self.mark.start(change.id.commit, change.committed_at);
         self.in_flight[at].changes += 1;
-        let work = Work {
+        let mut work = Work {
             arrival,
             after: self.delete_half(at, &change),
             // What may have been sent already is sent again just as it was, or the remote would see
@@ -53,9 +55,13 @@ impl Engine {
 
             born: false,
             absorbed: Vec::new(),
+            kin: None,
+            claims: Vec::new(),
+            childless: false,
             prepared: None,
             answers: Vec::new(),
             attempts: 0,
+            tried: false,
             doubt: false,
             charges: vec![Arc::clone(charge)],
             called: change.id,
@@ -67,6 +73,7 @@ impl Engine {
         }
         match key {
             Ok(key) => {
+                self.foresee(route, &key, &mut work);
                 self.lanes.push((route, key), work, deletes);
             }
             Err(problem) => {
@@ -101,9 +108,13 @@ impl Engine {
             after: None,
             born: false,
             absorbed: Vec::new(),
+            kin: None,
+            claims: Vec::new(),
+            childless: false,
             prepared: None,
             answers,
             attempts: 0,
+            tried: false,
             // Its last attempt may have reached the remote.
             doubt: true,
             charges: Vec::new(),

@@ -8,18 +8,29 @@
 //! share of memory.
 
 mod idle;
+mod kin;
+mod ready;
 
-use super::work::{Arrival, Work};
+pub(super) use kin::{Claim, Sight};
+
+use super::{
+    admission::Admission,
+    work::{Arrival, Work},
+};
 use crate::{
-    model::{Link, Op},
+    model::{ChangeId, Link, Op},
+    remote::Slot,
     routing::{RemoteId, RouteId},
     state::Known,
 };
 use idle::Idle;
+use kin::{Deleting, Kin};
+use ready::{Class, Queue};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
+use tokio::time::Instant;
 
 /// One key of one route, as the lanes know it.
 pub(super) type LaneKey = (RouteId, Arc<str>);
@@ -31,10 +42,10 @@ pub(super) struct LaneId(u32);
 /// What may happen to a lane's oldest work.
 #[derive(Debug)]
 pub(super) enum Ready {
-    /// Start it; the lane and a slot of its remote are taken until [`Lanes::end`].
+    /// Start it; the lane is taken until [`Lanes::end`].
     ///
     /// `unsettled`: it must not be sent before what is known of the key is durable.
-    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, unsettled: bool },
+    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, slot: Slot, unsettled: bool },
     /// It is no news: the link already has it or something newer.
     Old { lane: LaneId, work: Work },
     /// The key came and went before the remote heard of it.
@@ -52,8 +63,10 @@ struct Lane {
     held: bool,
     /// Work of this lane is with a task, or waits for its next attempt.
     busy: bool,
-    /// It stands in its remote's queue.
+    /// It stands in its remote's queue, or among the lanes that need no call.
     queued: bool,
+    /// Its oldest work was under way already.
+    rank: Rank,
     /// Outcomes that are not durable yet: what is cached here is newer than what is stored.
     unsaved: u32,
     /// Parkings among those.
@@ -64,6 +77,12 @@ struct Lane {
     waits_for_store: bool,
     /// Kept as a cache entry only.
     idle: Option<Idle>,
+    /// The delete among its work that is started.
+    deleting: Option<Deleting>,
+    /// The oldest delete among what is parked.
+    leaving: Option<ChangeId>,
+    /// Who depends on the key just now.
+    kin: Option<Box<Kin>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +92,22 @@ enum Knowledge {
     Here,
 }
 
-#[derive(Debug)]
-struct Remote {
-    slots: usize,
-    taken: usize,
-    ready: VecDeque<LaneId>,
+/// Where work that comes back stands among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// As if it had just become ready.
+    Anew,
+    /// Before all that has not begun.
+    Ahead,
+}
+
+/// What the oldest work of a lane comes down to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Call,
+    Old,
+    Behind,
+    Unborn,
 }
 
 /// Every lane.
@@ -86,8 +116,13 @@ pub(super) struct Lanes {
     by_key: HashMap<LaneKey, LaneId>,
     lanes: Vec<Option<Lane>>,
     free: Vec<LaneId>,
-    remote_of: Vec<RemoteId>,
-    remotes: Vec<Remote>,
+    /// Each route's remote and priority.
+    places: Vec<(RemoteId, u8)>,
+    /// Lanes that are ready to call, by remote.
+    remotes: Vec<Queue>,
+    /// Lanes whose oldest work needs no call, and so waits for no remote.
+    callless: VecDeque<LaneId>,
+    now: Instant,
     /// Lanes whose link has to be read.
     unknown: VecDeque<LaneId>,
     /// Who waits for which work to end.
@@ -98,18 +133,21 @@ pub(super) struct Lanes {
     idle_bytes: usize,
     idle_limit: usize,
     stamp: u64,
+    /// Lanes whose work waited for another lane, where something has happened.
+    woken: Vec<LaneId>,
 }
 
 impl Lanes {
-    /// `remote_of` names each route's remote, `slots` each remote's concurrency.
-    pub(super) fn new(remote_of: Vec<RemoteId>, slots: &[usize], idle_limit: usize) -> Self {
-        let remote = |&slots: &usize| Remote { slots, taken: 0, ready: VecDeque::new() };
+    /// `places` names each route's remote and priority.
+    pub(super) fn new(places: Vec<(RemoteId, u8)>, remotes: usize, idle_limit: usize, now: Instant) -> Self {
         Self {
             by_key: HashMap::new(),
             lanes: Vec::new(),
             free: Vec::new(),
-            remote_of,
-            remotes: slots.iter().map(remote).collect(),
+            places,
+            remotes: (0..remotes).map(|_| Queue::new(now)).collect(),
+            callless: VecDeque::new(),
+            now,
             unknown: VecDeque::new(),
             barriers: HashMap::new(),
             open: HashSet::new(),
@@ -117,7 +155,18 @@ impl Lanes {
             idle_bytes: 0,
             idle_limit,
             stamp: 0,
+            woken: Vec::new(),
         }
+    }
+
+    /// What happens from here on happens at this time.
+    pub(super) fn at(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// How many keys wait for this remote.
+    pub(super) fn waiting_for(&self, remote: RemoteId) -> usize {
+        self.remotes[usize::from(remote.0)].len()
     }
 
     /// The key of a lane that is in use.
@@ -155,10 +204,7 @@ impl Lanes {
     }
 
     /// A started piece of work is left as if it had never been read, for a stop.
-    pub(super) fn leave(&mut self, id: LaneId, has_slot: bool) {
-        if has_slot {
-            self.release_slot(id);
-        }
+    pub(super) fn leave(&mut self, id: LaneId) {
         self.lane_mut(id).busy = false;
     }
 
@@ -192,72 +238,111 @@ impl Lanes {
         lane.knowledge = Knowledge::Here;
         lane.link = known.link.map(Arc::new);
         lane.held |= known.held;
+        lane.leaving = known.leaving;
+        self.wake(id);
         self.consider(id);
     }
 
-    /// The next work that may start, in the order in which lanes became ready.
-    pub(super) fn next_ready(&mut self) -> Option<Ready> {
+    /// The next work that may start, the most urgent of its remote.
+    pub(super) fn next_ready(&mut self, admission: &mut Admission) -> Option<Ready> {
+        while let Some(id) = self.callless.pop_front() {
+            self.lane_mut(id).queued = false;
+            match self.fate(id) {
+                // It has changed since: what is parked came before it, or holds it no more.
+                Some(Fate::Call) => self.consider(id),
+                Some(fate) => return self.without_call(id, fate),
+                None => {}
+            }
+        }
         for remote in 0..self.remotes.len() {
-            while self.remotes[remote].taken < self.remotes[remote].slots {
-                let Some(id) = self.remotes[remote].ready.pop_front() else { break };
+            while let Some((id, urgency)) = self.remotes[remote].peek() {
+                let fate = self.fate(id);
+                let slot = match fate {
+                    Some(Fate::Call) => match admission.admit(remote, urgency) {
+                        None => break,
+                        slot => slot,
+                    },
+                    _ => None,
+                };
+                self.remotes[remote].pop();
                 self.lane_mut(id).queued = false;
-                if let Some(ready) = self.take(id, remote) {
-                    return Some(ready);
+                match (fate, slot) {
+                    (_, Some(slot)) => return self.begin(id, slot),
+                    (Some(fate), None) => return self.without_call(id, fate),
+                    (None, None) => {}
                 }
+            }
+            if self.remotes[remote].len() == 0 {
+                admission.none_waits(remote);
             }
         }
         None
     }
 
-    fn take(&mut self, id: LaneId, remote: usize) -> Option<Ready> {
+    /// What is to happen to a lane's oldest work.
+    fn fate(&self, id: LaneId) -> Option<Fate> {
+        let lane = self.lane(id);
+        let work = lane.waiting.front()?;
+        let link = lane.link.as_ref();
+        Some(if link.is_some_and(|link| link.change >= work.id()) {
+            Fate::Old
+        } else if lane.held && !work.parked {
+            Fate::Behind
+        } else if work.born && work.change.op() == Op::Delete && link.is_none_or(|link| link.gone) {
+            Fate::Unborn
+        } else {
+            Fate::Call
+        })
+    }
+
+    fn begin(&mut self, id: LaneId, slot: Slot) -> Option<Ready> {
         let lane = self.lane_mut(id);
         let work = lane.waiting.pop_front()?;
-        if lane.link.as_ref().is_some_and(|link| link.change >= work.id()) {
-            return Some(Ready::Old { lane: id, work });
-        }
-        if lane.held && !work.parked {
-            return Some(Ready::Behind { lane: id, work });
-        }
         let link = lane.link.clone().filter(|link| !link.gone);
-        if link.is_none() && work.born && work.change.op() == Op::Delete {
-            return Some(Ready::Unborn { lane: id, work });
-        }
         lane.busy = true;
+        lane.deleting = Deleting::begun(&work);
+        lane.rank = Rank::Anew;
         let unsettled = lane.unsettled;
-        self.remotes[remote].taken += 1;
-        Some(Ready::Start { lane: id, work, link, unsettled })
+        Some(Ready::Start { lane: id, work, link, slot, unsettled })
     }
 
-    /// A started piece of work gave its slot back, to be resumed later.
-    pub(super) fn release_slot(&mut self, id: LaneId) {
-        let remote = self.remote(id);
-        self.remotes[remote].taken -= 1;
+    fn without_call(&mut self, lane: LaneId, fate: Fate) -> Option<Ready> {
+        self.lane_mut(lane).rank = Rank::Anew;
+        let work = self.lane_mut(lane).waiting.pop_front()?;
+        Some(match fate {
+            Fate::Old => Ready::Old { lane, work },
+            Fate::Unborn => Ready::Unborn { lane, work },
+            Fate::Behind | Fate::Call => Ready::Behind { lane, work },
+        })
     }
 
-    /// A started piece of work gave its slot back, to be started again once everything of its key
-    /// is durable.
+    /// A started piece of work is to be started again once everything of its key is durable.
     pub(super) fn wait_until_saved(&mut self, id: LaneId, work: Work) {
-        self.release_slot(id);
         let lane = self.lane_mut(id);
         lane.waits_for_store = lane.unsaved > 0;
-        self.resume(id, work);
+        self.resume(id, work, Rank::Ahead);
     }
 
-    /// It is time for a piece of work's next attempt.
-    pub(super) fn resume(&mut self, id: LaneId, work: Work) {
+    /// A piece of work that was started goes on.
+    pub(super) fn resume(&mut self, id: LaneId, work: Work, rank: Rank) {
         let lane = self.lane_mut(id);
         lane.busy = false;
+        lane.deleting = None;
+        lane.rank = rank;
         lane.waiting.push_front(work);
         self.consider(id);
     }
 
-    /// A piece of work has its outcome, which is not durable yet. `started`: it had a slot.
+    /// A piece of work has its outcome, which is not durable yet. `started`: by [`Ready::Start`].
     pub(super) fn end(&mut self, id: LaneId, work: &Work, started: bool, left: Left) {
         if started {
-            self.release_slot(id);
             self.lane_mut(id).busy = false;
         }
         let lane = self.lane_mut(id);
+        lane.deleting = None;
+        if left.parking && kin::removes(work) {
+            lane.leaving = Some(lane.leaving.map_or(work.id(), |leaving| leaving.min(work.id())));
+        }
         lane.held |= left.parking;
         lane.unsaved += u32::from(left.link.is_some() || left.parking);
         lane.unsaved_parkings += u32::from(left.parking);
@@ -273,12 +358,13 @@ impl Lanes {
                 }
             }
         }
+        self.wake(id);
         self.consider(id);
     }
 
     /// So many outcomes of a lane have become durable, so many of them parkings. `held` is what
     /// the store says of a key that had any.
-    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, held: Option<bool>) {
+    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, held: Option<Held>) {
         let lane = self.lane_mut(id);
         lane.unsaved -= outcomes;
         lane.unsaved_parkings -= parkings;
@@ -289,8 +375,9 @@ impl Lanes {
         if lane.unsaved_parkings == 0
             && let Some(held) = held
         {
-            lane.held = held;
+            (lane.held, lane.leaving) = (held.held, held.leaving);
         }
+        self.wake(id);
         self.consider(id);
     }
 
@@ -299,15 +386,22 @@ impl Lanes {
         self.lane(id).link.as_ref()
     }
 
-    /// Forgets everything that waits, for a stop: it was not settled and comes again.
-    pub(super) fn abandon_waiting(&mut self) {
-        for lane in self.lanes.iter_mut().flatten() {
-            lane.waiting.clear();
+    /// Forgets everything that waits, for a stop: it was not settled and comes again. What has
+    /// begun already is handed over.
+    pub(super) fn abandon_waiting(&mut self) -> Vec<(LaneId, Work)> {
+        let mut begun = Vec::new();
+        for (at, lane) in self.lanes.iter_mut().enumerate() {
+            let Some(lane) = lane else { continue };
+            let waiting = std::mem::take(&mut lane.waiting);
+            begun.extend(waiting.into_iter().filter(|it| it.tried).map(|work| (LaneId(at as u32), work)));
+            lane.queued = false;
         }
-        self.remotes.iter_mut().for_each(|it| it.ready.clear());
+        self.remotes.iter_mut().for_each(Queue::clear);
+        self.callless.clear();
         // Their lanes may rest from here on, and be dropped.
         self.barriers.clear();
         self.unknown.clear();
+        begun
     }
 
     /// The lane of this key, made if it is new.
@@ -325,11 +419,15 @@ impl Lanes {
             held: false,
             busy: false,
             queued: false,
+            rank: Rank::Anew,
             unsaved: 0,
             unsaved_parkings: 0,
             unsettled: false,
             waits_for_store: false,
             idle: None,
+            deleting: None,
+            leaving: None,
+            kin: None,
         };
         let id = match self.free.pop() {
             Some(id) => {
@@ -348,13 +446,12 @@ impl Lanes {
 
     /// Puts the lane where its state belongs: its remote's queue, a barrier, or the idle ones.
     fn consider(&mut self, id: LaneId) {
-        let remote = self.remote(id);
         let lane = self.lane(id);
         if lane.busy || lane.queued || lane.waits_for_store || lane.knowledge != Knowledge::Here {
             return;
         }
         match lane.waiting.front().map(|work| work.after) {
-            None if lane.unsaved == 0 => self.rest(id),
+            None if lane.unsaved == 0 && lane.kin.is_none() => self.rest(id),
             None => {}
             Some(Some(after)) if self.open.contains(&after) => {
                 let waiting = self.barriers.entry(after).or_default();
@@ -362,16 +459,25 @@ impl Lanes {
                     waiting.push(id);
                 }
             }
-            Some(_) => {
-                self.lane_mut(id).queued = true;
-                self.remotes[remote].ready.push_back(id);
-            }
+            Some(_) => self.queue(id),
         }
     }
 
-    fn remote(&self, id: LaneId) -> usize {
-        let route = self.lane(id).key.0;
-        usize::from(self.remote_of[usize::from(route.0)].0)
+    fn queue(&mut self, id: LaneId) {
+        let calls = self.fate(id) == Some(Fate::Call);
+        let (now, lane) = (self.now, self.lane_mut(id));
+        lane.queued = true;
+        let parked = lane.waiting.front().is_some_and(|work| work.parked);
+        let (rank, route) = (lane.rank, lane.key.0);
+        if !calls {
+            return self.callless.push_back(id);
+        }
+        let (remote, priority) = self.places[usize::from(route.0)];
+        let queue = &mut self.remotes[usize::from(remote.0)];
+        match rank {
+            Rank::Ahead => queue.push_ahead(id),
+            Rank::Anew => queue.push(id, if parked { Class::Retry } else { Class::Live }, priority, now),
+        }
     }
 
     fn lane(&self, id: LaneId) -> &Lane {
@@ -381,6 +487,15 @@ impl Lanes {
     fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
         self.lanes[id.0 as usize].as_mut().unwrap_or_else(|| unreachable!("lane {id:?} is in use"))
     }
+}
+
+/// What the store says of a key that had parked changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// Whether it still has.
+    pub(super) held: bool,
+    /// The oldest delete among them.
+    pub(super) leaving: Option<ChangeId>,
 }
 
 /// What an ended piece of work leaves behind, to be made durable.

@@ -8,10 +8,12 @@
 //! budget, and for settlements that lag behind). It does not decide what to call
 //! ([`crate::synchronize`]) nor how ([`crate::remote`]).
 
+mod admission;
 mod carry;
 mod ending;
 mod intake;
 mod lanes;
+mod parents;
 mod pending;
 mod settings;
 mod stop;
@@ -30,8 +32,10 @@ use crate::{
     routing::{Errand, Router},
     state::{Due, Known, Settled, StateError, StateStore},
 };
+use admission::Admission;
 use carry::{Ended, Ground, Phase};
 use lanes::{LaneId, Lanes};
+use parents::Family;
 use pending::{Batch, Pending};
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 use tokio::{
@@ -79,11 +83,14 @@ pub struct Engine {
     budget: Budget,
     limits: Limits,
     lanes: Lanes,
+    admission: Admission,
     mark: Watermark,
     pending: Pending,
     tasks: JoinSet<Event>,
     phase: watch::Sender<Phase>,
     waiting: BinaryHeap<Reverse<Wait>>,
+    /// Work that waits for parents or children.
+    family: Family,
     errands: Vec<Errand>,
     arrivals: u64,
     /// The newest delete, which the insert half of the same key change waits for.
@@ -139,6 +146,8 @@ enum Event {
     Recalled(Vec<LaneId>, Result<Vec<Known>, StateError>),
     Settled(Batch, Result<Settled, StateError>),
     Due(Result<Vec<Due>, StateError>),
+    Children(Vec<LaneId>, Result<Vec<Vec<(Arc<str>, u64)>>, StateError>),
+    Swept(Result<u64, StateError>),
 }
 
 /// Keys read in one query, at most.
@@ -148,7 +157,7 @@ const DUE_AT_ONCE: usize = 512;
 /// Parked changes in memory, at most.
 const DUE_IN_ALL: usize = 8_192;
 /// Unsettled outcomes beyond which capture waits.
-const PENDING_LIMIT: usize = 65_536;
+const PENDING_LIMIT: usize = 16_384;
 /// How often parked changes are looked for, and changed gauges told.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -157,10 +166,11 @@ impl Engine {
     pub fn new(parts: Parts, resume: Lsn) -> Self {
         let Parts { router, remotes, store, reader, budget, limits, origin, sent_before } = parts;
         let routes = router.routes().to_vec();
-        let remote_of = routes.iter().map(|route| route.remote).collect();
-        let slots: Vec<usize> = remotes.iter().map(|remote| remote.concurrency).collect();
+        let places = routes.iter().map(|route| (route.remote, route.priority)).collect();
+        let now = Instant::now();
         Self {
-            lanes: Lanes::new(remote_of, &slots, budget.limit() / 4),
+            lanes: Lanes::new(places, remotes.len(), budget.limit() / 4, now),
+            admission: Admission::new(&remotes, now),
             last_delete: vec![None; routes.len()],
             in_flight: vec![Flight::default(); routes.len()],
             ground: Arc::new(Ground {
@@ -180,6 +190,7 @@ impl Engine {
             tasks: JoinSet::new(),
             phase: watch::Sender::new(Phase::Running),
             waiting: BinaryHeap::new(),
+            family: Family::default(),
             errands: Vec::new(),
             arrivals: 0,
             taken_up: 0,
@@ -203,6 +214,8 @@ impl Engine {
         loop {
             let room = !ended && self.budget.has_room() && self.pending.len() < PENDING_LIMIT;
             let next_attempt = self.waiting.peek().map(|Reverse(wait)| wait.until);
+            let next = next_attempt.into_iter().chain(self.admission.again_at()).min();
+            let bell = self.admission.bell();
             tokio::select! {
                 // A stop comes before everything, or a fast remote would never let it through;
                 // then outcomes, since they free what the rest needs; new changes come last.
@@ -214,11 +227,14 @@ impl Engine {
                         self.take(event, source)?;
                     }
                 }
-                () = sleep_until(next_attempt.unwrap_or_else(Instant::now)), if next_attempt.is_some() => {
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                     self.resume_due();
                 }
+                // A remote that is shared may have room again.
+                () = bell.notified() => {}
                 _ = tick.tick() => {
                     self.poll_parked();
+                    self.look_after_family();
                     self.tell_gauges();
                 }
                 batch = source.next(), if room => match batch {
@@ -244,8 +260,10 @@ impl Engine {
 
     /// Starts whatever may start now.
     fn go_on(&mut self) {
+        self.seek_family();
         self.recall();
-        while let Some(ready) = self.lanes.next_ready() {
+        self.admission.begin(Instant::now());
+        while let Some(ready) = self.lanes.next_ready(&mut self.admission) {
             self.start(ready);
         }
         self.settle();
@@ -261,6 +279,7 @@ impl Engine {
             let message = "a task of the engine ended without a result".to_owned();
             return Err(StateError { doing: "carrying changes", message }.into());
         };
+        self.lanes.at(Instant::now());
         match event {
             Event::Ended(ended) => self.ended(*ended),
             Event::Recalled(lanes, known) => {
@@ -271,14 +290,20 @@ impl Engine {
             }
             Event::Settled(batch, settled) => {
                 self.settling = false;
-                let Settled { saved, held } = settled?;
-                self.saved(&batch, &held);
-                self.saved_through = saved.through();
-                source.acknowledge(&saved); // Invariant 1: the receipt is the proof.
+                let settled = settled?;
+                self.saved(&batch, &settled);
+                self.saved_through = settled.saved.through();
+                source.acknowledge(&settled.saved); // Invariant 1: the receipt is the proof.
             }
             Event::Due(due) => {
                 self.polling = false;
                 due?.into_iter().for_each(|due| self.take_up(due));
+            }
+            Event::Children(lanes, children) => self.told_of_children(&lanes, &children?),
+            Event::Swept(released) => {
+                if released? > 0 {
+                    self.poll_parked();
+                }
             }
         }
         Ok(())
@@ -294,7 +319,15 @@ fn keyless(id: ChangeId) -> Arc<str> {
 mod tests;
 
 fn parked(called: ChangeId, state: ParkedState, reason: ParkReason, message: String) -> Outcome {
-    Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0, called })
+    Outcome::Parked(Parked {
+        state,
+        reason,
+        message,
+        answers: Vec::new(),
+        attempts: 0,
+        called,
+        waits_for: None,
+    })
 }
 
 /// Waits until the stop is asked for, or whoever could ask is gone.

@@ -15,6 +15,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: ByteSize(48 << 20), drain: Span(Duration::from_secs(20)) }
+        Self { memory: ByteSize(40 << 20), drain: Span(Duration::from_secs(20)) }
     }
 }

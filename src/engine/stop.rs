@@ -18,12 +18,16 @@ impl Engine {
     /// so it comes again.
     pub(super) async fn drain(mut self, source: &mut dyn ChangeSource) -> Result<(), EngineError> {
         self.phase.send_replace(Phase::Draining);
-        self.lanes.abandon_waiting();
+        self.admission.withdraw();
+        for (lane, work) in self.lanes.abandon_waiting() {
+            self.interrupted(lane, work, false);
+        }
         for Reverse(wait) in std::mem::take(&mut self.waiting) {
             let route = self.lanes.key(wait.lane).0;
             self.in_flight[usize::from(route.0)].backing_off -= 1;
             self.interrupted(wait.lane, *wait.work, false);
         }
+        self.leave_family();
         let limit = Instant::now() + self.limits.drain.0;
         loop {
             self.settle();
@@ -47,9 +51,9 @@ impl Engine {
 
     /// A stop came before the sequence was finished: with answers it is kept, without it is simply
     /// not settled.
-    pub(super) fn interrupted(&mut self, lane: LaneId, work: Work, has_slot: bool) {
+    pub(super) fn interrupted(&mut self, lane: LaneId, work: Work, started: bool) {
         if work.answers.is_empty() && !work.parked {
-            self.lanes.leave(lane, has_slot);
+            self.lanes.leave(lane);
             return;
         }
         let message = "the service stopped in the middle of the sequence".to_owned();
@@ -58,6 +62,6 @@ impl Engine {
             parked.answers.clone_from(&work.answers);
             parked.attempts = work.attempts;
         }
-        self.finish(lane, work, has_slot, outcome);
+        self.finish(lane, work, started, outcome);
     }
 }

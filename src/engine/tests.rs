@@ -7,7 +7,7 @@ use crate::{
         Answer, Body, Call, Cell, Change, Column, Image, Link, LinkUpdate, Lsn, Method, Row, RowBuilder,
         Span, Table, TableId, TableName, Type,
     },
-    remote::{FakeRemote, Retry, RetryPolicy},
+    remote::{Breaker, FakeRemote, Governor, Rate, Retry, RetryPolicy},
     routing::{RemoteId, Route},
     state::{MemoryStore, RouteKey, Saved},
     synchronize::{self, Step, Synchronizer},
@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pin};
 use tokio::sync::watch;
 
+mod family;
 mod flow;
 mod order;
 mod parking;
@@ -187,7 +188,7 @@ struct Rig {
     store: Arc<MemoryStore>,
     budget: Budget,
     coalesce: bool,
-    concurrency: usize,
+    governor: Arc<Governor>,
     attempts: u32,
     sent_before: Lsn,
 }
@@ -199,7 +200,7 @@ impl Rig {
             store: Arc::default(),
             budget: Budget::new(1 << 20),
             coalesce: false,
-            concurrency: 8,
+            governor: governor(8, None),
             attempts: 3,
             sent_before: Lsn::ZERO,
         }
@@ -210,32 +211,40 @@ impl Rig {
     }
 
     fn engine_with(&self, route: impl FnOnce(&mut Route), reader: Arc<dyn RowReader>) -> Engine {
-        let retry = Retry {
-            attempts: NonZeroU32::new(self.attempts).expect("not zero"),
-            base: Span(Duration::from_secs(1)),
-            ..Retry::default()
-        };
         let mut on = Route {
             name: "t".into(),
             table: "public.t".parse().expect("a name"),
             key: vec!["id".to_owned()],
             further: Vec::new(),
+            parents: Vec::new(),
+            waited_for: false,
+            deleted_last: false,
             remote: RemoteId(0),
             fetch: None,
+            priority: 5,
             coalesce: self.coalesce,
             synchronizer: Arc::new(Mirror),
             write_back: None,
         };
         route(&mut on);
+        self.engine_for(vec![on], reader)
+    }
+
+    fn engine_for(&self, routes: Vec<Route>, reader: Arc<dyn RowReader>) -> Engine {
+        let retry = Retry {
+            attempts: NonZeroU32::new(self.attempts).expect("not zero"),
+            base: Span(Duration::from_secs(1)),
+            ..Retry::default()
+        };
         let remote = Remote {
             name: "fake".to_owned(),
             client: Arc::new(Arc::clone(&self.remote)),
             retry: RetryPolicy::new(&retry),
-            concurrency: self.concurrency,
+            governor: Arc::clone(&self.governor),
         };
         let store: Arc<dyn StateStore> = Arc::clone(&self.store) as _;
         let parts = Parts {
-            router: Router::new([on]),
+            router: Router::new(routes),
             remotes: vec![remote],
             store,
             reader,
@@ -294,6 +303,10 @@ impl Rig {
         };
         self.store.parked().into_iter().map(line).collect()
     }
+}
+
+fn governor(concurrency: u32, rate: Option<Rate>) -> Arc<Governor> {
+    Governor::new("fake", concurrency, rate.as_ref(), &Breaker::default())
 }
 
 /// Lets the engine run until something has happened; it does not end by itself before that.

@@ -1,4 +1,4 @@
-use super::carry::Prepared;
+use super::{carry::Prepared, lanes::LaneId, parents::Kin};
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Image, Lsn, Op},
@@ -49,11 +49,20 @@ pub(super) struct Work {
     pub(super) born: bool,
     /// Older changes that settle with this one.
     pub(super) absorbed: Vec<(Arrival, Lsn)>,
+    /// What it depends on, once that is known.
+    pub(super) kin: Option<Arc<Kin>>,
+    /// The lanes of its parents, and which change of its key looked at them: they are watched until
+    /// its outcome is durable.
+    pub(super) claims: Vec<(LaneId, ChangeId)>,
+    /// Nothing that depends on the row it deletes is in the way.
+    pub(super) childless: bool,
     /// What was read for it, once it was.
     pub(super) prepared: Option<Prepared>,
     pub(super) answers: Vec<Answered>,
     /// Attempts of the present call.
     pub(super) attempts: u32,
+    /// An attempt was made in this process: what the remote may have heard is never merged.
+    pub(super) tried: bool,
     /// The present call may have been made without our knowing the answer.
     pub(super) doubt: bool,
     /// Held, not read: dropping them frees the budget.
@@ -82,7 +91,7 @@ impl Work {
             && older.after.is_none()
             && self.after.is_none()
             && older.answers.is_empty()
-            && older.attempts == 0
+            && !older.tried
             && older.change.table.id == self.change.table.id;
         if !mergeable {
             return Err(Box::new(older));
@@ -95,6 +104,7 @@ impl Work {
         self.absorbed.append(&mut older.absorbed);
         self.absorbed.push((older.arrival, older.change.id.commit));
         self.charges.append(&mut older.charges);
+        self.claims.append(&mut older.claims);
         Ok(())
     }
 }

@@ -21,6 +21,17 @@ pub struct Names {
     pub fetched: bool,
     /// Whether `outcome` and `error` are in scope, and `saved` and `answers` are not.
     pub outcome: bool,
+    /// What the entity depends on: `parent.<entity>.<name>`.
+    pub parents: Arc<[ParentNames]>,
+}
+
+/// An entity that another one depends on, as expressions of the other one name it.
+#[derive(Clone, Debug)]
+pub struct ParentNames {
+    /// Its name: `parent.<entity>`.
+    pub entity: Arc<str>,
+    /// The names it saves; `None` where they are not known.
+    pub saved: Option<Arc<[Arc<str>]>>,
 }
 
 fn shared<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Arc<[Arc<str>]> {
@@ -46,6 +57,12 @@ impl Names {
     /// With `answer`.
     pub fn with_answer(self) -> Self {
         Self { answer: true, ..self }
+    }
+
+    /// With `parent.<entity>`, which saves these names.
+    pub fn with_parent<S: AsRef<str>>(self, entity: &str, saved: impl IntoIterator<Item = S>) -> Self {
+        let more = ParentNames { entity: entity.into(), saved: Some(shared(saved)) };
+        Self { parents: self.parents.iter().cloned().chain([more]).collect(), ..self }
     }
 
     /// With `item`.
@@ -74,6 +91,8 @@ pub struct Scope<'a> {
     pub link: Option<&'a Map<String, Value>>,
     /// The row of the entity's `fetch` query.
     pub fetched: Option<&'a Value>,
+    /// What is saved of what the row depends on, by entity; empty in expressions where it is `None`.
+    pub parents: Option<&'a Map<String, Value>>,
     /// The change's id.
     pub change: ChangeId,
     /// When it was committed.

@@ -1,16 +1,21 @@
 //! The remote behind a real HTTP API.
 
+pub(super) mod body;
 pub(super) mod client;
 
-use super::{BadHeader, CallError, RemoteClient, Settings, auth, echo::Echoes, path};
+use super::{
+    BadHeader, CallError, Clock, Fault, RemoteClient, Settings,
+    auth::{self, Scheme, Token},
+    echo::Echoes,
+    path,
+};
 use crate::model::{Answer, Body, Call, CallKey, Span};
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
 use reqwest::{
-    Client, Request, Response, Url,
+    Client, Request, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
-use std::error::Error;
+use std::sync::Arc;
 
 /// The longest answer body that is read.
 const BODY_LIMIT: usize = 1 << 20;
@@ -20,9 +25,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// What to do about a certificate nobody here vouches for.
-const UNTRUSTED: &str =
-    " (this machine trusts the authorities in its root certificates; SSL_CERT_FILE names other ones)";
+/// The status of a call whose credentials were not taken.
+const UNAUTHORIZED: u16 = 401;
 
 /// What is wrong with a remote's settings, or with this machine's certificates.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -35,13 +39,13 @@ pub enum RemoteError {
         /// What is wrong and what to write instead.
         message: String,
     },
-    /// The credentials cannot be sent.
-    #[error("remotes.{remote}.auth: {source}")]
-    Auth {
+    /// The credentials or the TLS settings cannot be used.
+    #[error("remotes.{remote}.{fault}")]
+    Wrong {
         /// The remote's name.
         remote: String,
-        /// What is wrong with them.
-        source: BadHeader,
+        /// What is wrong, and where.
+        fault: Fault,
     },
     /// A header of the remote's own cannot be sent.
     #[error("remotes.{remote}.headers: {source}")]
@@ -51,24 +55,26 @@ pub enum RemoteError {
         /// What is wrong with it.
         source: BadHeader,
     },
-    /// The client cannot be set up.
-    #[error("remotes.{remote}: {message}")]
-    Client {
-        /// The remote's name.
-        remote: String,
-        /// What stands in the way.
-        message: String,
-    },
+}
+
+impl RemoteError {
+    pub(super) fn wrong(remote: &str, fault: Fault) -> Self {
+        Self::Wrong { remote: remote.to_owned(), fault }
+    }
 }
 
 /// A remote API over HTTP/1.1 or 2, with a pool of connections of its own.
 #[derive(Debug)]
 pub struct HttpRemote {
     client: Client,
+    /// Sent with every call.
+    headers: HeaderMap,
     /// Everything before a step's path, without a slash at the end.
     base: String,
     /// Name and host, for messages.
     label: String,
+    scheme: Scheme,
+    clock: Clock,
     /// A step may not send these: the credentials are the remote's.
     reserved: Vec<HeaderName>,
     echoes: Echoes,
@@ -78,8 +84,8 @@ pub struct HttpRemote {
 }
 
 impl HttpRemote {
-    /// Checks the settings and makes the client; nothing is sent.
-    pub fn new(name: &str, settings: &Settings) -> Result<Self, RemoteError> {
+    /// Checks the settings and makes the client; nothing is sent. The clock dates signatures.
+    pub fn new(name: &str, settings: &Settings, clock: Clock) -> Result<Self, RemoteError> {
         let remote = || name.to_owned();
         let url = client::base_url(&settings.url, settings.allow_http)
             .map_err(|message| RemoteError::Url { remote: remote(), message })?;
@@ -93,23 +99,21 @@ impl HttpRemote {
             value.set_sensitive(true);
             headers.insert(name, value);
         }
-        let mut reserved = Vec::new();
-        let credentials =
-            settings.auth.header().map_err(|source| RemoteError::Auth { remote: remote(), source })?;
-        if let Some((name, value)) = credentials {
-            if headers.contains_key(&name) {
-                let source = BadHeader::Twice(name.to_string());
-                return Err(RemoteError::Header { remote: remote(), source });
-            }
-            reserved.push(name.clone());
-            headers.insert(name, value);
+        let scheme = Scheme::new(name, settings)?;
+        let reserved = scheme.headers();
+        if let Some(name) = reserved.iter().find(|it| headers.contains_key(*it)) {
+            let source = BadHeader::Twice(name.to_string());
+            return Err(RemoteError::Header { remote: remote(), source });
         }
-        let client = client::build(&url, settings, headers)
-            .map_err(|message| RemoteError::Client { remote: remote(), message })?;
+        let client = client::build(&url, settings.tls.as_ref(), settings, &["tls"])
+            .map_err(|fault| RemoteError::wrong(name, fault))?;
         Ok(Self {
             client,
+            headers,
             base: url.as_str().trim_end_matches('/').to_owned(),
-            label: format!("{name} ({})", client::host(&url)),
+            label: client::label(name, &settings.url),
+            scheme,
+            clock,
             reserved,
             echoes: Echoes::of(settings),
             timeout: settings.timeout,
@@ -130,6 +134,7 @@ impl HttpRemote {
         let url = [self.base.as_str(), &call.path].concat();
         let url = Url::parse(&url).map_err(|error| bad(format!("its URL cannot be read: {error}")))?;
         let mut request = Request::new(method(call.method), url);
+        *request.headers_mut() = self.headers.clone();
         let headers = request.headers_mut();
         if call.method.mutates() {
             let value = HeaderValue::try_from(key.to_string()).map_err(|_| {
@@ -158,27 +163,29 @@ impl HttpRemote {
         Ok(request)
     }
 
-    /// The body, as far as the limit allows.
-    async fn body(&self, response: &mut Response) -> Result<Bytes, CallError> {
-        let too_long = || CallError::TooLong { remote: self.label.clone(), limit: self.limit };
-        if response.content_length().is_some_and(|length| length > self.limit as u64) {
-            return Err(too_long());
+    /// Asks the remote's token endpoint for a token, if its scheme has one, and says how that
+    /// went.
+    pub async fn try_credentials(&self) -> Option<Result<String, String>> {
+        self.scheme.try_out().await
+    }
+
+    /// One request, and the token it was made with.
+    async fn attempt(&self, call: &Call, key: &CallKey) -> Result<(Answer, Option<Arc<Token>>), CallError> {
+        let mut request = self.request(call, key)?;
+        let token = self.scheme.prove(&mut request, &key.to_string(), self.clock).await?;
+        let mut response = self.client.execute(request).await.map_err(|error| self.failed(error))?;
+        let status = response.status().as_u16();
+        let headers = body::kept(response.headers());
+        let body = body::read(&mut response, self.limit).await.map_err(|unread| match unread {
+            body::Unread::TooLong => CallError::TooLong { remote: self.label.clone(), limit: self.limit },
+            body::Unread::Broken(error) => self.failed(error),
+        })?;
+        let answer =
+            self.echoes.without(Answer { status, headers, body }, token.as_ref().map(|it| it.text()));
+        if let Some(token) = token.as_ref().filter(|_| status != UNAUTHORIZED) {
+            token.accept();
         }
-        let chunk = |chunk: reqwest::Result<Option<Bytes>>| chunk.map_err(|error| self.failed(error));
-        let Some(first) = chunk(response.chunk().await)? else { return Ok(Bytes::new()) };
-        let Some(second) = chunk(response.chunk().await)? else {
-            return if first.len() > self.limit { Err(too_long()) } else { Ok(first) };
-        };
-        let mut body = BytesMut::from(first);
-        let mut next = Some(second);
-        while let Some(part) = next {
-            if body.len() + part.len() > self.limit {
-                return Err(too_long());
-            }
-            body.extend_from_slice(&part);
-            next = chunk(response.chunk().await)?;
-        }
-        Ok(body.freeze())
+        Ok((answer, token))
     }
 
     /// Why there is no answer, without the URL: it may carry what must not be shown.
@@ -187,12 +194,7 @@ impl HttpRemote {
         match (error.is_timeout(), error.is_connect()) {
             (true, true) => CallError::Timeout { remote, limit: self.connect_timeout.min(self.timeout) },
             (true, false) => CallError::Timeout { remote, limit: self.timeout },
-            (false, connecting) => {
-                let doing = if connecting { "cannot connect" } else { "the connection broke" };
-                let cause = innermost(&error);
-                let hint = if cause.contains("invalid peer certificate") { UNTRUSTED } else { "" };
-                CallError::Transport { remote, message: format!("{doing}: {cause}{hint}") }
-            }
+            (false, _) => CallError::Transport { remote, message: client::cause(&error) },
         }
     }
 }
@@ -200,28 +202,15 @@ impl HttpRemote {
 #[async_trait]
 impl RemoteClient for HttpRemote {
     async fn call(&self, call: &Call, key: &CallKey) -> Result<Answer, CallError> {
-        let request = self.request(call, key)?;
-        let mut response = self.client.execute(request).await.map_err(|error| self.failed(error))?;
-        let status = response.status().as_u16();
-        let headers = kept(response.headers());
-        let body = self.echoes.masked(self.body(&mut response).await?);
-        Ok(Answer { status, headers, body })
+        let (answer, token) = self.attempt(call, key).await?;
+        match token {
+            // The remote looked at the token and no further, so nothing can happen twice.
+            Some(token) if answer.status == UNAUTHORIZED && self.scheme.renew(&token).await? => {
+                Ok(self.attempt(call, key).await?.0)
+            }
+            _ => Ok(answer),
+        }
     }
-}
-
-/// The header fields that something may come to need: answers are stored with parked changes, so
-/// cookies and the like are not kept.
-fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
-    let wanted = |name: &str| {
-        matches!(name, "content-type" | "location" | "etag" | "retry-after" | "date" | "x-request-id")
-            || name.starts_with("ratelimit")
-            || name.starts_with("x-ratelimit")
-    };
-    let wanted = headers.iter().filter(|(name, _)| wanted(name.as_str()));
-    // Postgres cannot store NUL; a header cannot carry it.
-    wanted
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        .collect()
 }
 
 fn method(method: crate::model::Method) -> reqwest::Method {
@@ -233,15 +222,6 @@ fn method(method: crate::model::Method) -> reqwest::Method {
         Method::Patch => reqwest::Method::PATCH,
         Method::Delete => reqwest::Method::DELETE,
     }
-}
-
-/// The client wraps errors in layers that say nothing; the last one says what happened.
-fn innermost(error: &dyn Error) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }
 
 #[cfg(test)]

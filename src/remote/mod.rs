@@ -6,35 +6,46 @@
 //! [`HttpRemote`] makes exactly one attempt: it follows no redirect, keeps no cookie, undoes no
 //! compression and repeats nothing. Any status is an answer; [`CallError`] is for no answer.
 //! [`RetryPolicy`] says what to do about either, as a pure function, and [`describe`] says it to a
-//! person. This room knows neither changes nor routes, and waits for nothing by itself: the delay
-//! before a retry, and how many calls are under way, are the engine's.
+//! person. [`Governor`] keeps a remote's limits: it says whether a call may be made now. This room
+//! knows neither changes nor routes, and waits for nothing by itself: that is the engine's.
 //!
-//! A new way of proving who we are is a variant of [`Auth`] and its arm in `auth.rs`. A new kind
-//! of client implements [`RemoteClient`] and runs `conformance.rs`.
+//! A new way of proving who we are is a variant of [`Auth`], a file in `auth/` and its row in the
+//! table there. A new kind of client implements [`RemoteClient`] and runs `conformance.rs`.
 
 mod auth;
+mod check;
 mod echo;
 mod fake;
+mod governor;
 mod http;
 mod message;
 mod path;
 mod probe;
 mod retry;
 mod settings;
+mod tls;
 
 #[cfg(test)]
 mod conformance;
 
-pub use auth::BadHeader;
+pub use auth::{BadHeader, Fault, Oauth2, Placement, Trouble};
+pub use check::check;
 pub use fake::{FakeRemote, SeenCall};
+pub use governor::{Blame, Breaker, Gate, Gauges, Governor, Quota, Rate, Seat, Slot, Standing, Wait};
 pub use http::{HttpRemote, RemoteError};
 pub use message::describe;
 pub use probe::probe;
 pub use retry::{Decision, Failure, RetryPolicy};
 pub use settings::{Auth, Retry, Settings};
+pub use tls::Tls;
 
 use crate::model::{Answer, Call, CallKey, Span};
 use async_trait::async_trait;
+use std::time::Duration;
+
+/// What tells the time. Given by whoever makes a remote, so that only the composition root reads a
+/// clock.
+pub type Clock = fn() -> jiff::Timestamp;
 
 /// Why an attempt brought no answer. An answer of any status is an [`Answer`], not an error: what
 /// it means is decided elsewhere.
@@ -64,6 +75,19 @@ pub enum CallError {
         remote: String,
         /// The longest body that is read.
         limit: usize,
+    },
+    /// There is no token to call with. The remote was not asked, or refused the last token and did
+    /// nothing.
+    #[error("no access token for {remote}: {message}")]
+    Token {
+        /// The remote's name and host.
+        remote: String,
+        /// What happened at the token endpoint.
+        message: String,
+        /// Whether time may mend it, or a person must.
+        trouble: Trouble,
+        /// How long it is until a token is asked for again.
+        wait: Duration,
     },
     /// The request itself cannot be built (a header with a line break, a path that is no path).
     #[error("the request cannot be sent: {message}")]

@@ -1,7 +1,7 @@
 //! What to do after a call that did not succeed. Pure: no clock and no random source; the spread
 //! between calls comes from the call's own key, so the same call always waits the same time.
 
-use super::{CallError, Retry};
+use super::{CallError, Retry, Trouble};
 use crate::model::{Answer, CallKey, ParkReason, ParkedState};
 use jiff::fmt::rfc2822;
 use std::time::Duration;
@@ -21,9 +21,17 @@ impl Failure<'_> {
     pub fn leaves_doubt(&self) -> bool {
         match self {
             Self::Answer(answer) => answer.status == 408 || answer.status >= 500,
-            Self::Error(CallError::BadRequest { .. }) => false,
-            Self::Error(_) => true,
+            Self::Error(CallError::BadRequest { .. } | CallError::Token { .. }) => false,
+            Self::Error(
+                CallError::Transport { .. } | CallError::Timeout { .. } | CallError::TooLong { .. },
+            ) => true,
         }
+    }
+
+    /// Whether the call was tried at all: without a token it was not, which is no fault of its own
+    /// and no attempt.
+    pub fn is_an_attempt(&self) -> bool {
+        !matches!(self, Self::Error(CallError::Token { .. }))
     }
 }
 
@@ -63,16 +71,19 @@ impl RetryPolicy {
         if !self.may_pass(failure) {
             return Decision::GiveUp { state: ParkedState::Rejected, reason };
         }
-        if attempt >= self.attempts {
+        if attempt >= self.attempts && failure.is_an_attempt() {
             return Decision::GiveUp { state: ParkedState::Dead, reason };
         }
         Decision::RetryAfter(self.delay(failure, key, attempt))
     }
 
-    fn may_pass(&self, failure: Failure<'_>) -> bool {
+    /// Whether the same call may succeed later.
+    pub fn may_pass(&self, failure: Failure<'_>) -> bool {
         match failure {
             Failure::Answer(answer) => self.on.contains(&answer.status),
-            Failure::Error(CallError::Transport { .. } | CallError::Timeout { .. }) => true,
+            Failure::Error(
+                CallError::Transport { .. } | CallError::Timeout { .. } | CallError::Token { .. },
+            ) => true,
             Failure::Error(CallError::TooLong { .. } | CallError::BadRequest { .. }) => false,
         }
     }
@@ -84,7 +95,9 @@ impl RetryPolicy {
         let doubled = self.base.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(self.max);
         let own = doubled / 2 + (doubled / 2).mul_f64(spread);
         let asked = match failure {
-            Failure::Answer(answer) => retry_after(answer),
+            Failure::Answer(answer) => retry_after(&answer.headers),
+            // Until then the same would be said to everyone.
+            Failure::Error(CallError::Token { wait, .. }) => Some(*wait),
             Failure::Error(_) => None,
         };
         // Everyone was asked to come back at the same moment: come back one after another.
@@ -100,15 +113,17 @@ fn reason(failure: Failure<'_>) -> ParkReason {
         Failure::Answer(_) => ParkReason::Refused,
         Failure::Error(CallError::Transport { .. }) => ParkReason::Transport,
         Failure::Error(CallError::Timeout { .. }) => ParkReason::Timeout,
+        Failure::Error(CallError::Token { trouble: Trouble::Unreachable, .. }) => ParkReason::Transport,
+        Failure::Error(CallError::Token { trouble: Trouble::Refused, .. }) => ParkReason::Auth,
         Failure::Error(CallError::TooLong { .. }) => ParkReason::Answer,
         Failure::Error(CallError::BadRequest { .. }) => ParkReason::Template,
     }
 }
 
-/// The `Retry-After` of an answer: seconds, or a date. The date is measured against the remote's
+/// The `Retry-After` among an answer's headers: seconds, or a date. The date is measured against the remote's
 /// own `Date`, since only the difference matters and its clock need not be ours.
-fn retry_after(answer: &Answer) -> Option<Duration> {
-    let header = |name: &str| answer.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.trim());
+pub(super) fn retry_after(headers: &[(String, String)]) -> Option<Duration> {
+    let header = |name: &str| headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.trim());
     let asked = header("retry-after")?;
     if asked.bytes().all(|b| b.is_ascii_digit()) && !asked.is_empty() {
         return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));

@@ -1,7 +1,11 @@
+use super::{
+    Oauth2, Tls,
+    governor::{Breaker, Rate},
+};
 use crate::model::Span;
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 /// `remotes.<name>`: a target API.
@@ -15,8 +19,11 @@ pub struct Settings {
     /// How a request proves who we are.
     #[serde(default)]
     pub auth: Auth,
+    /// Whom to trust behind `https`, and how to prove who we are there.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// Headers sent with every call. They may hold secrets, so their values are never shown.
-    #[serde(default, serialize_with = "masked_headers")]
+    #[serde(default, serialize_with = "crate::model::masked_values")]
     #[schemars(extend("writeOnly" = true))]
     pub headers: BTreeMap<String, String>,
     /// How long one attempt may take as a whole.
@@ -28,6 +35,12 @@ pub struct Settings {
     /// How many calls may be under way at once.
     #[serde(default = "concurrency")]
     pub concurrency: NonZeroU32,
+    /// How many calls the remote allows in a time; as many as come, unless given.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// When a remote that does nothing but fail is left alone.
+    #[serde(default)]
+    pub breaker: Breaker,
     /// What happens after a failure that may pass.
     #[serde(default)]
     pub retry: Retry,
@@ -59,15 +72,33 @@ pub enum Auth {
         #[serde(serialize_with = "crate::model::masked")]
         password: SecretString,
     },
-    /// A header of the API's own, such as `X-Api-Key`.
+    /// A key of the API's own, in a header such as `X-Api-Key` or in the query.
     ApiKey {
-        /// The header's name.
-        header: String,
+        /// The header it is sent in.
+        #[serde(default)]
+        header: Option<String>,
+        /// The query parameter it is sent in, for APIs that take it nowhere else.
+        #[serde(default)]
+        query: Option<String>,
         /// The key.
         #[schemars(with = "String", extend("writeOnly" = true))]
         #[serde(serialize_with = "crate::model::masked")]
         value: SecretString,
     },
+    /// OAuth 2 client credentials: a token that is asked for, kept, and asked for again in time.
+    Oauth2(Oauth2),
+    /// Each call is signed as Standard Webhooks says.
+    Hmac {
+        /// The secrets, `whsec_…`. With several, each signs: for the time in which one follows
+        /// another.
+        #[schemars(with = "Vec<String>", extend("items" = hidden(), "minItems" = 1))]
+        #[serde(serialize_with = "crate::model::masked_all")]
+        secrets: Vec<SecretString>,
+    },
+}
+
+fn hidden() -> serde_json::Value {
+    serde_json::json!({ "type": "string", "writeOnly": true })
 }
 
 /// `remotes.<name>.retry`.
@@ -105,11 +136,4 @@ fn connect_timeout() -> Span {
 
 fn concurrency() -> NonZeroU32 {
     NonZeroU32::new(16).unwrap_or(NonZeroU32::MIN)
-}
-
-fn masked_headers<S: Serializer>(
-    headers: &BTreeMap<String, String>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(headers.keys().map(|name| (name, crate::model::MASK)))
 }

@@ -6,10 +6,12 @@
 //! becomes an errand with the problem in place of the key.
 
 mod key;
+mod parents;
 mod settings;
 mod write_back;
 
 pub use key::{join as join_key, split as split_key};
+pub use parents::{Parent, ParentKeys};
 pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns};
 pub use write_back::WriteBack;
 
@@ -39,8 +41,16 @@ pub struct Route {
     pub further: Vec<(TableName, Vec<String>)>,
     /// Where the calls go.
     pub remote: RemoteId,
+    /// What it depends on at the same remote.
+    pub parents: Vec<Parent>,
+    /// Whether other routes depend on this one; the router finds out.
+    pub waited_for: bool,
+    /// Whether some of those are deleted at the remote, and so before this one; the router finds out.
+    pub deleted_last: bool,
     /// What is read before a change is carried.
     pub fetch: Option<Fetch>,
+    /// Who goes first at the remote: from 1, the first, to 10.
+    pub priority: u8,
     /// Waiting changes of a key merge into the newest state.
     pub coalesce: bool,
     /// Decides the calls.
@@ -106,6 +116,8 @@ impl Router {
     /// Builds the router. Routes keep their order as their ids.
     pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
         let mut router = Self::default();
+        let mut routes: Vec<Route> = routes.into_iter().collect();
+        parents::tell(&mut routes);
         for (at, route) in routes.into_iter().enumerate() {
             let id = RouteId(at as u16);
             let own = Feed { route: id, key: route.key.clone(), own: true };

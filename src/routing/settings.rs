@@ -1,8 +1,11 @@
-use crate::synchronize::{Sequences, StepSettings, ValidateRule};
+use crate::{
+    mapping::ParentNames,
+    synchronize::{Sequences, StepSettings, ValidateRule},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 /// `entities.<name>`: a business object and the tables whose changes concern it.
 //
@@ -35,10 +38,19 @@ pub struct EntitySettings {
     /// What must hold of a row before anything is sent; a row that breaks a rule is parked.
     #[serde(default)]
     pub validate: Vec<ValidateRule>,
+    /// What must be at the remote before this is: an entity, and the expression for its key. An
+    /// entity is sent after what it depends on, and what it depends on is deleted after it.
+    #[serde(default)]
+    pub depends_on: BTreeMap<String, String>,
     /// `row` reads the whole row again; anything else is a SQL query whose first row is `fetched`
     /// in expressions, with the key's parts as `$1`, `$2`, ….
     #[serde(default)]
     pub fetch: Option<Fetch>,
+    /// Who goes first when the remote cannot take everything at once: from 1, the first, to 10. A
+    /// minute of waiting is worth a step, so that nothing waits for ever.
+    #[serde(default = "priority")]
+    #[schemars(range(min = 1, max = 10))]
+    pub priority: u8,
     /// Whether waiting changes of one key are sent as one, the newest state.
     #[serde(default)]
     pub coalesce: bool,
@@ -85,11 +97,21 @@ impl EntitySettings {
         }
     }
 
+    /// What it depends on, as long as it is not known what that saves.
+    pub fn parent_names(&self) -> Arc<[ParentNames]> {
+        let parent = |entity: &String| ParentNames { entity: entity.as_str().into(), saved: None };
+        self.depends_on.keys().map(parent).collect()
+    }
+
     /// Whether any sequence is given.
     pub fn has_sequences(&self) -> bool {
         let all = [&self.insert, &self.update, &self.delete, &self.upsert, &self.truncate];
         all.iter().any(|it| it.is_some())
     }
+}
+
+fn priority() -> u8 {
+    5
 }
 
 /// `entities.<name>.tables.<table>`.

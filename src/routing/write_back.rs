@@ -70,6 +70,7 @@ impl WriteBack {
             key,
             link: link.filter(|link| !link.gone).map(|link| &link.saved),
             fetched: None,
+            parents: None,
             change: change.id,
             committed_at: change.committed_at,
             saved: &NOTHING,

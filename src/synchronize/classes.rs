@@ -1,7 +1,7 @@
 //! The visible table of classes, and how a program adds its own.
 
 use super::{BuildError, Declared, Gate, Rules, Sequences, Synchronizer, ValidateRule};
-use crate::mapping::{At, Names};
+use crate::mapping::{At, Names, ParentNames};
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,6 +26,8 @@ pub struct Declaration<'a> {
     pub columns: Option<Arc<[Arc<str>]>>,
     /// Whether it has a `fetch` query.
     pub fetched: bool,
+    /// What it depends on, and the names those entities save.
+    pub parents: Arc<[ParentNames]>,
 }
 
 /// Makes the synchronizer of one entity, or says all that is wrong with its settings.
@@ -83,13 +85,15 @@ impl Classes {
             let message = format!("there is no synchronizer class `{class}`: there are `{known}`");
             return Err(vec![BuildError::new(&declaration.at.child("class"), message)]);
         };
-        let Declaration { sequences, when, validate, always, at, columns, fetched, .. } = declaration;
+        let Declaration { sequences, when, validate, always, at, columns, fetched, parents, .. } =
+            declaration;
         let inner = build(declaration);
         let saved = match &inner {
             Ok(inner) => inner.saves().into(),
             Err(_) => super::declared::saved_names(sequences),
         };
-        let names = Names { columns: columns.clone(), saved, fetched: *fetched, ..Names::default() };
+        let (columns, parents) = (columns.clone(), Arc::clone(parents));
+        let names = Names { columns, saved, fetched: *fetched, parents, ..Names::default() };
         // The rules are read even if the steps are wrong, to say everything at once.
         match (inner, Rules::new(*when, validate, at, &names)) {
             (Ok(inner), Ok(rules)) if rules.is_empty() && !always => Ok(inner),

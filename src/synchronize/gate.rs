@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub struct Rules {
     when: Option<Expression>,
     validate: Vec<Rule>,
+    /// One of them names a parent.
+    of_parents: bool,
 }
 
 #[derive(Debug)]
@@ -29,8 +31,11 @@ impl Rules {
         names: &Names,
     ) -> Result<Self, Vec<BuildError>> {
         let mut errors = Vec::new();
+        let mut of_parents = false;
+        let orphaned = Names { parents: [].into(), ..names.clone() };
         let mut read = |text: &str, at: &At| {
             let read = Expression::parse(text, at, names);
+            of_parents |= !names.parents.is_empty() && Expression::parse(text, at, &orphaned).is_err();
             read.map_err(|error| errors.push(BuildError::from(error))).ok()
         };
         let when = when.and_then(|text| read(text, &at.child("when")));
@@ -41,7 +46,7 @@ impl Rules {
             Some(Rule { expression, message })
         });
         let validate = rules.collect();
-        if errors.is_empty() { Ok(Self { when, validate }) } else { Err(errors) }
+        if errors.is_empty() { Ok(Self { when, validate, of_parents }) } else { Err(errors) }
     }
 
     /// Whether there is nothing to ask.
@@ -71,7 +76,13 @@ impl Gate {
     }
 
     /// What stands in the way of asking further.
-    fn verdict(&self, work: &Work<'_>) -> Result<Option<Step>, MappingError> {
+    fn verdict(&self, work: &Work<'_>) -> Option<Step> {
+        self.judge(work).unwrap_or_else(|error| {
+            Some(Step::Reject { reason: ParkReason::Template, message: error.to_string() })
+        })
+    }
+
+    fn judge(&self, work: &Work<'_>) -> Result<Option<Step>, MappingError> {
         if matches!(work.change.op(), Op::Delete | Op::Truncate) {
             let never_sent = self.rules.when.is_some() && work.link.is_none();
             return Ok(never_sent.then(|| Step::Skip(self.never_sent.clone())));
@@ -94,16 +105,20 @@ impl Gate {
 
 impl Synchronizer for Gate {
     fn next_step(&self, work: &Work<'_>, answers: &[Answered]) -> Step {
-        if answers.is_empty() {
-            match self.verdict(work) {
-                Ok(None) => {}
-                Ok(Some(step)) => return step,
-                Err(error) => {
-                    return Step::Reject { reason: ParkReason::Template, message: error.to_string() };
-                }
-            }
+        if answers.is_empty()
+            && let Some(step) = self.verdict(work)
+        {
+            return step;
         }
         self.inner.next_step(work, answers)
+    }
+
+    fn before_parents(&self, work: &Work<'_>) -> Option<Step> {
+        if self.rules.of_parents { None } else { self.verdict(work) }
+    }
+
+    fn deletes(&self) -> bool {
+        self.inner.deletes()
     }
 
     fn saves(&self) -> &[Arc<str>] {

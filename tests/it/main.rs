@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod auth;
 mod capture;
 mod command_line;
 mod connect;

@@ -11,15 +11,16 @@ use tokio::{
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ServerConfig,
+        RootCertStore, ServerConfig,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+        server::WebPkiClientVerifier,
     },
     server::TlsStream,
 };
 
 /// What arrived: `HTTP/2.0 PUT /customers/1`.
-type Seen = Arc<watch::Sender<Vec<String>>>;
+pub type Seen = Arc<watch::Sender<Vec<String>>>;
 
 struct Tls {
     tcp: TcpListener,
@@ -47,15 +48,33 @@ impl Listener for Tls {
 }
 
 /// Serves on a port of its own, speaking these protocols, until the set is dropped.
-async fn serve(certificates: &Certificates, protocols: &[&[u8]]) -> (u16, Seen, JoinSet<()>) {
+pub async fn serve(certificates: &Certificates, protocols: &[&[u8]]) -> (u16, Seen, JoinSet<()>) {
+    serve_to(certificates, protocols, None).await
+}
+
+/// The same to nobody but whom this authority vouches for.
+pub async fn serve_to(
+    certificates: &Certificates,
+    protocols: &[&[u8]],
+    clients: Option<&Certificates>,
+) -> (u16, Seen, JoinSet<()>) {
     let chain = vec![CertificateDer::from_pem_slice(certificates.server.as_bytes()).expect("a certificate")];
     let key = PrivateKeyDer::from_pem_slice(certificates.key.as_bytes()).expect("a key");
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .expect("protocol versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("a server's configuration");
+        .expect("protocol versions");
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => {
+            let mut roots = RootCertStore::empty();
+            let authority = CertificateDer::from_pem_slice(clients.authority().as_bytes());
+            roots.add(authority.expect("a certificate")).expect("an authority");
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).expect("a server's configuration");
     config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
     let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = tcp.local_addr().expect("an address").port();

@@ -45,12 +45,11 @@ each_version! {
     async fn captured_values_come_back_and_never_out_again(version: Version) {
         let live = Live::new(version, TABLE, ENTITY).await;
         let service = live.run();
-        live.after(&["insert into loans values (1, 10), (2, 20)"]).await;
+        live.after(&["insert into loans values (1, 10)"]).await;
+        live.after(&["insert into loans values (2, 20)"]).await;
         comes_to(&live.postgres, ROWS, "1 10 L1 applied; 2 20 L2 applied").await;
         repaid(&live.postgres).await;
-        let mut calls = live.calls();
-        calls.sort();
-        assert_eq!(calls, [r#"POST /loans {"amount":10}"#, r#"POST /loans {"amount":20}"#]);
+        assert_eq!(live.calls(), [r#"POST /loans {"amount":10}"#, r#"POST /loans {"amount":20}"#]);
         // What an application writes into the very same row is replicated.
         live.after(&["update loans set amount = 11, sync_status = 'mine' where id = 1"]).await;
         assert_eq!(live.calls(), [r#"PATCH /loans/L1 {"amount":11}"#]);
@@ -77,9 +76,9 @@ each_version! {
 #[tokio::test]
 async fn ten_thousand_rows_are_written_in_few_transactions() {
     let live = Live::new(Version::V16, TABLE, ENTITY).await;
-    live.postgres.execute("create table statements (at xid8); create function count() returns trigger language plpgsql
+    live.postgres.execute("create table statements (at xid8); create function counted() returns trigger language plpgsql
         as $$ begin if new.remote_id is not null then insert into statements values (pg_current_xact_id()); end if; return null; end $$;
-        create trigger count after update on loans for each row execute function count()").await;
+        create trigger count after update on loans for each row execute function counted()").await;
     let _service = live.run();
     live.after(&["insert into loans select i, i from generate_series(1, 10000) i"]).await;
     comes_to(&live.postgres, "select count(*)::text from loans where remote_id is not null", "10000").await;

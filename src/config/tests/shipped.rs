@@ -28,7 +28,8 @@ fn whole() -> String {
 /// `#    key: value`: indented like a setting, not ` prose`.
 fn is_setting(rest: &str) -> bool {
     let Some((key, value)) = rest.split_once(':') else { return false };
-    let is_key = key.trim_start().bytes().all(|it| it.is_ascii_lowercase() || it == b'_');
+    let is_key =
+        key.trim_start().bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_');
     rest.starts_with("  ") && is_key && (value.is_empty() || value.starts_with(' '))
 }
 
@@ -79,6 +80,7 @@ fn the_expressions_of_the_example_are_right() {
             at: loaded.locator.at(format!("entities.{name}")),
             columns: Some(columns.iter().map(|it| (*it).into()).collect()),
             fetched: entity.fetch.is_some(),
+            parents: entity.parent_names(),
         };
         if let Err(errors) = Classes::standard().build(None, &declaration) {
             panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));

@@ -4,6 +4,7 @@ use std::sync::{
     Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
+use tokio::sync::watch;
 
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub enum Fault {
     },
     /// The answer comes this much later, in milliseconds.
     Delay(u64),
+    /// Nothing happens until the faults are cleared; then it is as if there had been none.
+    Hold,
     /// The connection breaks, nothing applied.
     DropBefore,
     /// Applied; then the connection breaks and the answer is lost.
@@ -110,6 +113,8 @@ impl Rule {
 pub struct Faults {
     any: AtomicBool,
     rules: Mutex<Vec<Rule>>,
+    /// How often they were cleared.
+    cleared: watch::Sender<u64>,
 }
 
 impl Faults {
@@ -125,6 +130,16 @@ impl Faults {
         let mut rules = self.lock();
         rules.clear();
         self.any.store(false, Ordering::Release);
+        self.cleared.send_modify(|times| *times += 1);
+    }
+
+    /// Waits until everything works again.
+    pub(super) async fn cleared(&self) {
+        let mut cleared = self.cleared.subscribe();
+        if self.any.load(Ordering::Acquire) {
+            // The sender is ours, so it cannot be gone.
+            let _ = cleared.changed().await;
+        }
     }
 
     /// The rules with what is left of their counts.

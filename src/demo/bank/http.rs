@@ -3,6 +3,7 @@ use super::{
     faults::{Fault, Rule},
     line::Scissors,
     store::{Reply, Request},
+    tokens::TOKEN_PATH,
 };
 use axum::{
     body::{Body, to_bytes},
@@ -35,7 +36,9 @@ pub async fn answer(
     if parts.uri.path().starts_with("/_") {
         return control(&bank, &parts, &body);
     }
-    bank.store.counts.requests.fetch_add(1, Relaxed);
+    if parts.uri.path() != TOKEN_PATH {
+        bank.store.counts.requests.fetch_add(1, Relaxed);
+    }
     let Some(fault) = bank.faults.strike(&parts.method, parts.uri.path()) else {
         return respond(act(&bank, &parts, body));
     };
@@ -53,6 +56,10 @@ pub async fn answer(
         }
         Fault::Delay(millis) => {
             tokio::time::sleep(Duration::from_millis(millis)).await;
+            respond(act(&bank, &parts, body))
+        }
+        Fault::Hold => {
+            bank.faults.cleared().await;
             respond(act(&bank, &parts, body))
         }
         Fault::DropBefore => {
@@ -80,11 +87,19 @@ pub async fn answer(
 
 fn act(bank: &Inner, parts: &request::Parts, body: Bytes) -> Reply {
     let path = parts.uri.path();
+    let header = |name: &str| parts.headers.get(name).and_then(|it| it.to_str().ok());
+    let request = Request { method: &parts.method, path, key: header("idempotency-key"), body };
+    if path == TOKEN_PATH {
+        return bank.tokens.give(&request);
+    }
+    if let Err(refusal) = bank.tokens.admit(header("authorization")) {
+        bank.store.counts.refused.fetch_add(1, Relaxed);
+        return refusal;
+    }
     if parts.method == Method::GET {
         return bank.store.get(path, &query(&parts.uri));
     }
-    let key = parts.headers.get("idempotency-key").and_then(|key| key.to_str().ok());
-    bank.store.apply(&Request { method: &parts.method, path, key, body })
+    bank.store.apply(&request)
 }
 
 /// What tests and people ask and order.

@@ -8,9 +8,11 @@ mod line;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use faults::{Fault, Faults, Rule};
 pub use journal::{Effect, Entry};
+pub use tokens::{TOKEN_PATH, Tokens};
 
 use self::{
     line::{Lines, Scissors},
@@ -71,6 +73,7 @@ pub struct Stats {
 struct Inner {
     store: Store,
     faults: Faults,
+    tokens: Tokens,
 }
 
 impl Inner {
@@ -107,7 +110,7 @@ impl Bank {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let store = Store::new(options);
-        let inner = Arc::new(Inner { store, faults: Faults::default() });
+        let inner = Arc::new(Inner { store, faults: Faults::default(), tokens: Tokens::default() });
         let routes = Router::new().fallback(http::answer).with_state(inner.clone());
         let routes = routes.into_make_service_with_connect_info::<Scissors>();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -151,6 +154,11 @@ impl Bank {
     /// What goes wrong, and what should.
     pub fn faults(&self) -> &Faults {
         &self.inner.faults
+    }
+
+    /// Who may call, and the tokens they were given.
+    pub fn tokens(&self) -> &Tokens {
+        &self.inner.tokens
     }
 
     /// What it has seen so far.

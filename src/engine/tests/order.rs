@@ -38,7 +38,7 @@ async fn the_new_key_waits_for_the_old_ones_delete() {
 #[tokio::test(start_paused = true)]
 async fn a_remote_never_has_more_calls_under_way_than_it_may() {
     let mut rig = Rig::new(FakeRemote::new().held());
-    rig.concurrency = 3;
+    rig.governor = governor(3, None);
     let mut stream = Stream::new();
     for key in 0..10 {
         stream = stream.insert(&key.to_string(), "a");

@@ -51,6 +51,9 @@ pub(super) enum Missing<'a> {
     },
     Row,
     Old,
+    Parent {
+        name: Cow<'a, str>,
+    },
     Fetched,
 }
 
@@ -112,6 +115,9 @@ impl Missing<'_> {
                  and for deletes only; ask with `old == null`"
                     .to_owned(),
             ),
+            Self::Parent { name } => evaluation(format!(
+                "the row has no `{name}` that it depends on (a delete never has); ask with `has(parent.{name})`"
+            )),
             Self::Fetched => evaluation("the `fetch` query returned no row".to_owned()),
         }
     }
@@ -126,6 +132,7 @@ pub(super) fn name<'a>(scope: &Scope<'a>, name: Name) -> Result<Val<'a>, Fault> 
         Name::Key => scope.key.into(),
         Name::Link => scope.link.map_or_else(|| Val::Map(Vec::new()), entries),
         Name::Saved => entries(scope.saved),
+        Name::Parent => scope.parents.map_or_else(|| Val::Map(Vec::new()), entries),
         Name::Fetched => scope.fetched.map_or(Val::Null, Val::from),
         Name::Change => Val::Map(vec![
             (Cow::Borrowed("id"), scope.change.to_string().into()),
@@ -160,6 +167,7 @@ pub(super) fn of_name<'a>(scope: &Scope<'a>, root: Name, field: &'a str) -> Resu
         },
         Name::Link => saved(scope.link).map_or(Found::Missing(Missing::Link { name }), Found::Value),
         Name::Saved => saved(Some(scope.saved)).map_or(Found::Missing(Missing::Saved { name }), Found::Value),
+        Name::Parent => saved(scope.parents).map_or(Found::Missing(Missing::Parent { name }), Found::Value),
         Name::Fetched if scope.fetched.is_none() => Found::Missing(Missing::Fetched),
         Name::Change if field == "id" => Found::Value(scope.change.to_string().into()),
         other => of(self::name(scope, other)?, name)?,

@@ -6,6 +6,7 @@ mod field;
 mod functions;
 mod guard;
 mod lower;
+mod named;
 mod node;
 mod operators;
 mod problem;
@@ -14,6 +15,8 @@ mod row;
 #[cfg(test)]
 pub(super) mod tests;
 mod value;
+
+pub use named::Named;
 
 pub(super) use exact::Exact;
 pub(super) use problem::{Fault, Problem, nearest, shown};
@@ -112,13 +115,7 @@ impl Expression {
 
     /// The column, if the expression is nothing but one.
     fn column<'a>(&self, scope: &Scope<'a>) -> Option<(&'a Row, usize)> {
-        let NodeKind::Field { of, name, how: Access::Need } = &self.root.kind else { return None };
-        let row = match of.kind {
-            NodeKind::Name(Name::Row) => scope.row?,
-            NodeKind::Name(Name::Old) => scope.old?,
-            _ => return None,
-        };
-        Some((row, row.table.position(name)?))
+        column(&self.root, scope)
     }
 
     /// Whether the expression is nothing but a column whose value is not known.
@@ -156,6 +153,17 @@ impl Expression {
     pub(super) fn is_constant(&self) -> bool {
         matches!(self.root.kind, NodeKind::Literal(_))
     }
+}
+
+/// The column, if the node is nothing but one.
+fn column<'a>(node: &Node, scope: &Scope<'a>) -> Option<(&'a Row, usize)> {
+    let NodeKind::Field { of, name, how: Access::Need } = &node.kind else { return None };
+    let row = match of.kind {
+        NodeKind::Name(Name::Row) => scope.row?,
+        NodeKind::Name(Name::Old) => scope.old?,
+        _ => return None,
+    };
+    Some((row, row.table.position(name)?))
 }
 
 /// What the parser may use: it goes several calls down for each bracket and operator.

@@ -60,6 +60,7 @@ fn name(root: Name, field: Option<&Arc<str>>, reads: &mut Reads) {
         Name::Row => &mut reads.row,
         Name::Old => &mut reads.old,
         Name::Fetched => &mut reads.fetched,
+        Name::Parent => &mut reads.parents,
         Name::Op => {
             reads.op = true;
             return;

@@ -1,26 +1,37 @@
 //! One client per remote: which URLs it may call, and how it connects.
 
-use crate::remote::Settings;
-use reqwest::{Client, Url, header::HeaderMap, redirect, retry};
-use rustls::{ClientConfig, RootCertStore};
-use std::{net::IpAddr, sync::Arc};
+use crate::remote::{Fault, Settings, Tls, tls};
+use reqwest::{Client, Url, redirect, retry};
+use rustls::ClientConfig;
+use std::{error::Error, net::IpAddr};
 
 /// How long an unused connection is kept. Shorter than the minute after which many servers and
 /// balancers close theirs, so that a call rarely meets a connection that is just being closed.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(45);
 
+/// What to do about a certificate nobody here vouches for.
+const UNTRUSTED: &str =
+    " (this machine trusts the authorities in its root certificates; `tls: { ca }` names other ones)";
+
 /// Reads the base URL; an error never repeats what may be a password.
 pub(in crate::remote) fn base_url(text: &str, allow_http: bool) -> Result<Url, String> {
+    let url = callable_url(text, allow_http)?;
+    if url.query().is_some() {
+        return Err("it must not have a `?` part: put query parameters into the steps".into());
+    }
+    Ok(url)
+}
+
+/// Reads a URL that credentials may be sent to; an error never repeats what may be a password.
+pub(in crate::remote) fn callable_url(text: &str, allow_http: bool) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| {
         format!("this is not a URL ({error}): expected something like `https://api.example.com/v2`")
     })?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(
-            "it must not hold credentials: put them under `auth: { basic: { username, password } }`".into()
-        );
+        return Err("it must not hold credentials: put them under `auth`".into());
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("it must not have a `?` or `#` part: put query parameters into the steps".into());
+    if url.fragment().is_some() {
+        return Err("it must not have a `#` part".into());
     }
     match url.scheme() {
         "https" => Ok(url),
@@ -44,12 +55,24 @@ pub(in crate::remote) fn host(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
+/// What messages call a remote: its name and host.
+pub(in crate::remote) fn label(name: &str, url: &str) -> String {
+    match Url::parse(url) {
+        Ok(url) => format!("{name} ({})", host(&url)),
+        Err(_) => name.to_owned(),
+    }
+}
+
 /// A client that makes one plain attempt and nothing of its own accord: no redirects, no proxies
-/// from the environment, no repeats, no cookies, no decompression.
-pub(super) fn build(url: &Url, settings: &Settings, headers: HeaderMap) -> Result<Client, String> {
+/// from the environment, no repeats, no cookies, no decompression. `path` is where `tls` stands.
+pub(in crate::remote) fn build(
+    url: &Url,
+    tls: Option<&Tls>,
+    settings: &Settings,
+    path: &[&'static str],
+) -> Result<Client, Fault> {
     Client::builder()
-        .tls_backend_preconfigured(tls(url)?)
-        .default_headers(headers)
+        .tls_backend_preconfigured(tls_for(url, tls, path)?)
         .user_agent(concat!("rowcall/", env!("CARGO_PKG_VERSION")))
         .timeout(settings.timeout.0)
         .connect_timeout(settings.connect_timeout.0)
@@ -61,30 +84,32 @@ pub(super) fn build(url: &Url, settings: &Settings, headers: HeaderMap) -> Resul
         .referer(false)
         .no_proxy()
         .build()
-        .map_err(|error| format!("the HTTP client cannot be set up: {error}"))
+        .map_err(|error| Fault::new(path, format!("the HTTP client cannot be set up: {error}")))
 }
 
-/// TLS with the machine's own root certificates, which are read only where they are needed.
-pub(in crate::remote) fn tls(url: &Url) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    if url.scheme() == "https" {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            let because = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
-            return Err(format!(
-                "no root certificates were found on this machine{because}: install the package `ca-certificates`, or point SSL_CERT_FILE at a PEM file"
-            ));
-        }
+/// TLS for this URL; root certificates are read only where they are needed.
+pub(in crate::remote) fn tls_for(
+    url: &Url,
+    tls: Option<&Tls>,
+    path: &[&'static str],
+) -> Result<ClientConfig, Fault> {
+    match url.scheme() {
+        "https" => tls::client(tls, path),
+        _ => tls::none(),
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(tls)
+}
+
+/// What happened to the connection. The client wraps errors in layers that say nothing, and that
+/// name the URL, which may carry what must not be shown: the last one says what happened.
+pub(in crate::remote) fn cause(error: &reqwest::Error) -> String {
+    let doing = if error.is_connect() { "cannot connect" } else { "the connection broke" };
+    let mut last: &dyn Error = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    let cause = last.to_string();
+    let hint = if cause.contains("invalid peer certificate") { UNTRUSTED } else { "" };
+    format!("{doing}: {cause}{hint}")
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 use super::*;
 use crate::remote::{
-    Auth, Retry,
+    Auth,
     conformance::{self, Arrived, Stage, call, key},
 };
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Mutex, time::Duration};
+use jiff::Timestamp;
+use std::{sync::Mutex, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -12,20 +13,17 @@ use tokio::{
 use wiremock::{Mock, MockServer, Request as Seen, Respond, ResponseTemplate, matchers::any};
 
 fn settings(url: &str) -> Settings {
-    Settings {
-        url: url.to_owned(),
-        auth: Auth::None,
-        headers: BTreeMap::new(),
-        timeout: Span(Duration::from_secs(30)),
-        connect_timeout: Span(Duration::from_secs(30)),
-        concurrency: NonZeroU32::MIN,
-        retry: Retry::default(),
-        allow_http: false,
-    }
+    let json =
+        serde_json::json!({ "url": url, "timeout": "30s", "connect_timeout": "30s", "concurrency": 1 });
+    serde_json::from_value(json).expect("settings")
+}
+
+fn made(settings: &Settings) -> Result<HttpRemote, RemoteError> {
+    HttpRemote::new("bank", settings, || Timestamp::UNIX_EPOCH)
 }
 
 fn remote(url: &str) -> HttpRemote {
-    HttpRemote::new("bank", &settings(url)).expect("good settings")
+    made(&settings(url)).expect("good settings")
 }
 
 /// A server that reads a request, writes these bytes and closes the connection.
@@ -123,7 +121,7 @@ async fn a_call_goes_below_the_base_path_with_the_headers_of_remote_and_step() {
     settings.auth = Auth::Bearer { token: "t0k3n".into() };
     settings.headers =
         [("X-Tenant".to_owned(), "a".to_owned()), ("Accept".to_owned(), "text/html".to_owned())].into();
-    let remote = HttpRemote::new("bank", &settings).expect("good settings");
+    let remote = made(&settings).expect("good settings");
     let headers = vec![("X-Tenant".into(), "b".to_owned())];
     remote.call(&Call { headers, ..call() }, &key("create")).await.expect("an answer");
     let seen = server.received_requests().await.expect("recording is on").remove(0);
@@ -191,7 +189,7 @@ async fn silence_is_a_timeout() {
     let server = raw(None).await;
     let mut settings = settings(&server.url);
     settings.timeout = Span(Duration::from_millis(50));
-    let remote = HttpRemote::new("bank", &settings).expect("good settings");
+    let remote = made(&settings).expect("good settings");
     let error = remote.call(&call(), &key("create")).await.expect_err("no answer");
     assert!(matches!(error, CallError::Timeout { limit, .. } if limit == settings.timeout), "{error:?}");
 }
@@ -203,7 +201,7 @@ async fn an_error_names_the_remote_and_its_host_and_nothing_secret() {
     drop(listener);
     let mut settings = settings(&format!("http://{address}/hidden-base"));
     settings.auth = Auth::Bearer { token: "hidden-token".into() };
-    let remote = HttpRemote::new("bank", &settings).expect("good settings");
+    let remote = made(&settings).expect("good settings");
     let call = Call { path: "/loans?sig=hidden-query".to_owned(), ..call() };
     let error = remote.call(&call, &key("create")).await.expect_err("nobody listens");
     let text = format!("{error} {error:?} {remote:?}");
@@ -215,8 +213,8 @@ async fn an_error_names_the_remote_and_its_host_and_nothing_secret() {
 #[tokio::test]
 async fn a_step_can_neither_break_a_header_nor_replace_the_credentials() {
     let mut settings = settings("http://127.0.0.1:9");
-    settings.auth = Auth::ApiKey { header: "X-Api-Key".into(), value: "k".into() };
-    let remote = HttpRemote::new("bank", &settings).expect("good settings");
+    settings.auth = Auth::ApiKey { header: Some("X-Api-Key".into()), query: None, value: "k".into() };
+    let remote = made(&settings).expect("good settings");
     for (name, value) in
         [("x-note", "a\r\nx-evil: 1"), ("X-API-KEY", "mine"), ("Idempotency-Key", "1"), ("a b", "")]
     {
@@ -230,13 +228,13 @@ async fn a_step_can_neither_break_a_header_nor_replace_the_credentials() {
 fn wrong_settings_are_named() {
     let mut wrong = settings("https://api.example");
     wrong.headers = [("x y".to_owned(), "1".to_owned())].into();
-    let error = HttpRemote::new("bank", &wrong).expect_err("a bad header").to_string();
+    let error = made(&wrong).expect_err("a bad header").to_string();
     assert!(error.starts_with("remotes.bank.headers: `x y`"), "{error}");
-    let error = HttpRemote::new("bank", &settings("http://api.example")).expect_err("plain").to_string();
+    let error = made(&settings("http://api.example")).expect_err("plain").to_string();
     assert!(error.starts_with("remotes.bank.url: ") && error.contains("allow_http"), "{error}");
     let mut twice = settings("https://api.example");
     twice.headers = [("Authorization".to_owned(), "x".to_owned())].into();
     twice.auth = Auth::Bearer { token: "t".into() };
-    let error = HttpRemote::new("bank", &twice).expect_err("two of them").to_string();
+    let error = made(&twice).expect_err("two of them").to_string();
     assert!(error.contains("one of the two places"), "{error}");
 }

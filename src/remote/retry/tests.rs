@@ -115,3 +115,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn without_a_token_no_attempt_is_burnt_and_nobody_comes_back_before_one_is_asked_for() {
+    let error = |trouble| CallError::Token {
+        remote: "bank".into(),
+        message: "answered with 401".into(),
+        trouble,
+        wait: Duration::from_secs(20),
+    };
+    for trouble in [Trouble::Unreachable, Trouble::Refused] {
+        let error = error(trouble);
+        let failure = Failure::Error(&error);
+        assert!(!failure.is_an_attempt() && !failure.leaves_doubt());
+        for attempt in [1, 4, 1_000] {
+            let decision = policy().decide(failure, &key(0), attempt);
+            let Decision::RetryAfter(delay) = decision else { panic!("{decision:?}") };
+            assert!((20_000..=60_000).contains(&(delay.as_millis() as u64)), "{delay:?}");
+        }
+    }
+    assert_eq!(reason(Failure::Error(&error(Trouble::Unreachable))), ParkReason::Transport);
+    assert_eq!(reason(Failure::Error(&error(Trouble::Refused))), ParkReason::Auth);
+}

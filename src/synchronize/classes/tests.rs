@@ -28,6 +28,7 @@ fn build(
         at: Locator::default().at("entities.loan"),
         columns: None,
         fetched: false,
+        parents: [].into(),
     };
     let built = classes.build(class, &declaration);
     built.map_err(|errors| errors.iter().map(ToString::to_string).collect())
@@ -41,8 +42,10 @@ fn gated(when: Option<&str>, validate: &[ValidateRule]) -> Arc<dyn Synchronizer>
 fn next(synchronizer: &dyn Synchronizer, op: Op, linked: bool, answers: &[Answered]) -> Step {
     let case = declared::Case::new(declared::loan(), op).linked(json!({ "loan_id": "L0" }));
     let link = case.link.as_ref().filter(|_| linked);
-    synchronizer
-        .next_step(&Work { change: &case.change, key: "7", link, fetched: None, uncertain: false }, answers)
+    synchronizer.next_step(
+        &Work { change: &case.change, key: "7", link, fetched: None, parents: None, uncertain: false },
+        answers,
+    )
 }
 
 fn skip(reason: &str) -> Step {

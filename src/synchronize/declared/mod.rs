@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// The statuses by which a lookup says that there is nothing.
 const NOT_FOUND: &[u16] = &[404, 410];
 
-pub(super) use names::saved as saved_names;
+pub use names::saved as saved_names;
 
 /// An entity whose calls are declared in configuration.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Default for Skips {
 impl Declared {
     /// Reads an entity's sequences; on failure says all that is wrong with them.
     pub fn new(declaration: &Declaration<'_>) -> Result<Self, Vec<BuildError>> {
-        let Declaration { sequences, settings, at, columns, fetched, .. } = declaration;
+        let Declaration { sequences, settings, at, columns, fetched, parents, .. } = declaration;
         let mut errors = Vec::new();
         if !settings.is_null() {
             let message = "the entity's sequences are declared, which takes no `settings`: name a `class`, or leave them out";
@@ -79,6 +79,7 @@ impl Declared {
             columns: columns.clone(),
             saved: names::saved(sequences),
             fetched: *fetched,
+            parents: Arc::clone(parents),
             ..Names::default()
         };
         let mut read = Vec::new();
@@ -130,6 +131,10 @@ impl Synchronizer for Declared {
             Ok(done) if done.called => Step::Finish(LinkUpdate::Save(done.saved)),
             Ok(_) => Step::Skip(self.skips.idle.clone()),
         }
+    }
+
+    fn deletes(&self) -> bool {
+        self.delete.is_some()
     }
 
     fn saves(&self) -> &[Arc<str>] {

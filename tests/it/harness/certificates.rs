@@ -6,6 +6,7 @@ use tempfile::NamedTempFile;
 
 /// An authority, and a server certificate for `localhost` signed by it.
 pub struct Certificates {
+    issuer: CertifiedIssuer<'static, KeyPair>,
     authority: NamedTempFile,
     pub server: String,
     pub key: String,
@@ -15,18 +16,32 @@ impl Certificates {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("an authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority =
+        let issuer =
             CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a certificate");
-        let server = params.signed_by(&key, &authority).expect("a signature").pem();
-        Self { authority: file(&authority.pem()), server, key: key.serialize_pem() }
+        let (server, key) = signed(&issuer, "localhost");
+        Self { authority: file(&issuer.pem()), issuer, server, key }
     }
 
     /// The authority's own certificate, to be trusted.
     pub fn path(&self) -> &Path {
         self.authority.path()
     }
+
+    /// The same as text.
+    pub fn authority(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate and its key, by which somebody can prove who they are.
+    pub fn client(&self) -> (String, String) {
+        signed(&self.issuer, "rowcall")
+    }
+}
+
+fn signed(issuer: &CertifiedIssuer<'static, KeyPair>, name: &str) -> (String, String) {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec![name.to_owned()]).expect("a certificate");
+    (params.signed_by(&key, issuer).expect("a signature").pem(), key.serialize_pem())
 }
 
 /// A file with this text, gone with the value.

@@ -104,11 +104,12 @@ impl Live {
     }
 }
 
-/// A configuration with one source, one bank, and little patience.
+/// A configuration with one source, one bank, and little patience: failures are those of changes,
+/// however many there are at once, so the breaker is off.
 pub fn configuration(database: &str, bank: &str, entities: &str) -> String {
     format!(
         "sources:\n  main: {{ url: \"{database}\", heartbeat: 50ms }}\n\
-         remotes:\n  bank: {{ url: \"{bank}\", retry: {{ attempts: 3, base: 10ms, max: 200ms }} }}\n\
+         remotes:\n  bank: {{ url: \"{bank}\", breaker: {{ failures: 0 }}, retry: {{ attempts: 3, base: 10ms, max: 200ms }} }}\n\
          entities:\n{entities}\n"
     )
 }

@@ -24,6 +24,8 @@ each_version! {
         comes_to(&postgres, ROWS, "1 10 L1 applied").await;
         service.sigkill().await;
 
+        // Its origin is free once its server process has noticed.
+        comes_to(&postgres, "select count(*)::text from pg_stat_activity where usename = 'app'", "0").await;
         postgres.execute("revoke update (sync_status) on loans from app;
             revoke execute on function pg_replication_origin_session_setup from app;
             alter table loans add doubled int generated always as (amount * 2) stored;

@@ -58,8 +58,24 @@ impl Lowering<'_> {
             Name::Fetched if !self.names.fetched => {
                 Err("`fetched` is known only where the entity has a `fetch` query".to_owned())
             }
+            Name::Parent if self.names.parents.is_empty() => {
+                Err("`parent` is known only where the entity has `depends_on`".to_owned())
+            }
             _ => Ok(()),
         }
+    }
+
+    /// `parent.<entity>.<name>`.
+    pub(super) fn check_saved_by_parent(
+        &self,
+        entity: &str,
+        name: &str,
+        span: Range<usize>,
+    ) -> Result<(), Problem> {
+        let parent = self.names.parents.iter().find(|it| *it.entity == *entity);
+        let Some(saved) = parent.and_then(|it| it.saved.as_ref()) else { return Ok(()) };
+        let known: Vec<String> = saved.iter().map(ToString::to_string).collect();
+        one_of(&known, &format!("no step of `{entity}` saves"), name, span)
     }
 
     pub(super) fn check_field(&self, root: Name, name: &str, span: Range<usize>) -> Result<(), Problem> {
@@ -80,17 +96,13 @@ impl Lowering<'_> {
                 let message = format!("this is text and has no field `{name}`");
                 return Err(Problem { kind: Kind::UnknownName, message, span });
             }
+            Name::Parent => {
+                let entities = self.names.parents.iter().map(|it| it.entity.to_string());
+                (entities.collect(), "the entity does not depend on")
+            }
             Name::Fetched | Name::Item => return Ok(()),
         };
-        if known.iter().any(|it| it == name) {
-            return Ok(());
-        }
-        let hint = match nearest(name, known.iter().map(String::as_str)) {
-            Some(near) => format!("; did you mean `{near}`?"),
-            None if known.is_empty() => "; there is none at all".to_owned(),
-            None => format!("; there are {}", listed(&known)),
-        };
-        Err(Problem { kind: Kind::UnknownName, message: format!("{what} `{name}`{hint}"), span })
+        one_of(&known, what, name, span)
     }
 
     pub(super) fn function(
@@ -136,6 +148,18 @@ impl Lowering<'_> {
         }
         Ok(function)
     }
+}
+
+fn one_of(known: &[String], what: &str, name: &str, span: Range<usize>) -> Result<(), Problem> {
+    if known.iter().any(|it| it == name) {
+        return Ok(());
+    }
+    let hint = match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None if known.is_empty() => "; there is none at all".to_owned(),
+        None => format!("; there are {}", listed(known)),
+    };
+    Err(Problem { kind: Kind::UnknownName, message: format!("{what} `{name}`{hint}"), span })
 }
 
 fn listed<S: AsRef<str>>(names: &[S]) -> String {

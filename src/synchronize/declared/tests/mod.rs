@@ -63,6 +63,7 @@ pub(in crate::synchronize) fn read(sequences: Value) -> Result<Declared, Vec<Bui
         at,
         columns: None,
         fetched: false,
+        parents: [].into(),
     })
 }
 
@@ -136,7 +137,7 @@ impl Case {
     pub fn next(&self, answers: &[Answered]) -> Step {
         let Self { declared, change, link, uncertain } = self;
         let link = link.as_ref();
-        let work = Work { change, key: "7", link, fetched: None, uncertain: *uncertain };
+        let work = Work { change, key: "7", link, fetched: None, parents: None, uncertain: *uncertain };
         let step = declared.next_step(&work, answers);
         assert_eq!(step, declared.next_step(&work, answers), "the same inputs, the same step");
         step

@@ -1,0 +1,75 @@
+//! Whether a remote takes another change now, and when to ask again.
+
+use super::Remote;
+use crate::remote::{Seat, Slot, Wait};
+use std::sync::Arc;
+use tokio::{sync::Notify, time::Instant};
+
+/// The engine's seats at its remotes.
+#[derive(Debug)]
+pub(super) struct Admission {
+    seats: Vec<Place>,
+    /// Rings when a claim that was refused may be made again.
+    bell: Arc<Notify>,
+    now: Instant,
+}
+
+#[derive(Debug)]
+struct Place {
+    seat: Seat,
+    refused: Option<Wait>,
+}
+
+impl Admission {
+    pub(super) fn new(remotes: &[Remote], now: Instant) -> Self {
+        let bell = Arc::new(Notify::new());
+        let seat = |remote: &Remote| Place { seat: remote.governor.seat(Arc::clone(&bell)), refused: None };
+        Self { seats: remotes.iter().map(seat).collect(), bell, now }
+    }
+
+    /// What is asked from here on is asked at this time.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// A slot for work of this urgency, if there is one.
+    pub(super) fn admit(&mut self, remote: usize, urgency: Instant) -> Option<Slot> {
+        let place = &mut self.seats[remote];
+        match place.seat.claim(urgency, self.now) {
+            Ok(slot) => {
+                place.refused = None;
+                Some(slot)
+            }
+            Err(wait) => {
+                place.refused = Some(wait);
+                None
+            }
+        }
+    }
+
+    /// No work waits for this remote any more.
+    pub(super) fn none_waits(&mut self, remote: usize) {
+        let place = &mut self.seats[remote];
+        if place.refused.take().is_some() {
+            place.seat.withdraw();
+        }
+    }
+
+    /// No work waits at all.
+    pub(super) fn withdraw(&mut self) {
+        (0..self.seats.len()).for_each(|remote| self.none_waits(remote));
+    }
+
+    /// When to ask again whatever happens.
+    pub(super) fn again_at(&self) -> Option<Instant> {
+        let until = |place: &Place| match place.refused {
+            Some(Wait::Until(until)) => Some(until),
+            Some(Wait::Bell) | None => None,
+        };
+        self.seats.iter().filter_map(until).min()
+    }
+
+    pub(super) fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+}

@@ -1,0 +1,171 @@
+//! Who is next at a remote: the lanes that are ready to call, by urgency.
+
+use super::LaneId;
+use std::{collections::VecDeque, time::Duration};
+use tokio::time::Instant;
+
+/// What kind of traffic a change is. Live changes come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// From the stream.
+    Live,
+    /// Taken up from what is parked.
+    Retry,
+}
+
+/// Priorities go from 1, the first, to this.
+const PRIORITIES: u8 = 10;
+/// What each step of priority is worth, in waiting.
+const STEP: Duration = Duration::from_secs(60);
+/// What a retry stands behind a live change, in waiting.
+const BEHIND_LIVE: Duration = Duration::from_secs(60);
+
+/// First in, first out within each class and priority; among those the one that has waited
+/// longest, with what its class and priority are worth taken off. So nothing starves: whatever
+/// waits long enough is more urgent than all that comes later.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// The first one is for work that has begun already, then ten for each class.
+    fifos: [VecDeque<(Instant, LaneId)>; 1 + 2 * PRIORITIES as usize],
+    /// A bit for each that is not empty.
+    filled: u32,
+    len: usize,
+    /// Nothing is ready since before this.
+    epoch: Instant,
+}
+
+impl Queue {
+    pub(super) fn new(epoch: Instant) -> Self {
+        Self { fifos: Default::default(), filled: 0, len: 0, epoch }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.epoch);
+    }
+
+    /// Adds a lane that became ready now.
+    pub(super) fn push(&mut self, lane: LaneId, class: Class, priority: u8, now: Instant) {
+        let place = usize::from(priority.clamp(1, PRIORITIES));
+        let urgency = now + STEP * u32::from(priority.clamp(1, PRIORITIES) - 1);
+        match class {
+            Class::Live => self.add(place, urgency, lane),
+            Class::Retry => self.add(place + usize::from(PRIORITIES), urgency + BEHIND_LIVE, lane),
+        }
+    }
+
+    /// Adds a lane whose work has begun already, before all that has not.
+    pub(super) fn push_ahead(&mut self, lane: LaneId) {
+        self.add(0, self.epoch, lane);
+    }
+
+    /// The most urgent lane and its urgency.
+    pub(super) fn peek(&self) -> Option<(LaneId, Instant)> {
+        let (_, urgency, lane) = self.first()?;
+        Some((lane, urgency))
+    }
+
+    /// Takes the most urgent lane out.
+    pub(super) fn pop(&mut self) {
+        if let Some((place, ..)) = self.first() {
+            self.fifos[place].pop_front();
+            self.filled &= !(u32::from(self.fifos[place].is_empty()) << place);
+            self.len -= 1;
+        }
+    }
+
+    fn add(&mut self, place: usize, urgency: Instant, lane: LaneId) {
+        self.fifos[place].push_back((urgency, lane));
+        self.filled |= 1 << place;
+        self.len += 1;
+    }
+
+    fn first(&self) -> Option<(usize, Instant, LaneId)> {
+        let mut first: Option<(usize, Instant, LaneId)> = None;
+        let mut left = self.filled;
+        while left != 0 {
+            let place = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if let Some(&(urgency, lane)) = self.fifos[place].front()
+                && first.is_none_or(|(_, before, _)| urgency < before)
+            {
+                first = Some((place, urgency, lane));
+            }
+        }
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn order(queue: &mut Queue) -> Vec<u32> {
+        std::iter::from_fn(|| {
+            let (lane, _) = queue.peek()?;
+            queue.pop();
+            Some(lane.0)
+        })
+        .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_begun_comes_first_then_live_changes_by_priority_then_retries() {
+        let now = Instant::now();
+        let mut queue = Queue::new(now);
+        queue.push(LaneId(5), Class::Retry, 5, now);
+        queue.push(LaneId(4), Class::Live, 9, now);
+        queue.push(LaneId(2), Class::Live, 5, now);
+        queue.push(LaneId(3), Class::Live, 5, now);
+        queue.push(LaneId(1), Class::Live, 1, now);
+        queue.push_ahead(LaneId(0));
+        assert_eq!(order(&mut queue), [0, 1, 2, 3, 5, 4]);
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_minute_of_waiting_is_worth_a_step_of_priority() {
+        let now = Instant::now();
+        let mut queue = Queue::new(now);
+        queue.push(LaneId(10), Class::Retry, 10, now);
+        for minute in 0..12 {
+            queue.push(LaneId(minute), Class::Live, 1, now + MINUTE * minute + Duration::from_secs(1));
+        }
+        assert_eq!(order(&mut queue), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 11]);
+    }
+
+    proptest! {
+        /// Under endless traffic of the most urgent kind everything is still served, and what is
+        /// alike is served in its order.
+        #[test]
+        fn nothing_starves_and_equals_keep_their_order(
+            others in prop::collection::vec((any::<bool>(), 1u8..=10), 1..20),
+        ) {
+            let start = Instant::now();
+            let mut queue = Queue::new(start);
+            for (at, (retry, priority)) in others.iter().enumerate() {
+                let class = if *retry { Class::Retry } else { Class::Live };
+                queue.push(LaneId(at as u32), class, *priority, start);
+            }
+            let mut served = Vec::new();
+            // One comes and one goes every second, so that there is never room for all.
+            for second in 0..60 * 11 {
+                queue.push(LaneId(1_000), Class::Live, 1, start + Duration::from_secs(second));
+                let (lane, _) = queue.peek().expect("some");
+                queue.pop();
+                if lane.0 != 1_000 { served.push(lane.0 as usize) }
+            }
+            prop_assert_eq!(served.len(), others.len(), "all are served");
+            for (at, &one) in served.iter().enumerate() {
+                let alike = served[at..].iter().all(|&it| others[it] != others[one] || it >= one);
+                prop_assert!(alike, "{served:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+use super::{BadHeader, Fault, Scheme, header_name, present, secret_value};
+use crate::remote::CallError;
+use reqwest::Request;
+use secrecy::{ExposeSecret, SecretString};
+
+const AUTH: &[&str] = &["auth", "api_key"];
+const HEADER: &[&str] = &["auth", "api_key", "header"];
+const QUERY: &[&str] = &["auth", "api_key", "query"];
+const VALUE: &[&str] = &["auth", "api_key", "value"];
+
+/// A query parameter that proves who we are.
+#[derive(Clone, Debug)]
+pub(in crate::remote) struct Parameter {
+    name: String,
+    value: SecretString,
+}
+
+/// The key in the one place it is sent in.
+pub(super) fn scheme(
+    header: Option<&str>,
+    query: Option<&str>,
+    value: &SecretString,
+) -> Result<Scheme, Fault> {
+    let key = present(VALUE, value.expose_secret())?;
+    match (header, query) {
+        (Some(header), None) => {
+            let name = header_name(header).map_err(|error| Fault::new(HEADER, error.to_string()))?;
+            let value = secret_value(&name, key);
+            let value = value.map_err(|error: BadHeader| Fault::new(VALUE, error.to_string()))?;
+            Ok(Scheme::Header(name, value))
+        }
+        (None, Some(name)) => {
+            let name = present(QUERY, name)?.to_owned();
+            Ok(Scheme::Query(Parameter { name, value: value.clone() }))
+        }
+        (Some(_), Some(_)) => {
+            Err(Fault::new(QUERY, "the key is sent in a `header` or in the `query`: keep one of them"))
+        }
+        (None, None) => Err(Fault::new(AUTH, "say where the key is sent: in a `header` or in the `query`")),
+    }
+}
+
+impl Parameter {
+    pub(super) fn put_on(&self, request: &mut Request) -> Result<(), CallError> {
+        let url = request.url_mut();
+        if url.query_pairs().any(|(name, _)| name == self.name) {
+            let message =
+                format!("the query parameter `{}` is set by the remote's `auth`: leave it out", self.name);
+            return Err(CallError::BadRequest { message });
+        }
+        url.query_pairs_mut().append_pair(&self.name, self.value.expose_secret());
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+use super::*;
+use crate::{
+    model::Answer,
+    remote::{CallError, Failure},
+};
+use std::{num::NonZeroU32, time::Duration};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Rig {
+    governor: Arc<Governor>,
+    bell: Arc<Notify>,
+    now: Instant,
+}
+
+impl Rig {
+    fn new(concurrency: u32, limit: Option<u32>, failures: u32) -> Self {
+        let rate =
+            limit.and_then(NonZeroU32::new).map(|limit| Rate { limit, per: Span(SECOND), burst: None });
+        let breaker = Breaker { failures, ..Breaker::default() };
+        let governor = Governor::new("bank", concurrency, rate.as_ref(), &breaker);
+        Self { governor, bell: Arc::default(), now: Instant::now() }
+    }
+
+    fn seat(&self) -> Seat {
+        self.governor.seat(Arc::clone(&self.bell))
+    }
+
+    fn gate(&self) -> Gate {
+        self.governor.standing(self.now).gate
+    }
+
+    /// Shut by one failure.
+    fn open(&self, seat: &Seat) {
+        let mut slot = seat.claim(self.now, self.now).expect("a slot");
+        assert!(slot.begin(self.now));
+        assert_eq!(slot.failed(Failure::Error(&lost()), "lost", self.now), Blame::Remote);
+        assert_eq!(self.gate(), Gate::Open);
+    }
+}
+
+fn lost() -> CallError {
+    CallError::Transport { remote: "bank".to_owned(), message: "broke".to_owned() }
+}
+
+fn answer(status: u16) -> Answer {
+    Answer { status, ..Answer::default() }
+}
+
+fn throttled(seconds: u64) -> Answer {
+    let headers = vec![("retry-after".to_owned(), seconds.to_string())];
+    Answer { status: 429, headers, ..Answer::default() }
+}
+
+/// Whether it has rung since it was last asked.
+fn rang(bell: &Notify) -> bool {
+    use futures_util::FutureExt;
+    bell.notified().now_or_never().is_some()
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_slots_are_out_and_one_that_comes_back_rings_whoever_waits() {
+    let rig = Rig::new(2, None, 5);
+    let (one, other) = (rig.seat(), rig.seat());
+    let first = one.claim(rig.now, rig.now).expect("a slot");
+    let _second = other.claim(rig.now, rig.now).expect("a slot");
+    assert_eq!(other.claim(rig.now, rig.now).expect_err("full"), Wait::Bell);
+    assert!(!rang(&rig.bell));
+    drop(first);
+    assert!(rang(&rig.bell));
+    assert!(other.claim(rig.now, rig.now).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_seats_the_most_urgent_claim_is_served_first() {
+    let rig = Rig::new(1, None, 5);
+    let (early, late) = (rig.now, rig.now + SECOND);
+    let (one, other) = (rig.seat(), rig.seat());
+    let slot = one.claim(early, rig.now).expect("a slot");
+    assert!(one.claim(late, rig.now).is_err() && other.claim(early, rig.now).is_err());
+    drop(slot);
+    assert_eq!(one.claim(late, rig.now).expect_err("it is not its turn"), Wait::Bell);
+    while rang(&rig.bell) {}
+    let slot = other.claim(early, rig.now).expect("a slot");
+    assert!(rang(&rig.bell), "the other may see whether there is one for it");
+    drop(slot);
+    assert!(one.claim(late, rig.now).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seat_that_withdraws_or_is_gone_holds_up_nobody() {
+    let rig = Rig::new(1, None, 5);
+    let (early, late) = (rig.now, rig.now + SECOND);
+    for withdraw in [true, false] {
+        let (one, other) = (rig.seat(), rig.seat());
+        let slot = one.claim(early, rig.now).expect("a slot");
+        assert!(other.claim(early, rig.now).is_err());
+        drop(slot);
+        assert!(one.claim(late, rig.now).is_err());
+        if withdraw {
+            other.withdraw()
+        } else {
+            drop(other)
+        }
+        assert!(rang(&rig.bell));
+        assert!(one.claim(late, rig.now).is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_taken_by_the_call_and_not_by_a_change_that_made_none() {
+    let rig = Rig::new(8, Some(1), 5);
+    let seat = rig.seat();
+    let unused = seat.claim(rig.now, rig.now).expect("a slot");
+    assert_eq!(seat.claim(rig.now, rig.now).expect_err("kept for the first"), Wait::Bell);
+    drop(unused);
+    let mut used = seat.claim(rig.now, rig.now).expect("a slot");
+    assert!(used.begin(rig.now));
+    used.succeeded(&answer(200), rig.now);
+    assert!(!used.begin(rig.now), "a second call needs a token of its own");
+    let next = rig.now + SECOND;
+    assert_eq!(seat.claim(rig.now, rig.now).expect_err("none left"), Wait::Until(next));
+    assert!(used.begin(next));
+    assert!(seat.claim(next, next).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lent_may_be_used_by_others() {
+    let rig = Rig::new(8, Some(1), 5);
+    let seat = rig.seat();
+    let mut reads = seat.claim(rig.now, rig.now).expect("a slot");
+    assert!(seat.claim(rig.now, rig.now).is_err());
+    reads.lend();
+    assert!(rang(&rig.bell));
+    let mut other = seat.claim(rig.now, rig.now).expect("a slot");
+    assert!(!reads.begin(rig.now), "it is the other's now");
+    assert!(other.begin(rig.now));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_call_pauses_everything_and_is_nobodys_fault() {
+    let mut rig = Rig::new(8, None, 1);
+    let seat = rig.seat();
+    let mut told = seat.claim(rig.now, rig.now).expect("a slot");
+    let mut waits = seat.claim(rig.now, rig.now).expect("a slot");
+    assert!(told.begin(rig.now));
+    let blame = told.failed(Failure::Answer(&throttled(30)), "429", rig.now);
+    assert_eq!((blame, rig.gate()), (Blame::Remote, Gate::Paused));
+    assert!(!waits.begin(rig.now), "who had leave already waits too");
+    let until = rig.now + 30 * SECOND;
+    assert_eq!(seat.claim(rig.now, rig.now).expect_err("paused"), Wait::Until(until));
+    assert_eq!(rig.governor.gauges(rig.now).width, 4);
+    rig.now = until;
+    assert!(waits.begin(rig.now) && rig.gate() == Gate::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_sends_nothing_and_one_probe_closes_it() {
+    let mut rig = Rig::new(8, None, 1);
+    let seat = rig.seat();
+    let mut late = seat.claim(rig.now, rig.now).expect("a slot");
+    let mut under_way = seat.claim(rig.now, rig.now).expect("a slot");
+    assert!(under_way.begin(rig.now));
+    rig.open(&seat);
+    assert!(!late.begin(rig.now), "who had leave already waits too");
+    let blame = under_way.failed(Failure::Answer(&answer(500)), "500", rig.now);
+    assert_eq!(blame, Blame::Remote, "it was under way when the breaker opened");
+    let until = rig.now + 10 * SECOND;
+    assert_eq!(seat.claim(rig.now, rig.now).expect_err("open"), Wait::Until(until));
+    rig.now = until;
+    assert_eq!(rig.gate(), Gate::HalfOpen);
+    let mut probe = seat.claim(rig.now, rig.now).expect("the probe");
+    assert_eq!(seat.claim(rig.now, rig.now).expect_err("one is enough"), Wait::Bell);
+    assert!(!late.begin(rig.now) && probe.begin(rig.now));
+    while rang(&rig.bell) {}
+    probe.succeeded(&answer(200), rig.now);
+    assert!(rang(&rig.bell) && rig.gate() == Gate::Ready);
+    assert!(late.begin(rig.now));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_is_blamed_only_for_an_answer_of_the_remotes_own() {
+    let mut rig = Rig::new(8, None, 1);
+    let seat = rig.seat();
+    rig.open(&seat);
+    let lost = lost();
+    let (failed, busy) = (answer(500), Answer { status: 503, ..throttled(1) });
+    let cases = [
+        (Failure::Error(&lost), Blame::Remote),
+        (Failure::Answer(&failed), Blame::Change),
+        (Failure::Answer(&busy), Blame::Remote),
+    ];
+    for (failure, blame) in cases {
+        rig.now += 60 * SECOND;
+        let mut probe = seat.claim(rig.now, rig.now).expect("the probe");
+        assert!(probe.begin(rig.now));
+        assert_eq!(probe.failed(failure, "still down", rig.now), blame, "{failure:?}");
+        assert_eq!(rig.gate(), Gate::Open);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_ends_without_a_call_leaves_it_to_another() {
+    let mut rig = Rig::new(8, None, 1);
+    let seat = rig.seat();
+    rig.open(&seat);
+    rig.now += 10 * SECOND;
+    let abandon: [fn(Slot, Instant); 3] = [
+        |slot, _| drop(slot),
+        |mut slot, _| slot.lend(),
+        |mut slot, now| {
+            let error = CallError::BadRequest { message: "no path".to_owned() };
+            assert!(slot.begin(now));
+            assert_eq!(slot.failed(Failure::Error(&error), "no path", now), Blame::Change);
+        },
+    ];
+    for abandon in abandon {
+        let probe = seat.claim(rig.now, rig.now).expect("the probe");
+        assert!(seat.claim(rig.now, rig.now).is_err());
+        while rang(&rig.bell) {}
+        abandon(probe, rig.now);
+        assert!(rang(&rig.bell));
+    }
+    let mut probe = seat.claim(rig.now, rig.now).expect("the probe");
+    assert!(probe.begin(rig.now));
+    probe.failed(Failure::Answer(&answer(404)), "404", rig.now);
+    assert_eq!(rig.gate(), Gate::Ready, "any answer of its own shows that it is there");
+}
