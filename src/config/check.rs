@@ -171,6 +171,9 @@ impl Check<'_> {
             );
             self.say(&at("write_back"), message);
         }
+        if let Some((key, message)) = entity.batch.and_then(|it| it.complaint()) {
+            self.say(&[&base[..], &["batch", key]].concat(), message);
+        }
         match (&entity.class, entity.has_sequences()) {
             (Some(class), true) if class != synchronize::DECLARED => {
                 self.say(&at("class"), format!("entities.{name} has a `class` and sequences; keep one of them"));

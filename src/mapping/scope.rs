@@ -21,8 +21,22 @@ pub struct Names {
     pub fetched: bool,
     /// Whether `outcome` and `error` are in scope, and `saved` and `answers` are not.
     pub outcome: bool,
+    /// How many rows the call is about.
+    pub about: About,
     /// What the entity depends on: `parent.<entity>.<name>`.
     pub parents: Arc<[ParentNames]>,
+}
+
+/// How many rows an expression is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    /// One, in a call of its own.
+    #[default]
+    Row,
+    /// All rows of a batch: `rows`, `keys` and `links` are in scope.
+    Batch,
+    /// One row of a batch: `index` is in scope too.
+    Member,
 }
 
 /// An entity that another one depends on, as expressions of the other one name it.
@@ -70,6 +84,11 @@ impl Names {
         Self { item: true, ..self }
     }
 
+    /// With what is in scope for so many rows.
+    pub fn about(self, about: About) -> Self {
+        Self { about, ..self }
+    }
+
     /// With `fetched`.
     pub fn with_fetched(self) -> Self {
         Self { fetched: true, ..self }
@@ -107,6 +126,12 @@ pub struct Scope<'a> {
     pub item: Option<&'a Value>,
     /// How the change ended, in `write_back`.
     pub outcome: Option<Ended<'a>>,
+    /// The rows of the batch, each with its own scope, where the call carries several.
+    pub members: Option<&'a [Scope<'a>]>,
+    /// The place of the row in its batch.
+    pub index: Option<usize>,
+    /// The body of `answer`, where it is read once for many expressions.
+    pub body: Option<&'a Value>,
 }
 
 /// How a change ended.

@@ -77,6 +77,9 @@ impl WriteBack {
             answers: &[],
             answer: None,
             item: None,
+            members: None,
+            index: None,
+            body: None,
             outcome: Some(ended),
         };
         let mut values = Map::new();

@@ -105,6 +105,7 @@ impl Family {
             always: false,
             at: At::default(),
             columns: Some(Arc::clone(&columns)),
+            batched: false,
             fetched: false,
             parents: if name == "loan" { [parent_names].into() } else { [].into() },
         };
@@ -130,6 +131,7 @@ impl Family {
             remote: RemoteId(0),
             priority: 5,
             fetch: None,
+            batch: None,
             coalesce: self.rig.coalesce,
             synchronizer: Classes::standard().build(None, &declaration).expect("a synchronizer"),
             write_back: None,

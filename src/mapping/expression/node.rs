@@ -84,6 +84,10 @@ pub(super) enum Name {
     Outcome,
     /// Why it failed, in `write_back`.
     Error,
+    Rows,
+    Keys,
+    Links,
+    Index,
 }
 
 /// The names as they are written.
@@ -102,6 +106,10 @@ pub(super) const NAMES: &[(&str, Name)] = &[
     ("item", Name::Item),
     ("outcome", Name::Outcome),
     ("error", Name::Error),
+    ("rows", Name::Rows),
+    ("keys", Name::Keys),
+    ("links", Name::Links),
+    ("index", Name::Index),
 ];
 
 /// What is asked of a field or an index.
