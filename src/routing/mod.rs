@@ -14,7 +14,7 @@ mod write_back;
 pub use batch::Batch;
 pub use key::{join as join_key, split as split_key};
 pub use parents::{Parent, ParentKeys};
-pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns};
+pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns, OnDead};
 pub use write_back::WriteBack;
 
 use crate::{
@@ -55,6 +55,8 @@ pub struct Route {
     pub priority: u8,
     /// Waiting changes of a key merge into the newest state.
     pub coalesce: bool,
+    /// Whether later changes of a key wait behind one that gave up.
+    pub on_dead: OnDead,
     /// How many changes share a call; `None`: none do.
     pub batch: Option<Batch>,
     /// Decides the calls.
