@@ -20,3 +20,4 @@ mod remote_tls;
 mod replicate;
 mod resume;
 mod state;
+mod write_back;
