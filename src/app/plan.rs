@@ -151,6 +151,9 @@ impl SourcePlan {
                 Err(more) => errors.extend(more),
             }
         }
+        // What is said of a common rule is the same for all who follow it.
+        let mut said = BTreeSet::new();
+        errors.retain(|error| said.insert(error.clone()));
         if errors.is_empty() { Ok(routes) } else { Err(errors) }
     }
 
@@ -158,7 +161,6 @@ impl SourcePlan {
         let entity = &self.loaded.config.entities[name];
         let table = table_name(&entity.table).map_err(|error| vec![error])?;
         let shape = described.and_then(|it| it.get(&table));
-        let synchronizer = self.synchronizer(name, entity, shape)?;
         let mut further = Vec::new();
         for (child, settings) in &entity.tables {
             further.push((table_name(child).map_err(|error| vec![error])?, settings.key.0.clone()));
@@ -174,7 +176,7 @@ impl SourcePlan {
         let several = entity.remotes.len() > 1;
         let route = |remote: &String| {
             let at = self.remotes.iter().position(|it| it.name == *remote)?;
-            Some(Route {
+            Some(self.synchronizer(name, entity, remote, shape).map(|synchronizer| Route {
                 name: if several { format!("{name}.{remote}").into() } else { name.into() },
                 table: table.clone(),
                 key: key.clone(),
@@ -183,16 +185,25 @@ impl SourcePlan {
                 fetch: entity.fetch.clone(),
                 priority: entity.priority,
                 coalesce: entity.coalesce,
-                synchronizer: Arc::clone(&synchronizer),
-            })
+                synchronizer,
+            }))
         };
-        Ok(entity.remotes.iter().filter_map(route).collect())
+        let mut routes = Vec::new();
+        let mut errors = Vec::new();
+        for route in entity.remotes.iter().filter_map(route) {
+            match route {
+                Ok(route) => routes.push(route),
+                Err(more) => errors.extend(more),
+            }
+        }
+        if errors.is_empty() { Ok(routes) } else { Err(errors) }
     }
 
     fn synchronizer(
         &self,
         name: &str,
         entity: &EntitySettings,
+        remote: &str,
         shape: Option<&Table>,
     ) -> Result<Arc<dyn Synchronizer>, Vec<String>> {
         let columns = |table: &Table| table.columns.iter().map(|it| Arc::clone(&it.name)).collect();
@@ -202,6 +213,7 @@ impl SourcePlan {
             settings: &entity.settings,
             when: entity.when.as_deref(),
             validate: &entity.validate,
+            rules: &self.loaded.rules(name, remote),
             always: entity.always,
             at: self.loaded.locator.at(format!("entities.{name}")),
             columns: shape.map(columns),

@@ -1,6 +1,7 @@
 //! What makes sense only when all is read: names that must exist, values that exclude each other.
 
 mod limits;
+mod rules;
 
 use super::{
     report::{Faulty, Report, did_you_mean, quoted},
@@ -25,9 +26,18 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     }
     for (name, remote) in &config.remotes {
         check.remote(name, remote);
+        if let Some(rules) = &remote.rules {
+            check.rules(&["remotes", name, "rules"], rules, false);
+        }
     }
     for (name, entity) in &mut config.entities {
         check.entity(name, entity);
+        if let Some(rules) = &entity.rules {
+            check.rules(&["entities", name, "rules"], rules, true);
+        }
+    }
+    if let Some(rules) = &config.rules {
+        check.rules(&["rules"], rules, false);
     }
     if config.limits.memory.0 < 1 << 20 {
         check.say(&["limits", "memory"], "`limits.memory` must be at least 1MiB: a change has to fit in");

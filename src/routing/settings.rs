@@ -1,3 +1,4 @@
+use crate::model::DataRules;
 use crate::synchronize::{Sequences, StepSettings, ValidateRule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct EntitySettings {
     /// Changes for which this expression is false are skipped.
     #[serde(default)]
     pub when: Option<String>,
+    /// Fragments and rules of this entity, nearer than the common ones and its remote's.
+    #[serde(default)]
+    pub rules: Option<DataRules>,
     /// What must hold of a row before anything is sent; a row that breaks a rule is parked.
     #[serde(default)]
     pub validate: Vec<ValidateRule>,

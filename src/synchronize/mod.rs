@@ -17,12 +17,14 @@ mod classes;
 mod declared;
 mod error;
 mod gate;
+mod layers;
 mod settings;
 
 pub use classes::{Build, CLASSES, Classes, DECLARED, Declaration};
 pub use declared::Declared;
 pub use error::BuildError;
 pub use gate::{Gate, Rules};
+pub use layers::Layer;
 pub use settings::{Accept, OnStatus, Sequences, StepSettings, ValidateRule};
 
 use crate::{

@@ -79,6 +79,7 @@ impl Declared {
             columns: columns.clone(),
             saved: names::saved(sequences),
             fetched: *fetched,
+            fragments: declaration.fragments()?,
             ..Names::default()
         };
         let mut read = Vec::new();

@@ -59,6 +59,7 @@ pub(in crate::synchronize) fn read(sequences: Value) -> Result<Declared, Vec<Bui
         settings: &Value::Null,
         when: None,
         validate: &[],
+        rules: &[],
         always: false,
         at,
         columns: None,
