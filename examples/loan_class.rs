@@ -190,7 +190,7 @@ fn row(table: &Arc<Table>, values: &[&str]) -> Row {
 fn preview(synchronizer: &dyn Synchronizer, change: &Change, link: Option<&Link>) -> (Vec<String>, Step) {
     let (mut calls, mut answers) = (Vec::new(), Vec::new());
     loop {
-        let work = Work { change, key: "7", link, fetched: None, uncertain: false };
+        let work = Work { change, key: "7", link, fetched: None, parents: None, uncertain: false };
         match synchronizer.next_step(&work, &answers) {
             Step::Send(call) => {
                 let body = call.body.bytes().map(|body| String::from_utf8_lossy(body).into_owned());
@@ -215,7 +215,9 @@ fn sample() -> Result<(Arc<dyn Synchronizer>, Change), Box<dyn Error>> {
         always: false,
         at: Locator::default().at("entities.loan"),
         columns: None,
+        batched: false,
         fetched: false,
+        parents: [].into(),
     };
     let loan = classes(products).build(Some("loan"), &declaration);
     let loan =

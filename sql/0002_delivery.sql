@@ -6,5 +6,19 @@ alter table rowcall.parked drop constraint parked_state_check;
 alter table rowcall.parked add constraint parked_state_check
     check (state in ('retrying', 'queued', 'waiting', 'rejected', 'dead'));
 
+-- Dependencies: what a link depends on, as `["route/key", …]`, found from there by the index.
+alter table rowcall.link add column parents jsonb;
+create index link_parents on rowcall.link using gin (parents) with (fastupdate = off)
+    where parents is not null;
+
+-- What a waiting change waits for: this key's link for reason `parent`, the end of its children's
+-- links for reason `children`.
+alter table rowcall.parked
+    add column waits_for_route text,
+    add column waits_for_key text,
+    add column deletes boolean not null generated always as (coalesce(change ->> 'op' = 'delete', false)) stored;
+create index parked_waiting on rowcall.parked (waits_for_route, waits_for_key) where state = 'waiting';
+create index parked_deletes on rowcall.parked (route, key, commit_lsn, ordinal) where deletes;
+
 -- Skipping what is unchanged: what the remote was told last, where that is certain.
 alter table rowcall.link add column content bigint;

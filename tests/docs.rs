@@ -56,7 +56,9 @@ fn build(page: &str, example: &str) {
             always: entity.always,
             at,
             columns: None,
+            batched: entity.batch.is_some(),
             fetched: entity.fetch.is_some(),
+            parents: entity.parent_names(),
         };
         // Classes of the reader's own are known by name only.
         if entity.class.is_none()

@@ -1,5 +1,7 @@
 //! What the configuration asks for, source by source.
 
+mod parents;
+
 use super::AppError;
 use crate::{
     capture::{Capture, PostgresReader},
@@ -42,6 +44,9 @@ pub(super) struct PlannedRemote {
     /// Shared by all sources that call it.
     pub(super) governor: Arc<Governor>,
 }
+
+/// What is built so far, by entity and remote: they may differ in their rules.
+type Synchronizers<'a> = BTreeMap<(&'a str, &'a str), Arc<dyn Synchronizer>>;
 
 /// The tables as the database has them.
 pub(super) type Described = BTreeMap<TableName, Table>;
@@ -143,10 +148,19 @@ impl SourcePlan {
     /// The routes. With the tables described, names in templates are checked against their
     /// columns; without, keys that are left out stay empty.
     pub(super) fn routes(&self, described: Option<&Described>) -> Result<Vec<Route>, Vec<String>> {
-        let mut routes = Vec::new();
         let mut errors = Vec::new();
+        let mut synchronizers = Synchronizers::new();
+        for name in self.parents_first() {
+            for remote in &self.loaded.config.entities[name].remotes {
+                match self.synchronizer(name, remote, described, &synchronizers) {
+                    Ok(synchronizer) => drop(synchronizers.insert((name, remote), synchronizer)),
+                    Err(more) => errors.extend(more),
+                }
+            }
+        }
+        let mut routes = Vec::new();
         for name in &self.entities {
-            match self.routes_of(name, described) {
+            match self.routes_of(name, &synchronizers, described) {
                 Ok(more) => routes.extend(more),
                 Err(more) => errors.extend(more),
             }
@@ -157,7 +171,12 @@ impl SourcePlan {
         if errors.is_empty() { Ok(routes) } else { Err(errors) }
     }
 
-    fn routes_of(&self, name: &str, described: Option<&Described>) -> Result<Vec<Route>, Vec<String>> {
+    fn routes_of(
+        &self,
+        name: &str,
+        built: &Synchronizers<'_>,
+        described: Option<&Described>,
+    ) -> Result<Vec<Route>, Vec<String>> {
         let entity = &self.loaded.config.entities[name];
         let table = table_name(&entity.table).map_err(|error| vec![error])?;
         let shape = described.and_then(|it| it.get(&table));
@@ -174,9 +193,19 @@ impl SourcePlan {
             check_keys(name, &table, &key, &further, described)?;
         }
         let several = entity.remotes.len() > 1;
-        let route = |remote: &String| {
-            let at = self.remotes.iter().position(|it| it.name == *remote)?;
-            Some(self.synchronizer(name, entity, remote, shape).map(|synchronizer| Route {
+        let mut routes = Vec::new();
+        let mut errors = Vec::new();
+        for remote in &entity.remotes {
+            let at = self.remotes.iter().position(|it| it.name == *remote);
+            let (Some(at), Some(synchronizer)) = (at, built.get(&(name, remote.as_str()))) else { continue };
+            let parents = match self.parents(name, remote, shape) {
+                Ok(parents) => parents,
+                Err(more) => {
+                    errors.extend(more);
+                    continue;
+                }
+            };
+            routes.push(Route {
                 name: if several { format!("{name}.{remote}").into() } else { name.into() },
                 table: table.clone(),
                 key: key.clone(),
@@ -185,16 +214,12 @@ impl SourcePlan {
                 fetch: entity.fetch.clone(),
                 priority: entity.priority,
                 coalesce: entity.coalesce,
-                synchronizer,
-            }))
-        };
-        let mut routes = Vec::new();
-        let mut errors = Vec::new();
-        for route in entity.remotes.iter().filter_map(route) {
-            match route {
-                Ok(route) => routes.push(route),
-                Err(more) => errors.extend(more),
-            }
+                batch: entity.batch,
+                waited_for: false,
+                deleted_last: false,
+                parents: parents.iter().filter_map(|it| self.at_remote(it, remote)).collect(),
+                synchronizer: Arc::clone(synchronizer),
+            });
         }
         if errors.is_empty() { Ok(routes) } else { Err(errors) }
     }
@@ -202,11 +227,13 @@ impl SourcePlan {
     fn synchronizer(
         &self,
         name: &str,
-        entity: &EntitySettings,
         remote: &str,
-        shape: Option<&Table>,
+        described: Option<&Described>,
+        built: &Synchronizers<'_>,
     ) -> Result<Arc<dyn Synchronizer>, Vec<String>> {
-        let columns = |table: &Table| table.columns.iter().map(|it| Arc::clone(&it.name)).collect();
+        let entity = &self.loaded.config.entities[name];
+        let table = table_name(&entity.table).map_err(|error| vec![error])?;
+        let shape = described.and_then(|it| it.get(&table));
         let declaration = Declaration {
             entity: name,
             sequences: &entity.sequences(),
@@ -217,7 +244,9 @@ impl SourcePlan {
             always: entity.always,
             at: self.loaded.locator.at(format!("entities.{name}")),
             columns: shape.map(columns),
+            batched: entity.batch.is_some(),
             fetched: matches!(entity.fetch, Some(Fetch::Sql(_))),
+            parents: parents::names(name, remote, entity, built),
         };
         let built = self.classes.build(entity.class.as_deref(), &declaration);
         built.map_err(|errors| errors.iter().map(ToString::to_string).collect())
@@ -274,6 +303,10 @@ fn check_keys(
         ));
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn columns(table: &Table) -> Arc<[Arc<str>]> {
+    table.columns.iter().map(|it| Arc::clone(&it.name)).collect()
 }
 
 fn identity(table: &Table) -> Vec<String> {

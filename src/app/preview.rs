@@ -104,8 +104,14 @@ async fn preview(
         transaction: None,
     };
     debug_assert_eq!(change.op(), Op::Read);
-    let work =
-        Work { change: &change, key, link: link.as_ref(), fetched: fetched.as_ref(), uncertain: false };
+    let work = Work {
+        change: &change,
+        key,
+        link: link.as_ref(),
+        fetched: fetched.as_ref(),
+        parents: None,
+        uncertain: false,
+    };
     let (calls, then) = walk(route, &work);
     let update = Change { image: Image::Update { old: None, new }, ..change.clone() };
     let told = link.as_ref().and_then(|link| link.content);

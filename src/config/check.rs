@@ -1,5 +1,6 @@
 //! What makes sense only when all is read: names that must exist, values that exclude each other.
 
+mod dependencies;
 mod limits;
 mod rules;
 
@@ -39,6 +40,7 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     if let Some(rules) = &config.rules {
         check.rules(&["rules"], rules, false);
     }
+    check.dependencies(&config.entities);
     if config.limits.memory.0 < 1 << 20 {
         check.say(&["limits", "memory"], "`limits.memory` must be at least 1MiB: a change has to fit in");
     }
@@ -172,6 +174,9 @@ impl Check<'_> {
             entity.source = Some(source);
         }
         self.remotes(name, entity);
+        if let Some((key, message)) = entity.batch.and_then(|it| it.complaint()) {
+            self.say(&[&base[..], &["batch", key]].concat(), message);
+        }
         match (&entity.class, entity.has_sequences()) {
             (Some(class), true) if class != synchronize::DECLARED => {
                 self.say(&at("class"), format!("entities.{name} has a `class` and sequences; keep one of them"));

@@ -4,15 +4,15 @@ use super::{
     Engine, Event, TICK, Wait,
     carry::{Ended, Pass, Phase, Verdict},
     keyless,
-    lanes::{LaneId, Rank, Ready},
+    lanes::{Held, LaneId, Rank, Ready},
     parked,
     pending::Batch,
     work::Work,
 };
 use crate::{
-    model::{Outcome, ParkReason, ParkedState},
+    model::{ChangeId, Outcome, ParkReason, ParkedState},
     routing::RouteId,
-    state::RouteKey,
+    state::{RouteKey, Settled},
 };
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 use tokio::time::Instant;
@@ -40,6 +40,7 @@ impl Engine {
                 let outcome = parked(work.called, ParkedState::Queued, ParkReason::Behind, message);
                 self.finish(lane, work, false, outcome);
             }
+            Ready::Batch { batch, slot } => self.send_batch(batch, slot),
             Ready::Start { lane, work, link, slot, unsettled } => {
                 let (route, key) = self.lanes.key(lane).clone();
                 if work.parked && work.is_whole_truncate(&key) {
@@ -51,6 +52,10 @@ impl Engine {
                             .to_owned();
                     let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Identity, message);
                     return self.finish(lane, work, true, outcome);
+                }
+                if self.is_deleted_last(route, &work, link.as_deref()) {
+                    self.lanes.back(lane);
+                    return self.wait_for_children(lane, work);
                 }
                 let ground = Arc::clone(&self.ground);
                 let phase = self.phase.subscribe();
@@ -75,6 +80,7 @@ impl Engine {
 
     pub(super) fn ended(&mut self, ended: Ended) {
         let Ended { lane, work, verdict } = ended;
+        self.lanes.back(lane);
         let route = self.lanes.key(lane).0;
         match verdict {
             Verdict::Done(outcome) => self.finish(lane, work, true, outcome),
@@ -97,8 +103,12 @@ impl Engine {
                 let until = Instant::now() + after;
                 self.waiting.push(Reverse(Wait { until, lane, work: Box::new(work) }));
             }
+            Verdict::Joins(joining) => self.join(lane, work, joining),
             Verdict::Settle => self.lanes.wait_until_saved(lane, work),
-            Verdict::Interrupted => self.interrupted(lane, work, true),
+            Verdict::Needs(needs) if *self.phase.borrow() == Phase::Running => {
+                self.wait_for_parents(lane, work, needs);
+            }
+            Verdict::Needs(_) | Verdict::Interrupted => self.interrupted(lane, work, true),
         }
     }
 
@@ -151,14 +161,18 @@ impl Engine {
         });
     }
 
-    pub(super) fn saved(&mut self, batch: &Batch, held: &[(RouteKey, bool)]) {
-        let held: HashMap<&RouteKey, bool> = held.iter().map(|(at, held)| (at, *held)).collect();
-        let mut more_parked = false;
+    pub(super) fn saved(&mut self, batch: &Batch, settled: &Settled) {
+        let held: HashMap<&RouteKey, bool> = settled.held.iter().map(|(at, held)| (at, *held)).collect();
+        let leaving: HashMap<&RouteKey, ChangeId> =
+            settled.leaving.iter().map(|(at, id)| (at, *id)).collect();
+        let mut more_parked = settled.released > 0;
         for (lane, at, outcomes, parkings) in &batch.lanes {
             let held = held.get(at).copied();
             more_parked |= held == Some(true);
+            let held = held.map(|held| Held { held, leaving: leaving.get(at).copied() });
             self.lanes.saved(*lane, *outcomes, *parkings, held);
         }
+        batch.claims.iter().for_each(|claim| self.lanes.unclaim(claim));
         if more_parked {
             self.poll_parked();
         }

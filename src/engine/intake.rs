@@ -44,7 +44,7 @@ impl Engine {
         let arrival = Arrival(self.arrivals);
         self.mark.start(change.id.commit, change.committed_at);
         self.in_flight[at].changes += 1;
-        let work = Work {
+        let mut work = Work {
             arrival,
             after: self.delete_half(at, &change),
             // What may have been sent already is sent again just as it was, or the remote would see
@@ -55,6 +55,9 @@ impl Engine {
 
             born: false,
             absorbed: Vec::new(),
+            kin: None,
+            claims: Vec::new(),
+            childless: false,
             prepared: None,
             answers: Vec::new(),
             attempts: 0,
@@ -70,6 +73,7 @@ impl Engine {
         }
         match key {
             Ok(key) => {
+                self.foresee(route, &key, &mut work);
                 self.lanes.push((route, key), work, deletes);
             }
             Err(problem) => {
@@ -104,6 +108,9 @@ impl Engine {
             after: None,
             born: false,
             absorbed: Vec::new(),
+            kin: None,
+            claims: Vec::new(),
+            childless: false,
             prepared: None,
             answers,
             attempts: 0,

@@ -7,21 +7,28 @@
 //! A lane outlives its work as a cache of the key's link, until the idle ones take more than their
 //! share of memory.
 
+mod desk;
 mod idle;
+mod kin;
 mod ready;
+
+pub(super) use kin::{Claim, Sight};
+pub(super) use ready::BatchNo;
 
 use super::{
     admission::Admission,
     work::{Arrival, Work},
 };
 use crate::{
-    model::{Link, Op},
+    model::{ChangeId, Link, Op},
     remote::Slot,
     routing::{RemoteId, RouteId},
     state::Known,
 };
+use desk::Desk;
 use idle::Idle;
-use ready::{Class, Queue};
+use kin::{Deleting, Kin};
+use ready::{Caller, Class, Queue};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -40,8 +47,11 @@ pub(super) struct LaneId(u32);
 pub(super) enum Ready {
     /// Start it; the lane is taken until [`Lanes::end`].
     ///
-    /// `unsettled`: it must not be sent before what is known of the key is durable.
-    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, slot: Slot, unsettled: bool },
+    /// `slot` is `None` where it is to share a call. `unsettled`: it must not be sent before what is
+    /// known of the key is durable.
+    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, slot: Option<Slot>, unsettled: bool },
+    /// Send this batch.
+    Batch { batch: BatchNo, slot: Slot },
     /// It is no news: the link already has it or something newer.
     Old { lane: LaneId, work: Work },
     /// The key came and went before the remote heard of it.
@@ -59,6 +69,8 @@ struct Lane {
     held: bool,
     /// Work of this lane is with a task, or waits for its next attempt.
     busy: bool,
+    /// That work is looked at before it goes into a batch.
+    at_desk: bool,
     /// It stands in its remote's queue, or among the lanes that need no call.
     queued: bool,
     /// Its oldest work was under way already.
@@ -73,6 +85,12 @@ struct Lane {
     waits_for_store: bool,
     /// Kept as a cache entry only.
     idle: Option<Idle>,
+    /// The delete among its work that is started.
+    deleting: Option<Deleting>,
+    /// The oldest delete among what is parked.
+    leaving: Option<ChangeId>,
+    /// Who depends on the key just now.
+    kin: Option<Box<Kin>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +130,7 @@ pub(super) struct Lanes {
     remotes: Vec<Queue>,
     /// Lanes whose oldest work needs no call, and so waits for no remote.
     callless: VecDeque<LaneId>,
+    desk: Desk,
     now: Instant,
     /// Lanes whose link has to be read.
     unknown: VecDeque<LaneId>,
@@ -123,11 +142,19 @@ pub(super) struct Lanes {
     idle_bytes: usize,
     idle_limit: usize,
     stamp: u64,
+    /// Lanes whose work waited for another lane, where something has happened.
+    woken: Vec<LaneId>,
 }
 
 impl Lanes {
-    /// `places` names each route's remote and priority.
-    pub(super) fn new(places: Vec<(RemoteId, u8)>, remotes: usize, idle_limit: usize, now: Instant) -> Self {
+    /// `places` names each route's remote and priority, `batched` those whose changes share calls.
+    pub(super) fn new(
+        places: Vec<(RemoteId, u8)>,
+        batched: Vec<bool>,
+        remotes: usize,
+        idle_limit: usize,
+        now: Instant,
+    ) -> Self {
         Self {
             by_key: HashMap::new(),
             lanes: Vec::new(),
@@ -135,6 +162,7 @@ impl Lanes {
             places,
             remotes: (0..remotes).map(|_| Queue::new(now)).collect(),
             callless: VecDeque::new(),
+            desk: Desk::new(batched, remotes),
             now,
             unknown: VecDeque::new(),
             barriers: HashMap::new(),
@@ -143,6 +171,7 @@ impl Lanes {
             idle_bytes: 0,
             idle_limit,
             stamp: 0,
+            woken: Vec::new(),
         }
     }
 
@@ -225,6 +254,8 @@ impl Lanes {
         lane.knowledge = Knowledge::Here;
         lane.link = known.link.map(Arc::new);
         lane.held |= known.held;
+        lane.leaving = known.leaving;
+        self.wake(id);
         self.consider(id);
     }
 
@@ -239,9 +270,15 @@ impl Lanes {
                 None => {}
             }
         }
+        if let Some(ready) = self.next_at_desk() {
+            return Some(ready);
+        }
         for remote in 0..self.remotes.len() {
-            while let Some((id, urgency)) = self.remotes[remote].peek() {
-                let fate = self.fate(id);
+            while let Some((caller, urgency)) = self.remotes[remote].peek() {
+                let fate = match caller {
+                    Caller::Lane(id) => self.fate(id),
+                    Caller::Batch(_) => Some(Fate::Call),
+                };
                 let slot = match fate {
                     Some(Fate::Call) => match admission.admit(remote, urgency) {
                         None => break,
@@ -250,9 +287,16 @@ impl Lanes {
                     _ => None,
                 };
                 self.remotes[remote].pop();
+                let id = match caller {
+                    Caller::Lane(id) => id,
+                    Caller::Batch(batch) => {
+                        self.batch_goes(remote);
+                        return slot.map(|slot| Ready::Batch { batch, slot });
+                    }
+                };
                 self.lane_mut(id).queued = false;
                 match (fate, slot) {
-                    (_, Some(slot)) => return self.begin(id, slot),
+                    (_, Some(slot)) => return self.begin(id, Some(slot)),
                     (Some(fate), None) => return self.without_call(id, fate),
                     (None, None) => {}
                 }
@@ -280,11 +324,12 @@ impl Lanes {
         })
     }
 
-    fn begin(&mut self, id: LaneId, slot: Slot) -> Option<Ready> {
+    fn begin(&mut self, id: LaneId, slot: Option<Slot>) -> Option<Ready> {
         let lane = self.lane_mut(id);
         let work = lane.waiting.pop_front()?;
         let link = lane.link.clone().filter(|link| !link.gone);
         lane.busy = true;
+        lane.deleting = Deleting::begun(&work);
         lane.rank = Rank::Anew;
         let unsettled = lane.unsettled;
         Some(Ready::Start { lane: id, work, link, slot, unsettled })
@@ -311,6 +356,7 @@ impl Lanes {
     pub(super) fn resume(&mut self, id: LaneId, work: Work, rank: Rank) {
         let lane = self.lane_mut(id);
         lane.busy = false;
+        lane.deleting = None;
         lane.rank = rank;
         lane.waiting.push_front(work);
         self.consider(id);
@@ -322,6 +368,10 @@ impl Lanes {
             self.lane_mut(id).busy = false;
         }
         let lane = self.lane_mut(id);
+        lane.deleting = None;
+        if left.parking && kin::removes(work) {
+            lane.leaving = Some(lane.leaving.map_or(work.id(), |leaving| leaving.min(work.id())));
+        }
         lane.held |= left.parking;
         lane.unsaved += u32::from(left.link.is_some() || left.parking);
         lane.unsaved_parkings += u32::from(left.parking);
@@ -337,12 +387,13 @@ impl Lanes {
                 }
             }
         }
+        self.wake(id);
         self.consider(id);
     }
 
     /// So many outcomes of a lane have become durable, so many of them parkings. `held` is what
     /// the store says of a key that had any.
-    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, held: Option<bool>) {
+    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, held: Option<Held>) {
         let lane = self.lane_mut(id);
         lane.unsaved -= outcomes;
         lane.unsaved_parkings -= parkings;
@@ -353,8 +404,9 @@ impl Lanes {
         if lane.unsaved_parkings == 0
             && let Some(held) = held
         {
-            lane.held = held;
+            (lane.held, lane.leaving) = (held.held, held.leaving);
         }
+        self.wake(id);
         self.consider(id);
     }
 
@@ -375,6 +427,7 @@ impl Lanes {
         }
         self.remotes.iter_mut().for_each(Queue::clear);
         self.callless.clear();
+        self.desk.clear();
         // Their lanes may rest from here on, and be dropped.
         self.barriers.clear();
         self.unknown.clear();
@@ -395,6 +448,7 @@ impl Lanes {
             link: None,
             held: false,
             busy: false,
+            at_desk: false,
             queued: false,
             rank: Rank::Anew,
             unsaved: 0,
@@ -402,6 +456,9 @@ impl Lanes {
             unsettled: false,
             waits_for_store: false,
             idle: None,
+            deleting: None,
+            leaving: None,
+            kin: None,
         };
         let id = match self.free.pop() {
             Some(id) => {
@@ -425,7 +482,7 @@ impl Lanes {
             return;
         }
         match lane.waiting.front().map(|work| work.after) {
-            None if lane.unsaved == 0 => self.rest(id),
+            None if lane.unsaved == 0 && lane.kin.is_none() => self.rest(id),
             None => {}
             Some(Some(after)) if self.open.contains(&after) => {
                 let waiting = self.barriers.entry(after).or_default();
@@ -439,8 +496,11 @@ impl Lanes {
 
     fn queue(&mut self, id: LaneId) {
         let calls = self.fate(id) == Some(Fate::Call);
-        let (now, lane) = (self.now, self.lane_mut(id));
-        lane.queued = true;
+        self.lane_mut(id).queued = true;
+        if calls && self.to_desk(id) {
+            return;
+        }
+        let (now, lane) = (self.now, self.lane(id));
         let parked = lane.waiting.front().is_some_and(|work| work.parked);
         let (rank, route) = (lane.rank, lane.key.0);
         if !calls {
@@ -449,8 +509,10 @@ impl Lanes {
         let (remote, priority) = self.places[usize::from(route.0)];
         let queue = &mut self.remotes[usize::from(remote.0)];
         match rank {
-            Rank::Ahead => queue.push_ahead(id),
-            Rank::Anew => queue.push(id, if parked { Class::Retry } else { Class::Live }, priority, now),
+            Rank::Ahead => queue.push_ahead(Caller::Lane(id)),
+            Rank::Anew => {
+                queue.push(Caller::Lane(id), if parked { Class::Retry } else { Class::Live }, priority, now)
+            }
         }
     }
 
@@ -461,6 +523,15 @@ impl Lanes {
     fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
         self.lanes[id.0 as usize].as_mut().unwrap_or_else(|| unreachable!("lane {id:?} is in use"))
     }
+}
+
+/// What the store says of a key that had parked changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// Whether it still has.
+    pub(super) held: bool,
+    /// The oldest delete among them.
+    pub(super) leaving: Option<ChangeId>,
 }
 
 /// What an ended piece of work leaves behind, to be made durable.

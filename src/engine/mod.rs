@@ -9,10 +9,12 @@
 //! ([`crate::synchronize`]) nor how ([`crate::remote`]).
 
 mod admission;
+mod batch;
 mod carry;
 mod ending;
 mod intake;
 mod lanes;
+mod parents;
 mod pending;
 mod settings;
 mod stop;
@@ -31,8 +33,10 @@ use crate::{
     state::{Due, Known, Settled, StateError, StateStore},
 };
 use admission::Admission;
+use batch::{BatchEnded, Gathering};
 use carry::{Ended, Ground, Phase};
 use lanes::{LaneId, Lanes};
+use parents::Family;
 use pending::{Batch, Pending};
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 use tokio::{
@@ -86,6 +90,9 @@ pub struct Engine {
     tasks: JoinSet<Event>,
     phase: watch::Sender<Phase>,
     waiting: BinaryHeap<Reverse<Wait>>,
+    batches: Gathering,
+    /// Work that waits for parents or children.
+    family: Family,
     errands: Vec<Errand>,
     arrivals: u64,
     /// The newest delete, which the insert half of the same key change waits for.
@@ -138,9 +145,12 @@ impl Ord for Wait {
 /// What a task reports.
 enum Event {
     Ended(Box<Ended>),
+    BatchEnded(Box<BatchEnded>),
     Recalled(Vec<LaneId>, Result<Vec<Known>, StateError>),
     Settled(Batch, Result<Settled, StateError>),
     Due(Result<Vec<Due>, StateError>),
+    Children(Vec<LaneId>, Result<Vec<Vec<(Arc<str>, u64)>>, StateError>),
+    Swept(Result<u64, StateError>),
 }
 
 /// Keys read in one query, at most.
@@ -160,9 +170,10 @@ impl Engine {
         let Parts { router, remotes, store, reader, budget, limits, origin, sent_before } = parts;
         let routes = router.routes().to_vec();
         let places = routes.iter().map(|route| (route.remote, route.priority)).collect();
+        let batched = routes.iter().map(|route| route.batching().is_some()).collect();
         let now = Instant::now();
         Self {
-            lanes: Lanes::new(places, remotes.len(), budget.limit() / 4, now),
+            lanes: Lanes::new(places, batched, remotes.len(), budget.limit() / 4, now),
             admission: Admission::new(&remotes, now),
             last_delete: vec![None; routes.len()],
             in_flight: vec![Flight::default(); routes.len()],
@@ -183,6 +194,8 @@ impl Engine {
             tasks: JoinSet::new(),
             phase: watch::Sender::new(Phase::Running),
             waiting: BinaryHeap::new(),
+            batches: Gathering::default(),
+            family: Family::default(),
             errands: Vec::new(),
             arrivals: 0,
             taken_up: 0,
@@ -206,7 +219,8 @@ impl Engine {
         loop {
             let room = !ended && self.budget.has_room() && self.pending.len() < PENDING_LIMIT;
             let next_attempt = self.waiting.peek().map(|Reverse(wait)| wait.until);
-            let next = next_attempt.into_iter().chain(self.admission.again_at()).min();
+            let next = next_attempt.into_iter().chain(self.admission.again_at());
+            let next = next.chain(self.batches.next_time()).min();
             let bell = self.admission.bell();
             tokio::select! {
                 // A stop comes before everything, or a fast remote would never let it through;
@@ -221,11 +235,13 @@ impl Engine {
                 }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                     self.resume_due();
+                    self.ready_batches();
                 }
                 // A remote that is shared may have room again.
                 () = bell.notified() => {}
                 _ = tick.tick() => {
                     self.poll_parked();
+                    self.look_after_family();
                     self.tell_gauges();
                 }
                 batch = source.next(), if room => match batch {
@@ -251,7 +267,9 @@ impl Engine {
 
     /// Starts whatever may start now.
     fn go_on(&mut self) {
+        self.seek_family();
         self.recall();
+        self.queue_batches();
         self.admission.begin(Instant::now());
         while let Some(ready) = self.lanes.next_ready(&mut self.admission) {
             self.start(ready);
@@ -272,6 +290,7 @@ impl Engine {
         self.lanes.at(Instant::now());
         match event {
             Event::Ended(ended) => self.ended(*ended),
+            Event::BatchEnded(ended) => self.batch_ended(*ended),
             Event::Recalled(lanes, known) => {
                 self.recalling = false;
                 for (lane, known) in lanes.into_iter().zip(known?) {
@@ -280,14 +299,20 @@ impl Engine {
             }
             Event::Settled(batch, settled) => {
                 self.settling = false;
-                let Settled { saved, held } = settled?;
-                self.saved(&batch, &held);
-                self.saved_through = saved.through();
-                source.acknowledge(&saved); // Invariant 1: the receipt is the proof.
+                let settled = settled?;
+                self.saved(&batch, &settled);
+                self.saved_through = settled.saved.through();
+                source.acknowledge(&settled.saved); // Invariant 1: the receipt is the proof.
             }
             Event::Due(due) => {
                 self.polling = false;
                 due?.into_iter().for_each(|due| self.take_up(due));
+            }
+            Event::Children(lanes, children) => self.told_of_children(&lanes, &children?),
+            Event::Swept(released) => {
+                if released? > 0 {
+                    self.poll_parked();
+                }
             }
         }
         Ok(())
@@ -303,7 +328,15 @@ fn keyless(id: ChangeId) -> Arc<str> {
 mod tests;
 
 fn parked(called: ChangeId, state: ParkedState, reason: ParkReason, message: String) -> Outcome {
-    Outcome::Parked(Parked { state, reason, message, answers: Vec::new(), attempts: 0, called })
+    Outcome::Parked(Parked {
+        state,
+        reason,
+        message,
+        answers: Vec::new(),
+        attempts: 0,
+        called,
+        waits_for: None,
+    })
 }
 
 /// Waits until the stop is asked for, or whoever could ask is gone.

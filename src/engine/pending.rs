@@ -1,5 +1,5 @@
 use super::{
-    lanes::{LaneId, Left},
+    lanes::{Claim, LaneId, Left},
     unchanged,
     work::{Charge, Work},
 };
@@ -16,6 +16,9 @@ pub(super) struct Pending {
     lanes: HashMap<LaneId, Entry>,
     parkings: Vec<Parking>,
     resolved: Vec<(RouteKey, ChangeId)>,
+    /// Keys whose link has come, or whose children's links have gone.
+    stirred: Vec<RouteKey>,
+    claims: Vec<Claim>,
     counts: HashMap<RouteId, RouteCounts>,
     /// Parked changes stay in memory until they are stored.
     charges: Vec<Arc<Charge>>,
@@ -37,6 +40,7 @@ struct Entry {
 pub(super) struct Batch {
     /// Lane, outcomes, and the parkings among them.
     pub(super) lanes: Vec<(LaneId, RouteKey, u32, u32)>,
+    pub(super) claims: Vec<Claim>,
     _charges: Vec<Arc<Charge>>,
 }
 
@@ -77,6 +81,8 @@ impl Pending {
         let at = RouteKey { route: Arc::clone(&route.name), key: Arc::clone(key) };
         let changes = 1 + work.absorbed.len() as u64;
         self.outcomes += 1;
+        let claim = |(parent, child)| Claim { parent, child, lane };
+        self.claims.extend(work.claims.drain(..).map(claim));
         let mut left = Left::default();
         if !matches!(outcome, Outcome::Applied { .. }) && work.may_have_been_sent(self.sent_before) {
             left.link = unchanged::uncertain(link);
@@ -84,13 +90,16 @@ impl Pending {
         match outcome {
             Outcome::Applied { update, content, .. } => {
                 self.counts(id).applied += changes;
-                left.link = Some(Arc::new(updated(link, update, content, work.id())));
+                left.link =
+                    Some(Arc::new(updated(link, update, content, work, route.synchronizer.deletes())));
                 left.unsettled = !work.absorbed.is_empty();
             }
             Outcome::Unchanged => {
                 tracing::debug!(route = &*route.name, key = &**key, change = %work.id(), "skipped: nothing it sends has changed");
                 self.counts(id).skipped += changes;
-                left.link = link.map(|link| Arc::new(Link { change: work.id(), ..Link::clone(link) }));
+                let parents = parents(link, work, route.synchronizer.deletes());
+                left.link =
+                    link.map(|link| Arc::new(Link { change: work.id(), parents, ..Link::clone(link) }));
                 left.unsettled = true;
             }
             Outcome::Skipped { reason } => {
@@ -101,6 +110,9 @@ impl Pending {
                 self.park(id, &at, work, parked);
                 left.parking = true;
             }
+        }
+        if let Some(new) = &left.link {
+            self.stir(&at, route.waited_for, link.map(|it| &**it), new);
         }
         if work.parked && !left.parking {
             self.resolved.push((at.clone(), work.id()));
@@ -116,6 +128,17 @@ impl Pending {
             }
         }
         left
+    }
+
+    /// Remembers whom a new link may let go on: what waits for this key, if it was not linked
+    /// before, and the former parents that wait for their last child to go.
+    fn stir(&mut self, at: &RouteKey, waited_for: bool, before: Option<&Link>, new: &Link) {
+        let before = before.filter(|link| !link.gone);
+        if waited_for && before.is_none() && !new.gone {
+            self.stirred.push(at.clone());
+        }
+        let former = before.into_iter().flat_map(|link| &link.parents);
+        self.stirred.extend(former.filter(|parent| !new.parents.contains(parent)).cloned());
     }
 
     fn park(&mut self, id: RouteId, at: &RouteKey, work: &mut Work, parked: Parked) {
@@ -143,6 +166,7 @@ impl Pending {
         let mut settlement = Settlement {
             parkings: std::mem::take(&mut self.parkings),
             resolved: std::mem::take(&mut self.resolved),
+            stirred: std::mem::take(&mut self.stirred),
             counts: self.counts.drain().map(|(id, counts)| (route_name(id), counts)).collect(),
             ..Settlement::default()
         };
@@ -154,7 +178,17 @@ impl Pending {
             lanes.push((lane, entry.at, entry.outcomes, entry.parkings));
         }
         self.outcomes = 0;
-        (settlement, Batch { lanes, _charges: std::mem::take(&mut self.charges) })
+        let claims = std::mem::take(&mut self.claims);
+        (settlement, Batch { lanes, claims, _charges: std::mem::take(&mut self.charges) })
+    }
+}
+
+/// What the key depends on now; kept only if it is deleted before that.
+fn parents(link: Option<&Arc<Link>>, work: &Work, deletes: bool) -> Vec<RouteKey> {
+    match &work.kin {
+        Some(kin) if deletes => kin.keys.clone(),
+        Some(_) => Vec::new(),
+        None => link.filter(|link| !link.gone).map(|link| link.parents.clone()).unwrap_or_default(),
     }
 }
 
@@ -162,15 +196,17 @@ fn updated(
     link: Option<&Arc<Link>>,
     update: LinkUpdate,
     content: Option<ContentHash>,
-    change: ChangeId,
+    work: &Work,
+    deletes: bool,
 ) -> Link {
+    let change = work.id();
     match update {
         LinkUpdate::Remove => Link { change, gone: true, ..Link::default() },
         LinkUpdate::Save(new) => {
             let known = link.filter(|link| !link.gone);
             let mut saved = known.map(|link| link.saved.clone()).unwrap_or_default();
             saved.extend(new);
-            Link { saved, change, gone: false, content }
+            Link { saved, change, gone: false, parents: parents(link, work, deletes), content }
         }
     }
 }

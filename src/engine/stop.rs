@@ -22,11 +22,13 @@ impl Engine {
         for (lane, work) in self.lanes.abandon_waiting() {
             self.interrupted(lane, work, false);
         }
+        self.abandon_batches();
         for Reverse(wait) in std::mem::take(&mut self.waiting) {
             let route = self.lanes.key(wait.lane).0;
             self.in_flight[usize::from(route.0)].backing_off -= 1;
             self.interrupted(wait.lane, *wait.work, false);
         }
+        self.leave_family();
         let limit = Instant::now() + self.limits.drain.0;
         loop {
             self.settle();

@@ -18,6 +18,8 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pin};
 use tokio::sync::watch;
 
+mod batches;
+mod family;
 mod flow;
 mod order;
 mod parking;
@@ -210,23 +212,31 @@ impl Rig {
     }
 
     fn engine_with(&self, route: impl FnOnce(&mut Route), reader: Arc<dyn RowReader>) -> Engine {
-        let retry = Retry {
-            attempts: NonZeroU32::new(self.attempts).expect("not zero"),
-            base: Span(Duration::from_secs(1)),
-            ..Retry::default()
-        };
         let mut on = Route {
             name: "t".into(),
             table: "public.t".parse().expect("a name"),
             key: vec!["id".to_owned()],
             further: Vec::new(),
+            parents: Vec::new(),
+            waited_for: false,
+            deleted_last: false,
             remote: RemoteId(0),
             fetch: None,
             priority: 5,
             coalesce: self.coalesce,
+            batch: None,
             synchronizer: Arc::new(Mirror),
         };
         route(&mut on);
+        self.engine_for(vec![on], reader)
+    }
+
+    fn engine_for(&self, routes: Vec<Route>, reader: Arc<dyn RowReader>) -> Engine {
+        let retry = Retry {
+            attempts: NonZeroU32::new(self.attempts).expect("not zero"),
+            base: Span(Duration::from_secs(1)),
+            ..Retry::default()
+        };
         let remote = Remote {
             name: "fake".to_owned(),
             client: Arc::new(Arc::clone(&self.remote)),
@@ -235,7 +245,7 @@ impl Rig {
         };
         let store: Arc<dyn StateStore> = Arc::clone(&self.store) as _;
         let parts = Parts {
-            router: Router::new([on]),
+            router: Router::new(routes),
             remotes: vec![remote],
             store,
             reader,

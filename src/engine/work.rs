@@ -1,4 +1,4 @@
-use super::carry::Prepared;
+use super::{carry::Prepared, keyless, lanes::LaneId, parents::Kin};
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Image, Lsn, Op},
@@ -49,6 +49,13 @@ pub(super) struct Work {
     pub(super) born: bool,
     /// Older changes that settle with this one.
     pub(super) absorbed: Vec<(Arrival, Lsn)>,
+    /// What it depends on, once that is known.
+    pub(super) kin: Option<Arc<Kin>>,
+    /// The lanes of its parents, and which change of its key looked at them: they are watched until
+    /// its outcome is durable.
+    pub(super) claims: Vec<(LaneId, ChangeId)>,
+    /// Nothing that depends on the row it deletes is in the way.
+    pub(super) childless: bool,
     /// What was read for it, once it was.
     pub(super) prepared: Option<Prepared>,
     pub(super) answers: Vec<Answered>,
@@ -70,6 +77,17 @@ impl Work {
     /// It stands for every key of its route, and waits for a person's decision.
     pub(super) fn is_whole_truncate(&self, key: &str) -> bool {
         self.change.op() == Op::Truncate && key.is_empty()
+    }
+
+    /// A call that it shares with others is about to be made.
+    pub(super) fn sent_along(&mut self) {
+        self.attempts += 1;
+        self.tried = true;
+    }
+
+    /// It has no key of its own, so it shares no call.
+    pub(super) fn stands_alone(&self, key: &str) -> bool {
+        self.is_whole_truncate(key) || (key.starts_with('?') && *key == *keyless(self.id()))
     }
 
     /// Merges the older waiting change into this newer one, or gives it back.
@@ -97,6 +115,7 @@ impl Work {
         self.absorbed.append(&mut older.absorbed);
         self.absorbed.push((older.arrival, older.change.id.commit));
         self.charges.append(&mut older.charges);
+        self.claims.append(&mut older.claims);
         Ok(())
     }
 }

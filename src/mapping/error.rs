@@ -40,7 +40,7 @@ pub enum Kind {
 
 impl MappingError {
     /// An error about a place of the configuration as a whole.
-    pub(super) fn new(kind: Kind, message: impl Into<String>, at: &At) -> Self {
+    pub fn new(kind: Kind, message: impl Into<String>, at: &At) -> Self {
         Self(Box::new(Told {
             kind,
             message: message.into(),

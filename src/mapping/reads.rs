@@ -2,7 +2,7 @@
 
 use super::Scope;
 use crate::model::{Cell, ContentHash, Row, Type};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::{
     collections::BTreeSet,
     hash::{Hash, Hasher},
@@ -17,6 +17,7 @@ pub struct Reads {
     pub(super) row: Fields,
     pub(super) old: Fields,
     pub(super) fetched: Fields,
+    pub(super) parents: Fields,
     pub(super) op: bool,
     /// What the fragments in them say, of which the expressions have only the names.
     pub(super) fragments: BTreeSet<u64>,
@@ -57,6 +58,7 @@ impl Reads {
         row(&mut hasher, &self.row, scope.row)?;
         row(&mut hasher, &self.old, scope.old)?;
         fetched(&mut hasher, &self.fetched, scope.fetched);
+        parents(&mut hasher, &self.parents, scope.parents);
         if self.op {
             text(&mut hasher, scope.op.name());
         }
@@ -106,15 +108,35 @@ fn fetched(hasher: &mut Xxh3, fields: &Fields, value: Option<&Value>) {
     match (fields, value) {
         (Fields::None, _) => {}
         (_, None) => hasher.update(b"-"),
-        (Fields::Named(names), Some(Value::Object(entries))) => {
-            for name in names {
-                match entries.get(&**name) {
-                    None => hasher.update(b"?"),
-                    Some(entry) => json(hasher, entry),
-                }
-            }
-        }
+        (Fields::Named(names), Some(Value::Object(entries))) => named(hasher, names, entries),
         (_, Some(value)) => json(hasher, value),
+    }
+}
+
+fn parents(hasher: &mut Xxh3, fields: &Fields, parents: Option<&Map<String, Value>>) {
+    match (fields, parents) {
+        (Fields::None, _) => {}
+        (_, None) => hasher.update(b"-"),
+        (Fields::Named(names), Some(parents)) => named(hasher, names, parents),
+        (Fields::All, Some(parents)) => object(hasher, parents),
+    }
+}
+
+fn named(hasher: &mut Xxh3, names: &BTreeSet<Arc<str>>, entries: &Map<String, Value>) {
+    for name in names {
+        match entries.get(&**name) {
+            None => hasher.update(b"?"),
+            Some(entry) => json(hasher, entry),
+        }
+    }
+}
+
+fn object(hasher: &mut Xxh3, entries: &Map<String, Value>) {
+    hasher.update(b"{");
+    hasher.write_usize(entries.len());
+    for (name, entry) in entries {
+        text(hasher, name);
+        json(hasher, entry);
     }
 }
 
@@ -132,14 +154,7 @@ fn json(hasher: &mut Xxh3, value: &Value) {
             hasher.write_usize(items.len());
             items.iter().for_each(|item| json(hasher, item));
         }
-        Value::Object(entries) => {
-            hasher.update(b"{");
-            hasher.write_usize(entries.len());
-            for (name, entry) in entries {
-                text(hasher, name);
-                json(hasher, entry);
-            }
-        }
+        Value::Object(entries) => object(hasher, entries),
     }
 }
 

@@ -22,6 +22,31 @@ pub struct Names {
     pub fetched: bool,
     /// What `fragment.<name>` stands for.
     pub fragments: Arc<Fragments>,
+    /// How many rows the call is about.
+    pub about: About,
+    /// What the entity depends on: `parent.<entity>.<name>`.
+    pub parents: Arc<[ParentNames]>,
+}
+
+/// How many rows an expression is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    /// One, in a call of its own.
+    #[default]
+    Row,
+    /// All rows of a batch: `rows`, `keys` and `links` are in scope.
+    Batch,
+    /// One row of a batch: `index` is in scope too.
+    Member,
+}
+
+/// An entity that another one depends on, as expressions of the other one name it.
+#[derive(Clone, Debug)]
+pub struct ParentNames {
+    /// Its name: `parent.<entity>`.
+    pub entity: Arc<str>,
+    /// The names it saves; `None` where they are not known.
+    pub saved: Option<Arc<[Arc<str>]>>,
 }
 
 fn shared<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Arc<[Arc<str>]> {
@@ -49,6 +74,12 @@ impl Names {
         Self { answer: true, ..self }
     }
 
+    /// With `parent.<entity>`, which saves these names.
+    pub fn with_parent<S: AsRef<str>>(self, entity: &str, saved: impl IntoIterator<Item = S>) -> Self {
+        let more = ParentNames { entity: entity.into(), saved: Some(shared(saved)) };
+        Self { parents: self.parents.iter().cloned().chain([more]).collect(), ..self }
+    }
+
     /// With `item`.
     pub fn with_item(self) -> Self {
         Self { item: true, ..self }
@@ -57,6 +88,11 @@ impl Names {
     /// With these fragments.
     pub fn with_fragments(self, fragments: Fragments) -> Self {
         Self { fragments: Arc::new(fragments), ..self }
+    }
+
+    /// With what is in scope for so many rows.
+    pub fn about(self, about: About) -> Self {
+        Self { about, ..self }
     }
 
     /// With `fetched`.
@@ -80,6 +116,8 @@ pub struct Scope<'a> {
     pub link: Option<&'a Map<String, Value>>,
     /// The row of the entity's `fetch` query.
     pub fetched: Option<&'a Value>,
+    /// What is saved of what the row depends on, by entity; empty in expressions where it is `None`.
+    pub parents: Option<&'a Map<String, Value>>,
     /// The change's id.
     pub change: ChangeId,
     /// When it was committed.
@@ -92,4 +130,10 @@ pub struct Scope<'a> {
     pub answer: Option<&'a Answer>,
     /// The item of a `for_each`.
     pub item: Option<&'a Value>,
+    /// The rows of the batch, each with its own scope, where the call carries several.
+    pub members: Option<&'a [Scope<'a>]>,
+    /// The place of the row in its batch.
+    pub index: Option<usize>,
+    /// The body of `answer`, where it is read once for many expressions.
+    pub body: Option<&'a Value>,
 }

@@ -15,7 +15,7 @@ pub use call::{Answer, Body, Call, CallKey, Method};
 pub use change::{Change, ChangeId, Image, Op};
 pub use excerpt::one_line;
 pub use lsn::{BadLsn, Lsn};
-pub use outcome::{ContentHash, Link, LinkUpdate, Outcome, ParkReason, Parked, ParkedState};
+pub use outcome::{ContentHash, Link, LinkUpdate, Outcome, ParkReason, Parked, ParkedState, RouteKey};
 pub use row::{BadTableName, Cell, Column, Row, RowBuilder, Table, TableId, TableName};
 pub use rules::{DataRule, DataRules};
 pub use secret::{MASK, masked, masked_all, masked_if_given, masked_values};

@@ -3,6 +3,15 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
+/// One key of one route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteKey {
+    /// The route's name.
+    pub route: Arc<str>,
+    /// The key as text.
+    pub key: Arc<str>,
+}
+
 /// What is known of one key at a remote.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Link {
@@ -12,6 +21,8 @@ pub struct Link {
     pub change: ChangeId,
     /// The key was deleted at the remote; kept until the checkpoint has passed it.
     pub gone: bool,
+    /// What it depends on, and is deleted before.
+    pub parents: Vec<RouteKey>,
     /// What the remote was told last, if it is certain that this is what it has: a change that
     /// would say the same is not sent.
     pub content: Option<ContentHash>,
@@ -68,6 +79,8 @@ pub struct Parked {
     pub attempts: u32,
     /// The change its call keys are made of: the oldest one that it absorbed, or itself.
     pub called: ChangeId,
+    /// In state `waiting`: the key whose link has to come, or whose children's links have to go.
+    pub waits_for: Option<RouteKey>,
 }
 
 macro_rules! names {
@@ -106,7 +119,7 @@ names! {
         Retrying = "retrying",
         /// Behind an older parked change of its key.
         Queued = "queued",
-        /// Its parent is not at the remote yet.
+        /// Its parent is not at the remote yet, or its children still are.
         Waiting = "waiting",
         /// Cannot be sent as it is: the data, the mapping or the remote's answer forbids it.
         Rejected = "rejected",
@@ -134,6 +147,8 @@ names! {
         Invalid = "invalid",
         /// The object it depends on is not at the remote.
         Parent = "parent",
+        /// Objects that depend on the deleted one are still at the remote.
+        Children = "children",
         /// An expression or template failed on this row.
         Template = "template",
         /// The remote was down for so long that its changes were put aside.

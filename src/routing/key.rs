@@ -41,7 +41,7 @@ pub fn split(key: &str) -> Vec<String> {
 }
 
 /// Longer keys fit no index of the state database.
-const LONGEST: usize = 1_024;
+pub(super) const LONGEST: usize = 1_024;
 
 /// The key a row has in these columns, or why it has none.
 pub(super) fn of(row: &Row, columns: &[usize]) -> Result<Arc<str>, String> {

@@ -5,15 +5,19 @@
 //! the entity's own row is then read again. A change whose key cannot be told is never dropped: it
 //! becomes an errand with the problem in place of the key.
 
+mod batch;
 mod key;
+mod parents;
 mod settings;
 
+pub use batch::Batch;
 pub use key::{join as join_key, split as split_key};
+pub use parents::{Parent, ParentKeys};
 pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns};
 
 use crate::{
     model::{Change, ChangeId, Image, Table, TableId, TableName},
-    synchronize::Synchronizer,
+    synchronize::{Batching, Synchronizer},
 };
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -22,7 +26,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 pub struct RouteId(pub u16);
 
 /// A remote's place in the engine's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RemoteId(pub u16);
 
 /// Entity × remote: what is kept in step with what.
@@ -37,12 +41,20 @@ pub struct Route {
     pub further: Vec<(TableName, Vec<String>)>,
     /// Where the calls go.
     pub remote: RemoteId,
+    /// What it depends on at the same remote.
+    pub parents: Vec<Parent>,
+    /// Whether other routes depend on this one; the router finds out.
+    pub waited_for: bool,
+    /// Whether some of those are deleted at the remote, and so before this one; the router finds out.
+    pub deleted_last: bool,
     /// What is read before a change is carried.
     pub fetch: Option<Fetch>,
     /// Who goes first at the remote: from 1, the first, to 10.
     pub priority: u8,
     /// Waiting changes of a key merge into the newest state.
     pub coalesce: bool,
+    /// How many changes share a call; `None`: none do.
+    pub batch: Option<Batch>,
     /// Decides the calls.
     pub synchronizer: Arc<dyn Synchronizer>,
 }
@@ -54,6 +66,11 @@ impl fmt::Debug for Route {
 }
 
 impl Route {
+    /// How its changes share calls, if they do.
+    pub fn batching(&self) -> Option<(&Batch, &dyn Batching)> {
+        self.batch.as_ref().zip(self.synchronizer.batching())
+    }
+
     /// Whether the entity's own row has to be read for a change of this table.
     pub fn rereads(&self, table: &TableName) -> bool {
         self.fetch == Some(Fetch::Row) || *table != self.table
@@ -104,6 +121,8 @@ impl Router {
     /// Builds the router. Routes keep their order as their ids.
     pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
         let mut router = Self::default();
+        let mut routes: Vec<Route> = routes.into_iter().collect();
+        parents::tell(&mut routes);
         for (at, route) in routes.into_iter().enumerate() {
             let id = RouteId(at as u16);
             let own = Feed { route: id, key: route.key.clone(), own: true };

@@ -1,9 +1,13 @@
-use crate::model::DataRules;
-use crate::synchronize::{Sequences, StepSettings, ValidateRule};
+use super::Batch;
+use crate::{
+    mapping::ParentNames,
+    model::DataRules,
+    synchronize::{Sequences, StepSettings, ValidateRule},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 /// `entities.<name>`: a business object and the tables whose changes concern it.
 //
@@ -39,6 +43,10 @@ pub struct EntitySettings {
     /// What must hold of a row before anything is sent; a row that breaks a rule is parked.
     #[serde(default)]
     pub validate: Vec<ValidateRule>,
+    /// What must be at the remote before this is: an entity, and the expression for its key. An
+    /// entity is sent after what it depends on, and what it depends on is deleted after it.
+    #[serde(default)]
+    pub depends_on: BTreeMap<String, String>,
     /// `row` reads the whole row again; anything else is a SQL query whose first row is `fetched`
     /// in expressions, with the key's parts as `$1`, `$2`, ….
     #[serde(default)]
@@ -51,6 +59,10 @@ pub struct EntitySettings {
     /// Whether waiting changes of one key are sent as one, the newest state.
     #[serde(default)]
     pub coalesce: bool,
+    /// Puts the changes of many rows into one call. Each sequence is then one step, in which `rows`
+    /// is what it carries.
+    #[serde(default)]
+    pub batch: Option<Batch>,
     /// Whether a change is sent even when the remote was told the same before.
     #[serde(default)]
     pub always: bool,
@@ -88,6 +100,12 @@ impl EntitySettings {
             upsert: self.upsert.clone(),
             truncate: self.truncate.clone(),
         }
+    }
+
+    /// What it depends on, as long as it is not known what that saves.
+    pub fn parent_names(&self) -> Arc<[ParentNames]> {
+        let parent = |entity: &String| ParentNames { entity: entity.as_str().into(), saved: None };
+        self.depends_on.keys().map(parent).collect()
     }
 
     /// Whether any sequence is given.

@@ -1,7 +1,7 @@
 use super::{
     Binding, Checkpoint, Due, Known, Parking, RouteKey, Saved, Settled, Settlement, StateError, StateStore,
 };
-use crate::model::{ChangeId, Image, Link, Lsn, ParkReason, Parked, ParkedState};
+use crate::model::{ChangeId, Image, Link, Lsn, Op, ParkReason, Parked, ParkedState};
 use async_trait::async_trait;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,6 +51,45 @@ impl Kept {
         let ((key, id), _) = self.parked.range(from..).next()?;
         (key == at).then_some(*id)
     }
+
+    fn leaving(&self, at: &RouteKey) -> Option<ChangeId> {
+        let from = (at.clone(), ChangeId::default());
+        let of_key = self.parked.range(from..).take_while(|((key, _), _)| key == at);
+        of_key.filter(|(_, it)| it.change.op() == Op::Delete).map(|((_, id), _)| *id).next()
+    }
+
+    /// Whether it waits for a parent although its row is deleted later.
+    fn is_doomed(&self, at: &RouteKey, id: ChangeId) -> bool {
+        let waits =
+            |it: &Parking| it.parked.state == ParkedState::Waiting && it.parked.reason == ParkReason::Parent;
+        self.parked.get(&(at.clone(), id)).is_some_and(waits) && self.leaving(at).is_some_and(|it| it > id)
+    }
+
+    /// The linked keys that depend on this one and were written before the change.
+    fn children(&self, parent: &RouteKey, before: ChangeId) -> impl Iterator<Item = &RouteKey> {
+        let is = move |link: &Link| !link.gone && link.change < before && link.parents.contains(parent);
+        self.links.iter().filter(move |(_, link)| is(link)).map(|(at, _)| at)
+    }
+
+    fn release(&mut self, looked_at: impl Fn(&RouteKey) -> bool) -> u64 {
+        let free = |((_, id), it): (&(RouteKey, ChangeId), &Parking)| {
+            let at = it.parked.waits_for.as_ref().filter(|at| looked_at(at))?;
+            let linked = |at| self.links.get(at).is_some_and(|link: &Link| !link.gone);
+            let free = it.parked.state == ParkedState::Waiting
+                && match it.parked.reason {
+                    ParkReason::Children => self.children(at, *id).next().is_none(),
+                    _ => linked(at) && self.leaving(at).is_none_or(|leaving| leaving >= *id),
+                };
+            free.then(|| (it.at.clone(), *id))
+        };
+        let free: Vec<(RouteKey, ChangeId)> = self.parked.iter().filter_map(free).collect();
+        for slot in &free {
+            if let Some(it) = self.parked.get_mut(slot) {
+                it.parked.state = ParkedState::Retrying;
+            }
+        }
+        free.len() as u64
+    }
 }
 
 #[async_trait]
@@ -68,8 +107,11 @@ impl StateStore for MemoryStore {
 
     async fn recall(&self, keys: &[RouteKey]) -> Result<Vec<Known>, StateError> {
         let kept = self.kept();
-        let known =
-            |at: &RouteKey| Known { link: kept.links.get(at).cloned(), held: kept.head(at).is_some() };
+        let known = |at: &RouteKey| Known {
+            link: kept.links.get(at).cloned(),
+            held: kept.head(at).is_some(),
+            leaving: kept.leaving(at),
+        };
         Ok(keys.iter().map(known).collect())
     }
 
@@ -88,11 +130,18 @@ impl StateStore for MemoryStore {
                 kept.parked.insert(slot, parking);
             }
         }
-        let mut held = Vec::with_capacity(touched.len());
+        let waited_for = |it: &Parking| it.parked.waits_for.clone();
+        let parked_now = touched.iter().filter_map(|at| Some((at.clone(), kept.head(at)?)));
+        let parked_now = parked_now.filter_map(|slot| kept.parked.get(&slot).and_then(waited_for));
+        let stirred: BTreeSet<RouteKey> = parked_now.chain(settlement.stirred).collect();
+        let released = kept.release(|at| stirred.contains(at));
+        let (mut held, mut leaving) = (Vec::with_capacity(touched.len()), Vec::new());
         for at in touched {
+            leaving.extend(kept.leaving(&at).map(|id| (at.clone(), id)));
             let head = kept.head(&at);
+            let doomed = head.is_some_and(|id| kept.is_doomed(&at, id));
             if let Some(parking) = head.and_then(|id| kept.parked.get_mut(&(at.clone(), id)))
-                && parking.parked.state == ParkedState::Queued
+                && (parking.parked.state == ParkedState::Queued || doomed)
             {
                 parking.parked.state = ParkedState::Retrying;
             }
@@ -103,7 +152,7 @@ impl StateStore for MemoryStore {
             kept.checkpoint.get_or_insert(Checkpoint { binding, lsn: Lsn::ZERO, committed_at: None });
         checkpoint.lsn = checkpoint.lsn.max(settlement.through.unwrap_or_default());
         checkpoint.committed_at = checkpoint.committed_at.max(settlement.committed_at);
-        Ok(Settled { saved: Saved(checkpoint.lsn), held })
+        Ok(Settled { saved: Saved(checkpoint.lsn), held, leaving, released })
     }
 
     async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError> {
@@ -120,6 +169,26 @@ impl StateStore for MemoryStore {
             called: it.parked.called,
         };
         Ok(kept.parked.iter().filter(retrying).take(limit).map(due).collect())
+    }
+
+    async fn children(
+        &self,
+        keys: &[(RouteKey, ChangeId)],
+        routes: &[Arc<str>],
+    ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError> {
+        let kept = self.kept();
+        let of = |(parent, before): &(RouteKey, ChangeId)| {
+            let mut counts: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+            for at in kept.children(parent, *before).filter(|at| routes.contains(&at.route)) {
+                *counts.entry(Arc::clone(&at.route)).or_default() += 1;
+            }
+            counts.into_iter().collect()
+        };
+        Ok(keys.iter().map(of).collect())
+    }
+
+    async fn sweep(&self) -> Result<u64, StateError> {
+        Ok(self.kept().release(|_| true))
     }
 
     async fn linked(&self, route: &str) -> Result<u64, StateError> {
@@ -145,6 +214,7 @@ impl StateStore for MemoryStore {
                 answers: Vec::new(),
                 attempts: 0,
                 called: id,
+                waits_for: None,
             };
             let change = Arc::clone(&whole.change);
             kept.parked.insert((at.clone(), id), Parking { at, change, parked, again: false });

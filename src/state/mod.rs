@@ -12,6 +12,8 @@ pub mod postgres;
 
 pub use memory::MemoryStore;
 
+pub use crate::model::RouteKey;
+
 use crate::model::{Answered, Change, ChangeId, Link, Lsn, Parked};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -59,15 +61,8 @@ pub struct Known {
     pub link: Option<Link>,
     /// The key has parked changes: later ones queue behind them.
     pub held: bool,
-}
-
-/// One key of one route.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RouteKey {
-    /// The route's name.
-    pub route: Arc<str>,
-    /// The key as text.
-    pub key: Arc<str>,
+    /// The oldest of those that deletes.
+    pub leaving: Option<ChangeId>,
 }
 
 /// A change to park.
@@ -127,6 +122,9 @@ pub struct Settlement {
     pub parkings: Vec<Parking>,
     /// Parked changes that have ended.
     pub resolved: Vec<(RouteKey, ChangeId)>,
+    /// Keys whose link has come, or whose children's links have gone: what waits for them is
+    /// looked at again.
+    pub stirred: Vec<RouteKey>,
     /// Counters by route.
     pub counts: Vec<(Arc<str>, RouteCounts)>,
     /// Commit time of the oldest transaction that is read but not settled.
@@ -140,6 +138,10 @@ pub struct Settled {
     pub saved: Saved,
     /// For each key that had a parking or a resolution: whether parked changes still hold it.
     pub held: Vec<(RouteKey, bool)>,
+    /// The oldest parked delete of each such key that has one.
+    pub leaving: Vec<(RouteKey, ChangeId)>,
+    /// How many waiting changes go on now.
+    pub released: u64,
 }
 
 /// Why the state could not be read or written. Whatever was under way did not happen.
@@ -165,12 +167,27 @@ pub trait StateStore: Send + Sync {
     async fn recall(&self, keys: &[RouteKey]) -> Result<Vec<Known>, StateError>;
 
     /// Stores everything or nothing. The checkpoint never moves backwards. A queued change that
-    /// has become its key's oldest parked one becomes `retrying` at once.
+    /// has become its key's oldest parked one becomes `retrying` at once, and so does a waiting one
+    /// that is parked or stirred here and has nothing to wait for any more (see
+    /// [`StateStore::sweep`]), or waits for a parent while a delete of its own key is queued.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError>;
 
     /// Parked changes of these routes whose next attempt is due, each the oldest of its key, the
     /// longest due first, at most `limit`.
     async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError>;
+
+    /// How many linked keys of these routes depend on each of these keys, by route; not counting
+    /// those whose newest change is newer than the one given, since they belong to what comes after.
+    async fn children(
+        &self,
+        keys: &[(RouteKey, ChangeId)],
+        routes: &[Arc<str>],
+    ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError>;
+
+    /// Lets every waiting change go on that has nothing to wait for: its parent is linked and no
+    /// older delete of that is parked, or no older child of it is linked. Settlements do that by
+    /// themselves; this finds what was written past them.
+    async fn sweep(&self) -> Result<u64, StateError>;
 
     /// How many keys of a route are linked.
     async fn linked(&self, route: &str) -> Result<u64, StateError>;

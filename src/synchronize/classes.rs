@@ -1,7 +1,7 @@
 //! The visible table of classes, and how a program adds its own.
 
 use super::{BuildError, Declared, Gate, Layer, Rules, Sequences, Synchronizer, ValidateRule};
-use crate::mapping::{At, Names};
+use crate::mapping::{At, Names, ParentNames};
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,6 +20,8 @@ pub struct Declaration<'a> {
     pub validate: &'a [ValidateRule],
     /// The rules around it, the most common ones first.
     pub rules: &'a [Layer<'a>],
+    /// Whether it has a `batch`, so that its calls carry many rows.
+    pub batched: bool,
     /// Its `always`.
     pub always: bool,
     /// Where it stands in the configuration: `entities.<name>`.
@@ -28,6 +30,8 @@ pub struct Declaration<'a> {
     pub columns: Option<Arc<[Arc<str>]>>,
     /// Whether it has a `fetch` query.
     pub fetched: bool,
+    /// What it depends on, and the names those entities save.
+    pub parents: Arc<[ParentNames]>,
 }
 
 /// Makes the synchronizer of one entity, or says all that is wrong with its settings.
@@ -85,16 +89,24 @@ impl Classes {
             let message = format!("there is no synchronizer class `{class}`: there are `{known}`");
             return Err(vec![BuildError::new(&declaration.at.child("class"), message)]);
         };
-        let Declaration { sequences, always, columns, fetched, .. } = declaration;
+        let Declaration { sequences, always, at, columns, fetched, parents, .. } = declaration;
         // Whatever uses them would seem wrong too.
         let fragments = declaration.fragments()?;
-        let inner = build(declaration);
+        let inner = build(declaration).and_then(|inner| match inner.batching() {
+            None if declaration.batched => {
+                let message = format!(
+                    "the class `{class}` makes calls for one row each: leave `batch` out, or declare the sequences"
+                );
+                Err(vec![BuildError::new(&at.child("batch"), message)])
+            }
+            _ => Ok(inner),
+        });
         let saved = match &inner {
             Ok(inner) => inner.saves().into(),
             Err(_) => super::declared::saved_names(sequences),
         };
-        let names =
-            Names { columns: columns.clone(), saved, fetched: *fetched, fragments, ..Names::default() };
+        let (columns, parents) = (columns.clone(), Arc::clone(parents));
+        let names = Names { columns, saved, fetched: *fetched, parents, fragments, ..Names::default() };
         // The rules are read even if the steps are wrong, to say everything at once.
         match (inner, Rules::new(declaration, &names)) {
             (Ok(inner), Ok(rules)) if rules.is_empty() && !always => Ok(inner),

@@ -1,6 +1,6 @@
 //! Which changes a synchronizer is asked about at all: `when`, `validate` and `always`.
 
-use super::{BuildError, Declaration, Step, Synchronizer, ValidateRule, Work, scope};
+use super::{Batching, BuildError, Declaration, Step, Synchronizer, ValidateRule, Work, scope};
 use crate::{
     mapping::{At, Expression, MappingError, Names},
     model::{self, Answered, ContentHash, Op, ParkReason, one_line},
@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub struct Rules {
     when: Option<Expression>,
     validate: Vec<Rule>,
+    /// One of them names a parent.
+    of_parents: bool,
 }
 
 #[derive(Debug)]
@@ -37,8 +39,11 @@ impl Rules {
     /// come before the remote's, and those before the entity's own.
     pub fn new(declaration: &Declaration<'_>, names: &Names) -> Result<Self, Vec<BuildError>> {
         let mut errors = Vec::new();
+        let mut of_parents = false;
+        let orphaned = Names { parents: [].into(), ..names.clone() };
         let mut read = |text: &str, at: &At| {
             let read = Expression::parse(text, at, names);
+            of_parents |= !names.parents.is_empty() && Expression::parse(text, at, &orphaned).is_err();
             read.map_err(|error| errors.push(BuildError::from(error))).ok()
         };
         let when = declaration.when.and_then(|text| read(text, &declaration.at.child("when")));
@@ -51,7 +56,7 @@ impl Rules {
             Some(Rule { when, expression, name: it.called(), message: it.told() })
         });
         let validate = rules.collect();
-        if errors.is_empty() { Ok(Self { when, validate }) } else { Err(errors) }
+        if errors.is_empty() { Ok(Self { when, validate, of_parents }) } else { Err(errors) }
     }
 
     /// Whether there is nothing to ask.
@@ -115,7 +120,13 @@ impl Gate {
     }
 
     /// What stands in the way of asking further.
-    fn verdict(&self, work: &Work<'_>) -> Result<Option<Step>, MappingError> {
+    fn verdict(&self, work: &Work<'_>) -> Option<Step> {
+        self.judge(work).unwrap_or_else(|error| {
+            Some(Step::Reject { reason: ParkReason::Template, message: error.to_string() })
+        })
+    }
+
+    fn judge(&self, work: &Work<'_>) -> Result<Option<Step>, MappingError> {
         if matches!(work.change.op(), Op::Delete | Op::Truncate) {
             let never_sent = self.rules.when.is_some() && work.link.is_none();
             return Ok(never_sent.then(|| Step::Skip(self.never_sent.clone())));
@@ -142,16 +153,25 @@ impl Gate {
 
 impl Synchronizer for Gate {
     fn next_step(&self, work: &Work<'_>, answers: &[Answered]) -> Step {
-        if answers.is_empty() {
-            match self.verdict(work) {
-                Ok(None) => {}
-                Ok(Some(step)) => return step,
-                Err(error) => {
-                    return Step::Reject { reason: ParkReason::Template, message: error.to_string() };
-                }
-            }
+        if answers.is_empty()
+            && let Some(step) = self.verdict(work)
+        {
+            return step;
         }
         self.inner.next_step(work, answers)
+    }
+
+    /// The rules were asked when each change was looked at by itself.
+    fn batching(&self) -> Option<&dyn Batching> {
+        self.inner.batching()
+    }
+
+    fn before_parents(&self, work: &Work<'_>) -> Option<Step> {
+        if self.rules.of_parents { None } else { self.verdict(work) }
+    }
+
+    fn deletes(&self) -> bool {
+        self.inner.deletes()
     }
 
     fn saves(&self) -> &[Arc<str>] {

@@ -17,8 +17,13 @@ pub struct Layer<'a> {
 impl Declaration<'_> {
     /// The fragments that its expressions may use: of two with one name, the nearer.
     pub fn fragments(&self) -> Result<Arc<Fragments>, Vec<BuildError>> {
-        let layers = self.rules.iter().map(|layer| (&layer.rules.fragments, layer.at.child("fragments")));
-        let fragments = Fragments::new(layers);
-        fragments.map(Arc::new).map_err(|errors| errors.into_iter().map(BuildError::from).collect())
+        fragments(self.rules)
     }
+}
+
+/// The fragments of these layers: of two with one name, the nearer.
+pub fn fragments(layers: &[Layer<'_>]) -> Result<Arc<Fragments>, Vec<BuildError>> {
+    let layers = layers.iter().map(|layer| (&layer.rules.fragments, layer.at.child("fragments")));
+    let fragments = Fragments::new(layers);
+    fragments.map(Arc::new).map_err(|errors| errors.into_iter().map(BuildError::from).collect())
 }

@@ -6,13 +6,15 @@
 //! (invariant 3: the same inputs give the same steps, and so the same call keys).
 //!
 //! [`Declared`] carries out the steps that configuration declares; [`Gate`] puts an entity's
-//! `when` and `validate` before any class. What this room does not do: make calls, wait, retry,
+//! `when` and `validate` before any class. [`Batching`] is for those that put many changes into one
+//! call. What this room does not do: make calls, wait, retry,
 //! or decide about statuses nobody named: those are the engine's and the remote's.
 //!
 //! A new class is a new file here, its `mod` line, and one row of [`CLASSES`]. A program that
 //! embeds Rowcall adds its own with [`Classes::with`] and touches nothing here
 //! (`examples/loan_class.rs`).
 
+mod batching;
 mod classes;
 mod declared;
 mod error;
@@ -20,11 +22,12 @@ mod gate;
 mod layers;
 mod settings;
 
+pub use batching::{Batching, Rejection, Results};
 pub use classes::{Build, CLASSES, Classes, DECLARED, Declaration};
-pub use declared::Declared;
+pub use declared::{Declared, saved_names};
 pub use error::BuildError;
 pub use gate::{Gate, Rules};
-pub use layers::Layer;
+pub use layers::{Layer, fragments};
 pub use settings::{Accept, OnStatus, Sequences, StepSettings, ValidateRule};
 
 use crate::{
@@ -45,6 +48,9 @@ pub struct Work<'a> {
     pub link: Option<&'a Link>,
     /// The row of the entity's `fetch` query, if it has one.
     pub fetched: Option<&'a Value>,
+    /// What is saved of what the row depends on, by entity: an object, or a list of objects where
+    /// `depends_on` gives a list. Only an insert, update or read has any.
+    pub parents: Option<&'a Map<String, Value>>,
     /// The change may have been sent before without our knowing the answer: after a crash, or
     /// after a call that broke off. A step that creates should look first.
     pub uncertain: bool,
@@ -74,6 +80,25 @@ pub trait Synchronizer: Send + Sync {
     /// accepted status, or with one the call said it handles.
     fn next_step(&self, work: &Work<'_>, answers: &[Answered]) -> Step;
 
+    /// How changes of several keys share a call; `None`: each has calls of its own. Such a
+    /// synchronizer makes one call a change, and [`Synchronizer::next_step`] is that call for a
+    /// batch of one.
+    fn batching(&self) -> Option<&dyn Batching> {
+        None
+    }
+
+    /// What can be said of a change before its parents are looked at, if that is not to send it: a
+    /// change that nobody wants waits for nobody.
+    fn before_parents(&self, _: &Work<'_>) -> Option<Step> {
+        None
+    }
+
+    /// Whether a deleted row is deleted at the remote, so that its link goes: what it depends on
+    /// is then deleted after it.
+    fn deletes(&self) -> bool {
+        true
+    }
+
     /// Stands for all that the calls for this change say, but for what we know of the key ourselves
     /// (`link`): where the remote was told the same before, they are left out. `None`: they never
     /// are. `answers` is empty before the first call, and has them all behind the last.
@@ -88,10 +113,10 @@ pub trait Synchronizer: Send + Sync {
 }
 
 /// What expressions see of a piece of work before anything is answered or saved.
-fn scope<'a>(work: &Work<'a>) -> Scope<'a> {
+pub fn scope<'a>(work: &Work<'a>) -> Scope<'a> {
     // The same for every change, since it is empty.
     static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
-    let &Work { change, key, link, fetched, .. } = work;
+    let &Work { change, key, link, fetched, parents, .. } = work;
     Scope {
         row: change.image.row(),
         old: change.image.old(),
@@ -99,11 +124,15 @@ fn scope<'a>(work: &Work<'a>) -> Scope<'a> {
         key,
         link: link.map(|link| &link.saved),
         fetched,
+        parents,
         change: change.id,
         committed_at: change.committed_at,
         saved: &NOTHING,
         answers: &[],
         answer: None,
         item: None,
+        members: None,
+        index: None,
+        body: None,
     }
 }

@@ -83,10 +83,14 @@ async fn what_an_earlier_process_may_have_sent_is_uncertain() {
         table: "public.t".parse().expect("a name"),
         key: vec!["id".to_owned()],
         further: Vec::new(),
+        parents: Vec::new(),
+        waited_for: false,
+        deleted_last: false,
         remote: RemoteId(0),
         fetch: None,
         priority: 5,
         coalesce: false,
+        batch: None,
         synchronizer,
     };
     engine.router = Router::new([route(Arc::clone(&uncertain) as Arc<dyn Synchronizer>)]);

@@ -178,6 +178,16 @@ impl StateStore for Slow {
     async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError> {
         self.store.due(routes, limit).await
     }
+    async fn children(
+        &self,
+        keys: &[(RouteKey, ChangeId)],
+        routes: &[Arc<str>],
+    ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError> {
+        self.store.children(keys, routes).await
+    }
+    async fn sweep(&self) -> Result<u64, StateError> {
+        self.store.sweep().await
+    }
     async fn linked(&self, route: &str) -> Result<u64, StateError> {
         self.store.linked(route).await
     }

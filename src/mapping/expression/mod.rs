@@ -1,11 +1,13 @@
 //! The expression language: CEL as the `cel` crate reads it, evaluated here.
 
+mod batch;
 mod eval;
 mod exact;
 mod field;
 mod functions;
 mod guard;
 mod lower;
+mod named;
 mod node;
 mod operators;
 mod problem;
@@ -14,6 +16,8 @@ mod row;
 #[cfg(test)]
 pub(super) mod tests;
 mod value;
+
+pub use named::Named;
 
 pub(super) use exact::Exact;
 pub(super) use problem::{Fault, Problem, nearest, shown};
@@ -86,7 +90,7 @@ impl Expression {
     }
 
     /// The value, as JSON; `None` if it is not known or missing.
-    pub(super) fn value_if_any(&self, scope: &Scope<'_>) -> Result<Option<Value>, MappingError> {
+    pub fn value_if_any(&self, scope: &Scope<'_>) -> Result<Option<Value>, MappingError> {
         if self.is_unchanged(scope) {
             return Ok(None);
         }
@@ -116,17 +120,7 @@ impl Expression {
 
     /// The column, if the expression is nothing but one.
     fn column<'a>(&self, scope: &Scope<'a>) -> Option<(&'a Row, usize)> {
-        let (of, name) = match &self.root.kind {
-            NodeKind::Field { of, name, how: Access::Need } => (of, name),
-            NodeKind::Fragment(json) => return json.expression()?.column(scope),
-            _ => return None,
-        };
-        let row = match of.kind {
-            NodeKind::Name(Name::Row) => scope.row?,
-            NodeKind::Name(Name::Old) => scope.old?,
-            _ => return None,
-        };
-        Some((row, row.table.position(name)?))
+        column(&self.root, scope)
     }
 
     /// Whether the expression is nothing but a column whose value is not known.
@@ -164,6 +158,21 @@ impl Expression {
     pub(super) fn is_constant(&self) -> bool {
         matches!(self.root.kind, NodeKind::Literal(_))
     }
+}
+
+/// The column, if the node is nothing but one.
+fn column<'a>(node: &Node, scope: &Scope<'a>) -> Option<(&'a Row, usize)> {
+    let (of, name) = match &node.kind {
+        NodeKind::Field { of, name, how: Access::Need } => (of, name),
+        NodeKind::Fragment(json) => return json.expression()?.column(scope),
+        _ => return None,
+    };
+    let row = match of.kind {
+        NodeKind::Name(Name::Row) => scope.row?,
+        NodeKind::Name(Name::Old) => scope.old?,
+        _ => return None,
+    };
+    Some((row, row.table.position(name)?))
 }
 
 /// What the parser may use: it goes several calls down for each bracket and operator.

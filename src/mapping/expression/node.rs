@@ -77,11 +77,16 @@ pub(super) enum Name {
     Key,
     Link,
     Fetched,
+    Parent,
     Change,
     Saved,
     Answers,
     Answer,
     Item,
+    Rows,
+    Keys,
+    Links,
+    Index,
 }
 
 /// The name that fragments stand behind.
@@ -95,11 +100,16 @@ pub(super) const NAMES: &[(&str, Name)] = &[
     ("key", Name::Key),
     ("link", Name::Link),
     ("fetched", Name::Fetched),
+    ("parent", Name::Parent),
     ("change", Name::Change),
     ("saved", Name::Saved),
     ("answers", Name::Answers),
     ("answer", Name::Answer),
     ("item", Name::Item),
+    ("rows", Name::Rows),
+    ("keys", Name::Keys),
+    ("links", Name::Links),
+    ("index", Name::Index),
 ];
 
 /// What is asked of a field or an index.

@@ -64,6 +64,7 @@ fn name(root: Name, field: Option<&Arc<str>>, reads: &mut Reads) {
         Name::Row => &mut reads.row,
         Name::Old => &mut reads.old,
         Name::Fetched => &mut reads.fetched,
+        Name::Parent => &mut reads.parents,
         Name::Op => {
             reads.op = true;
             return;
@@ -72,7 +73,12 @@ fn name(root: Name, field: Option<&Arc<str>>, reads: &mut Reads) {
             reads.change = true;
             return;
         }
+        Name::Rows => {
+            reads.row = Fields::All;
+            return;
+        }
         Name::Key | Name::Link | Name::Saved | Name::Answers | Name::Answer | Name::Item => return,
+        Name::Keys | Name::Links | Name::Index => return,
     };
     match field {
         Some(field) => fields.name(field),

@@ -227,3 +227,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn in_a_batch_a_fragment_is_about_the_row_where_each_is_said_of_it() {
+    let all = json!({ "one": { "id": "{{ row.id }}" }, "items": { "each": "{{ fragment.one }}" } });
+    let names = names(all).about(crate::mapping::About::Batch);
+    for fits in [json!({ "a": { "each": "{{ fragment.one }}" } }), json!({ "a": "{{ fragment.items }}" })] {
+        assert!(Json::parse(&fits, &at(), &names).is_ok(), "{fits}");
+    }
+    let error = Json::parse(&json!({ "a": "{{ fragment.one }}" }), &at(), &names).expect_err("which row?");
+    assert!(error.short().starts_with("here.a: in rules0.one.id: "), "{error}");
+}

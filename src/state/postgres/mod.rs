@@ -8,6 +8,7 @@ mod migrate;
 mod parked;
 mod parked_desk;
 mod recall;
+mod release;
 mod settle;
 mod status;
 mod stored_change;
@@ -113,6 +114,24 @@ impl StateStore for PostgresStore {
     async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError> {
         let doing = "reading parked changes";
         parked::due(&*self.reader(doing).await?, &self.source, routes, limit).await
+    }
+
+    async fn children(
+        &self,
+        keys: &[(RouteKey, ChangeId)],
+        routes: &[Arc<str>],
+    ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError> {
+        let doing = "reading what depends on deleted keys";
+        recall::children(&*self.reader(doing).await?, keys, routes).await.map_err(failed(doing))
+    }
+
+    async fn sweep(&self) -> Result<u64, StateError> {
+        let doing = "looking for waiting changes that may go on";
+        let found = release::free(&*self.reader(doing).await?, &self.source).await.map_err(failed(doing))?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        self.writer.lock().await.sweep(&found).await.map_err(failed(doing))
     }
 
     async fn linked(&self, route: &str) -> Result<u64, StateError> {

@@ -1,20 +1,41 @@
 //! Reading links ahead, many keys at a time.
 
-use super::lsn;
+use super::{lsn, ordinal, pg_lsn};
 use crate::{
     model::{ChangeId, ContentHash, Link},
     state::{Known, RouteKey},
 };
 use serde_json::{Map, Value};
-use tokio_postgres::{Error, types::Json};
+use std::sync::Arc;
+use tokio_postgres::{
+    Error,
+    types::{Json, PgLsn},
+};
 
 /// `order by` keeps the answers in the order asked, so that no key has to be looked up again.
 const RECALL: &str = "\
-select l.saved, l.commit_lsn, l.ordinal, l.gone,
-       exists (select from rowcall.parked p where p.route = k.route and p.key = k.key), l.content
+select l.saved, l.commit_lsn, l.ordinal, l.gone, l.parents, p.held, d.commit_lsn, d.ordinal,
+       l.content
 from unnest($1::text[], $2::text[]) with ordinality as k (route, key, at)
 left join rowcall.link l on l.route = k.route and l.key = k.key
+cross join lateral (
+    select exists (select from rowcall.parked p where p.route = k.route and p.key = k.key) as held
+) p
+left join lateral (
+    select d.commit_lsn, d.ordinal from rowcall.parked d
+    where p.held and d.route = k.route and d.key = k.key and d.deletes
+    order by d.commit_lsn, d.ordinal limit 1
+) d on true
 order by k.at";
+
+/// The linked keys that depend on a deleted one; those that were written after it do not count.
+const CHILDREN: &str = "\
+select k.at, l.route, count(*)
+from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[])
+     with ordinality as k (route, key, commit_lsn, ordinal, at)
+join rowcall.link l on l.parents ? (k.route || '/' || k.key)
+where not l.gone and (l.commit_lsn, l.ordinal) < (k.commit_lsn, k.ordinal) and l.route = any($5)
+group by k.at, l.route order by k.at, l.route";
 
 /// What is known of these keys, in the order asked.
 pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Result<Vec<Known>, Error> {
@@ -27,11 +48,42 @@ pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Resul
             saved,
             change: ChangeId { commit: lsn(row.get(1)), ordinal: row.get::<_, i64>(2).unsigned_abs() },
             gone: row.get(3),
-            content: row.get::<_, Option<i64>>(5).map(|hash| ContentHash(hash.cast_unsigned())),
+            parents: row.get::<_, Option<Json<Vec<String>>>>(4).map_or_else(Vec::new, |it| parents(&it.0)),
+            content: row.get::<_, Option<i64>>(8).map(|hash| ContentHash(hash.cast_unsigned())),
         });
-        Known { link, held: row.get(4) }
+        let leaving = row
+            .get::<_, Option<PgLsn>>(6)
+            .map(|commit| ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(7).unsigned_abs() });
+        Known { link, held: row.get(5), leaving }
     };
     Ok(rows.iter().map(known).collect())
+}
+
+/// A route's name has no `/`.
+fn parents(names: &[String]) -> Vec<RouteKey> {
+    let key = |name: &String| {
+        let (route, key) = name.split_once('/')?;
+        Some(RouteKey { route: Arc::from(route), key: Arc::from(key) })
+    };
+    names.iter().filter_map(key).collect()
+}
+
+pub(super) async fn children(
+    client: &tokio_postgres::Client,
+    keys: &[(RouteKey, ChangeId)],
+    of: &[Arc<str>],
+) -> Result<Vec<Vec<(Arc<str>, u64)>>, Error> {
+    let routes: Vec<&str> = keys.iter().map(|(at, _)| &*at.route).collect();
+    let names: Vec<&str> = keys.iter().map(|(at, _)| &*at.key).collect();
+    let commits: Vec<PgLsn> = keys.iter().map(|(_, id)| pg_lsn(id.commit)).collect();
+    let ordinals: Vec<i64> = keys.iter().map(|(_, id)| ordinal(*id)).collect();
+    let of: Vec<&str> = of.iter().map(|route| &**route).collect();
+    let mut children = vec![Vec::new(); keys.len()];
+    for row in client.query(CHILDREN, &[&routes, &names, &commits, &ordinals, &of]).await? {
+        let at = row.get::<_, i64>(0).unsigned_abs() as usize - 1;
+        children[at].push((Arc::from(row.get::<_, &str>(1)), row.get::<_, i64>(2).unsigned_abs()));
+    }
+    Ok(children)
 }
 
 pub(super) async fn linked(client: &tokio_postgres::Client, route: &str) -> Result<u64, Error> {

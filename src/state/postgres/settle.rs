@@ -1,8 +1,8 @@
 //! One settlement, one transaction, one round trip.
 
-use super::{Client, failed, lsn, ordinal, pg_lsn, stored_change};
+use super::{Client, failed, lsn, ordinal, pg_lsn, release, stored_change};
 use crate::{
-    model::{ChangeId, Lsn},
+    model::{ChangeId, Link, Lsn},
     postgres,
     state::{Checkpoint, Parking, RouteCounts, RouteKey, Saved, Settled, Settlement, StateError},
 };
@@ -13,13 +13,15 @@ use tokio_postgres::{
 };
 
 const LINKS: &str = "\
-insert into rowcall.link as l (route, key, saved, commit_lsn, ordinal, gone, content)
-select route, key, saved::jsonb, commit_lsn, ordinal, gone, content
-from unnest($1::text[], $2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::boolean[], $7::bigint[])
-     as t (route, key, saved, commit_lsn, ordinal, gone, content)
+insert into rowcall.link as l (route, key, saved, commit_lsn, ordinal, gone, parents, content)
+select route, key, saved::jsonb, commit_lsn, ordinal, gone, parents::jsonb, content
+from unnest($1::text[], $2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::boolean[], $7::text[],
+            $8::bigint[])
+     as t (route, key, saved, commit_lsn, ordinal, gone, parents, content)
 on conflict (route, key) do update
 set saved = excluded.saved, commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal,
-    gone = excluded.gone, content = excluded.content, synced_at = now()";
+    gone = excluded.gone, parents = excluded.parents, content = excluded.content,
+    synced_at = now()";
 
 const RESOLVE: &str = "\
 delete from rowcall.parked p
@@ -31,38 +33,47 @@ where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.commit_lsn,
 const PARK: &str = "\
 insert into rowcall.parked as p
     (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
-     called_lsn, called_ordinal, next_attempt)
+     called_lsn, called_ordinal, waits_for_route, waits_for_key, next_attempt)
 select $1, route, key, commit_lsn, ordinal, change::jsonb, answers::jsonb, state, reason, message, attempts,
-       called_lsn, called_ordinal,
+       called_lsn, called_ordinal, waits_for_route, waits_for_key,
        case when state = 'retrying' then now() end
 from unnest($2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::integer[], $12::pg_lsn[], $13::bigint[])
+            $9::text[], $10::text[], $11::integer[], $12::pg_lsn[], $13::bigint[],
+            $15::text[], $16::text[])
      as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
-           called_lsn, called_ordinal)
+           called_lsn, called_ordinal, waits_for_route, waits_for_key)
 where not $14 or exists (
     select from rowcall.parked known
     where (known.route, known.key, known.commit_lsn, known.ordinal) = (t.route, t.key, t.commit_lsn, t.ordinal))
 on conflict (route, key, commit_lsn, ordinal) do update
 set answers = excluded.answers, state = excluded.state, reason = excluded.reason,
     message = excluded.message, attempts = excluded.attempts, next_attempt = excluded.next_attempt,
+    waits_for_route = excluded.waits_for_route, waits_for_key = excluded.waits_for_key,
     updated_at = now()
 where $14";
 
-/// For each key touched: whether it is still held; a queued head becomes due.
+/// For each key touched: whether it is still held, and the oldest delete among what holds it; a
+/// queued head becomes due, and so does one that waits for a parent although its row is deleted.
 const HEADS: &str = "\
 with head as (
-    select t.route, t.key, p.commit_lsn, p.ordinal, p.state
+    select t.route, t.key, p.commit_lsn, p.ordinal, p.state, p.reason,
+           d.commit_lsn as delete_lsn, d.ordinal as delete_ordinal
     from unnest($1::text[], $2::text[]) as t (route, key)
     left join lateral (
-        select commit_lsn, ordinal, state from rowcall.parked p
+        select commit_lsn, ordinal, state, reason from rowcall.parked p
         where p.route = t.route and p.key = t.key order by commit_lsn, ordinal limit 1
     ) p on true
+    left join lateral (
+        select commit_lsn, ordinal from rowcall.parked d
+        where d.route = t.route and d.key = t.key and d.deletes order by commit_lsn, ordinal limit 1
+    ) d on true
 ), due as (
     update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
-    from head h where h.state = 'queued'
+    from head h where (h.state = 'queued' or (h.state = 'waiting' and h.reason = 'parent'
+                       and (h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal)))
       and (p.route, p.key, p.commit_lsn, p.ordinal) = (h.route, h.key, h.commit_lsn, h.ordinal)
 )
-select route, key, commit_lsn is not null from head";
+select route, key, commit_lsn is not null, delete_lsn, delete_ordinal from head";
 
 const COUNTS: &str = "\
 insert into rowcall.route_status as s
@@ -138,6 +149,7 @@ pub(super) struct Writer {
     resolve: Statement,
     park: Statement,
     heads: Statement,
+    release: Statement,
     counts: Statement,
     forget: Statement,
     checkpoint: Statement,
@@ -152,6 +164,7 @@ impl Writer {
             resolve: client.prepare(RESOLVE).await?,
             park: client.prepare(PARK).await?,
             heads: client.prepare(HEADS).await?,
+            release: release::prepare(&client).await?,
             counts: client.prepare(COUNTS).await?,
             forget: client.prepare(FORGET).await?,
             checkpoint: client.prepare(CHECKPOINT).await?,
@@ -182,9 +195,10 @@ impl Writer {
     pub(super) async fn settle(&mut self, settlement: &Settlement) -> Result<Settled, StateError> {
         self.settlements = self.settlements.wrapping_add(1);
         match self.write(settlement).await {
-            Ok((Some(through), held)) => {
+            Ok((Some(through), heads)) => {
                 self.client.batch_execute("commit").await.map_err(failed("settling"))?;
-                Ok(Settled { saved: Saved(through), held })
+                let Heads { held, leaving, released } = heads;
+                Ok(Settled { saved: Saved(through), held, leaving, released })
             }
             failure => {
                 // The connection may live on; its transaction must not.
@@ -196,21 +210,30 @@ impl Writer {
         }
     }
 
-    async fn write(&self, settlement: &Settlement) -> Result<(Option<Lsn>, Vec<(RouteKey, bool)>), Error> {
+    async fn write(&self, settlement: &Settlement) -> Result<(Option<Lsn>, Heads), Error> {
         // What is parked comes before the links: whoever discards locks in that order too.
-        let (_, _, _, _, held, _, _, _, rows) = tokio::try_join!(
+        let stirred = release::stirred(settlement);
+        // What is let go on is parked and comes last: whoever discards must be ahead of all this, or
+        // behind it.
+        let begin = if stirred.is_empty() {
+            "begin"
+        } else {
+            "begin; lock table rowcall.parked in row exclusive mode"
+        };
+        let (_, _, _, _, heads, _, released, _, _, rows) = tokio::try_join!(
             biased;
-            self.client.batch_execute("begin"),
+            self.client.batch_execute(begin),
             self.resolved(settlement),
             self.park(&settlement.parkings, false),
             self.park(&settlement.parkings, true),
             self.heads(settlement),
             self.links(settlement),
+            release::release(&self.client, &self.release, stirred),
             self.counts(settlement),
             self.forget(settlement),
             self.checkpoint(settlement),
         )?;
-        Ok((rows, held))
+        Ok((rows, Heads { released, ..heads }))
     }
 
     async fn checkpoint(&self, settlement: &Settlement) -> Result<Option<Lsn>, Error> {
@@ -245,9 +268,11 @@ impl Writer {
         let commits: Vec<PgLsn> = links.iter().map(|(_, link)| pg_lsn(link.change.commit)).collect();
         let ordinals: Vec<i64> = links.iter().map(|(_, link)| ordinal(link.change)).collect();
         let gone: Vec<bool> = links.iter().map(|(_, link)| link.gone).collect();
+        let parents: Vec<Option<String>> = links.iter().map(|(_, link)| parents(link)).collect();
         let content: Vec<Option<i64>> =
             links.iter().map(|(_, link)| link.content.map(|hash| hash.0.cast_signed())).collect();
-        let values: [&(dyn ToSql + Sync); 7] = [&routes, &keys, &saved, &commits, &ordinals, &gone, &content];
+        let values: [&(dyn ToSql + Sync); 8] =
+            [&routes, &keys, &saved, &commits, &ordinals, &gone, &parents, &content];
         self.client.execute(&self.links, &values).await?;
         Ok(())
     }
@@ -284,7 +309,13 @@ impl Writer {
             chosen.iter().map(|it| i32::try_from(it.parked.attempts).unwrap_or(i32::MAX)).collect();
         let called: Vec<PgLsn> = chosen.iter().map(|it| pg_lsn(it.parked.called.commit)).collect();
         let called_ordinals: Vec<i64> = chosen.iter().map(|it| ordinal(it.parked.called)).collect();
-        let values: [&(dyn ToSql + Sync); 14] = [
+        let waits_for = |it: &&Parking| it.parked.waits_for.clone();
+        let (waits_routes, waits_keys): (Vec<_>, Vec<_>) = chosen
+            .iter()
+            .map(waits_for)
+            .map(|at| (at.as_ref().map(|at| at.route.to_string()), at.map(|at| at.key.to_string())))
+            .unzip();
+        let values: [&(dyn ToSql + Sync); 16] = [
             &self.source,
             &routes,
             &keys,
@@ -299,26 +330,38 @@ impl Writer {
             &called,
             &called_ordinals,
             &again,
+            &waits_routes,
+            &waits_keys,
         ];
         self.client.execute(&self.park, &values).await?;
         Ok(())
     }
 
-    async fn heads(&self, settlement: &Settlement) -> Result<Vec<(RouteKey, bool)>, Error> {
+    pub(super) async fn sweep(&self, keys: &[RouteKey]) -> Result<u64, Error> {
+        release::release(&self.client, &self.release, keys).await
+    }
+
+    async fn heads(&self, settlement: &Settlement) -> Result<Heads, Error> {
         let parked = settlement.parkings.iter().map(|it| &it.at);
         let touched: BTreeSet<&RouteKey> =
             settlement.resolved.iter().map(|(at, _)| at).chain(parked).collect();
         if touched.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Heads::default());
         }
         let routes: Vec<&str> = touched.iter().map(|at| &*at.route).collect();
         let keys: Vec<&str> = touched.iter().map(|at| &*at.key).collect();
         let rows = self.client.query(&self.heads, &[&routes, &keys]).await?;
-        let held = |row: &tokio_postgres::Row| {
+        let mut heads = Heads::default();
+        for row in &rows {
             let (route, key): (&str, &str) = (row.get(0), row.get(1));
-            (RouteKey { route: Arc::from(route), key: Arc::from(key) }, row.get(2))
-        };
-        Ok(rows.iter().map(held).collect())
+            let at = RouteKey { route: Arc::from(route), key: Arc::from(key) };
+            if let Some(commit) = row.get::<_, Option<PgLsn>>(3) {
+                let id = ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(4).unsigned_abs() };
+                heads.leaving.push((at.clone(), id));
+            }
+            heads.held.push((at, row.get(2)));
+        }
+        Ok(heads)
     }
 
     async fn counts(&self, settlement: &Settlement) -> Result<(), Error> {
@@ -343,6 +386,20 @@ impl Writer {
         self.client.execute(&self.counts, &values).await?;
         Ok(())
     }
+}
+
+/// How the keys that a settlement touched stand, and what goes on by it.
+#[derive(Debug, Default)]
+struct Heads {
+    held: Vec<(RouteKey, bool)>,
+    leaving: Vec<(RouteKey, ChangeId)>,
+    released: u64,
+}
+
+/// What a link depends on, as it is stored; nothing for most.
+fn parents(link: &Link) -> Option<String> {
+    let names: Vec<String> = link.parents.iter().map(|at| format!("{}/{}", at.route, at.key)).collect();
+    (!names.is_empty()).then(|| json(&names))
 }
 
 /// Maps and answers of ours hold nothing that JSON cannot say.

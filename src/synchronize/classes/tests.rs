@@ -28,7 +28,9 @@ fn build(
         always: false,
         at: Locator::default().at("entities.loan"),
         columns: None,
+        batched: false,
         fetched: false,
+        parents: [].into(),
     };
     let built = classes.build(class, &declaration);
     built.map_err(|errors| errors.iter().map(ToString::to_string).collect())
@@ -42,8 +44,10 @@ fn gated(when: Option<&str>, validate: &[ValidateRule]) -> Arc<dyn Synchronizer>
 fn next(synchronizer: &dyn Synchronizer, op: Op, linked: bool, answers: &[Answered]) -> Step {
     let case = declared::Case::new(declared::loan(), op).linked(json!({ "loan_id": "L0" }));
     let link = case.link.as_ref().filter(|_| linked);
-    synchronizer
-        .next_step(&Work { change: &case.change, key: "7", link, fetched: None, uncertain: false }, answers)
+    synchronizer.next_step(
+        &Work { change: &case.change, key: "7", link, fetched: None, parents: None, uncertain: false },
+        answers,
+    )
 }
 
 fn skip(reason: &str) -> Step {
@@ -155,6 +159,8 @@ fn ruled(layers: &[Value], validate: &[ValidateRule]) -> Result<Arc<dyn Synchron
         always: false,
         at: Locator::default().at("entities.loan"),
         columns: Some(["id", "customer_id", "amount", "months", "items"].map(Arc::from).into()),
+        parents: Arc::default(),
+        batched: false,
         fetched: false,
     };
     let built = Classes::standard().build(None, &declaration);
@@ -230,4 +236,35 @@ fn fragments_serve_steps_and_rules_and_are_read_once() {
     };
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("rules0.fragments.a: these fragments use each other"), "{errors:?}");
+}
+
+#[test]
+fn a_class_that_makes_calls_for_one_row_takes_no_batch() {
+    struct Single;
+    impl Synchronizer for Single {
+        fn next_step(&self, _: &Work<'_>, _: &[Answered]) -> Step {
+            skip("never")
+        }
+    }
+    let classes = Classes::standard().with("single", |_| Ok(Arc::new(Single)));
+    let declaration = Declaration {
+        entity: "loan",
+        sequences: &Sequences::default(),
+        settings: &Value::Null,
+        when: None,
+        validate: &[],
+        rules: &[],
+        at: Locator::default().at("entities.loan"),
+        columns: None,
+        always: false,
+        parents: Arc::default(),
+        batched: true,
+        fetched: false,
+    };
+    let Err(errors) = classes.build(Some("single"), &declaration) else { panic!("it is refused") };
+    let said = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(
+        said.starts_with("entities.loan.batch: the class `single` makes calls for one row each"),
+        "{said}"
+    );
 }

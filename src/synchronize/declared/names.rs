@@ -17,7 +17,7 @@ pub(super) fn sequences(all: &Sequences) -> [(&'static str, &Option<Vec<StepSett
 
 /// Everything any step saves. One change's `link` holds what another's sequence saved, so these
 /// are the entity's, not one sequence's.
-pub(in crate::synchronize) fn saved(all: &Sequences) -> Arc<[Arc<str>]> {
+pub fn saved(all: &Sequences) -> Arc<[Arc<str>]> {
     let mut names = BTreeSet::new();
     for step in sequences(all).into_iter().filter_map(|(_, steps)| steps.as_deref()).flatten() {
         collect_saved(step, &mut names);

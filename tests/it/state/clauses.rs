@@ -254,6 +254,111 @@ clauses! {
         assert!(!recall(store, "").await.held, "the one for the whole table has given way");
         assert_eq!(store.spread_truncate("loan", id(10)).await.expect("a count"), 0, "once");
     }
+
+    async fn a_link_remembers_what_it_depends_on(store: &dyn StateStore) {
+        let parents = [customer("7"), RouteKey { route: "loan.b".into(), key: "a/b,\\,\"é".into() }];
+        let it = Link { parents: parents.to_vec(), ..Link::clone(&link(json!({}), 5)) };
+        let links = vec![(at("1"), Arc::new(it.clone())), (at("2"), link(json!({}), 5))];
+        store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
+        assert_eq!(recall(store, "1").await.link, Some(it));
+        let of = [(parents[0].clone(), id(9)), (parents[1].clone(), id(9)), (customer("8"), id(9)), (parents[0].clone(), id(5))];
+        let counted = store.children(&of, &routes()).await.expect("an answer");
+        let one = vec![(Arc::from("loan"), 1)];
+        assert_eq!(counted, [one.clone(), one, vec![], vec![]], "a child that is newer does not count");
+        assert_eq!(store.children(&of[..1], &["other".into()]).await.expect("an answer"), [vec![]]);
+        let gone = Arc::new(Link { change: id(6), gone: true, ..Link::default() });
+        let links = vec![(at("1"), gone)];
+        store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
+        assert_eq!(store.children(&of[..1], &routes()).await.expect("an answer"), [vec![]]);
+    }
+
+    async fn a_child_is_due_once_its_parent_is_linked(store: &dyn StateStore) {
+        let waits = || waiting(at("1"), 5, ParkReason::Parent, customer("7"));
+        let other = waiting(at("2"), 5, ParkReason::Parent, customer("8"));
+        let settled = store.settle(parked([waits(), other])).await.expect("a settlement");
+        assert_eq!((settled.released, due(store).await), (0, vec![]));
+        // The other one's parent is linked, but nobody says so.
+        let links = vec![(customer("7"), link(json!({}), 9)), (customer("8"), link(json!({}), 9))];
+        let stirred = vec![customer("7"), customer("9")];
+        let settlement = Settlement { links, stirred, ..Settlement::default() };
+        assert_eq!(store.settle(settlement).await.expect("a settlement").released, 1);
+        assert_eq!(due(store).await, [("1".to_owned(), 5)]);
+        assert_eq!((store.sweep().await.expect("a sweep"), store.sweep().await.expect("a sweep")), (1, 0));
+        assert_eq!(due(store).await.len(), 2);
+        // Its parent came while it was being parked.
+        let again = store.settle(parked([Parking { again: true, ..waits() }])).await.expect("a settlement");
+        assert_eq!((again.released, due(store).await.len()), (1, 2));
+    }
+
+    async fn a_child_is_not_due_while_an_older_delete_of_its_parent_is_parked(store: &dyn StateStore) {
+        let delete = |lsn| deleting(Parking { at: customer("7"), ..parking("", lsn, ParkedState::Dead) });
+        let links = vec![(customer("7"), link(json!({}), 1))];
+        let parkings = vec![delete(5), waiting(at("1"), 9, ParkReason::Parent, customer("7"))];
+        let settlement = Settlement { links, parkings, ..Settlement::default() };
+        let settled = store.settle(settlement).await.expect("a settlement");
+        assert_eq!((settled.released, settled.leaving), (0, vec![(customer("7"), id(5))]));
+        let known = store.recall(&[customer("7")]).await.expect("an answer").remove(0);
+        assert_eq!((known.held, known.leaving), (true, Some(id(5))));
+        assert_eq!(store.sweep().await.expect("a sweep"), 0);
+        let resolved = Settlement { resolved: vec![(customer("7"), id(5))], ..Settlement::default() };
+        let settled = store.settle(resolved).await.expect("a settlement");
+        assert_eq!(settled.leaving, []);
+        assert_eq!(store.sweep().await.expect("a sweep"), 1);
+        // One that comes after it is no reason to wait.
+        let parkings = vec![delete(19), waiting(at("2"), 15, ParkReason::Parent, customer("7"))];
+        let settled = store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
+        assert_eq!(settled.released, 1);
+    }
+
+    async fn a_deleted_parent_is_due_once_its_last_older_child_is_gone(store: &dyn StateStore) {
+        let waits = || waiting(customer("7"), 9, ParkReason::Children, customer("7"));
+        let links = vec![(at("1"), child(5, &["7", "8"])), (at("2"), child(5, &["7"])), (at("3"), child(10, &["7"]))];
+        let settlement = Settlement { links, parkings: vec![waits()], ..Settlement::default() };
+        assert_eq!(store.settle(settlement).await.expect("a settlement").released, 0);
+        let gone = Arc::new(Link { change: id(10), gone: true, ..Link::default() });
+        for (links, released) in [((at("1"), gone), 0), ((at("2"), child(10, &["8"])), 1)] {
+            let settlement = Settlement { links: vec![links], stirred: vec![customer("7")], ..Settlement::default() };
+            assert_eq!(store.settle(settlement).await.expect("a settlement").released, released);
+        }
+        let due = store.due(&routes(), 9).await.expect("what is due");
+        assert_eq!(due.iter().map(|it| it.at.clone()).collect::<Vec<_>>(), [customer("7")]);
+        let again = store.settle(parked([Parking { again: true, ..waits() }])).await.expect("a settlement");
+        assert_eq!(again.released, 1, "its last child went while it was being parked");
+    }
+
+    async fn what_waits_for_a_parent_and_is_deleted_later_is_due(store: &dyn StateStore) {
+        let first = waiting(at("1"), 5, ParkReason::Parent, customer("7"));
+        let update = parking("1", 6, ParkedState::Queued);
+        store.settle(parked([first, update])).await.expect("a settlement");
+        assert_eq!(due(store).await, []);
+        store.settle(parked([deleting(parking("1", 7, ParkedState::Queued))])).await.expect("a settlement");
+        assert_eq!(due(store).await, [("1".to_owned(), 5)]);
+    }
+}
+
+/// A change of a loan that waits for a customer, or a deleted customer that waits for its loans.
+fn waiting(at: RouteKey, lsn: u64, reason: ParkReason, waits_for: RouteKey) -> Parking {
+    let mut it = parking("", lsn, ParkedState::Waiting);
+    (it.at, it.parked.reason, it.parked.waits_for) = (at, reason, Some(waits_for));
+    if reason == ParkReason::Children {
+        it = deleting(it);
+    }
+    it
+}
+
+fn deleting(it: Parking) -> Parking {
+    let id = it.change.id;
+    let image = Image::Delete { old: row("1", Cell::Unchanged) };
+    Parking { change: Arc::new(Change { image, ..change(id.commit.raw()) }), ..it }
+}
+
+fn customer(key: &str) -> RouteKey {
+    RouteKey { route: "other".into(), key: key.into() }
+}
+
+fn child(lsn: u64, parents: &[&str]) -> Arc<Link> {
+    let parents = parents.iter().map(|key| customer(key)).collect();
+    Arc::new(Link { parents, ..Link::clone(&link(json!({}), lsn)) })
 }
 
 async fn bound(store: &dyn StateStore) {
@@ -314,7 +419,7 @@ fn time(second: i64) -> jiff::Timestamp {
 
 fn link(saved: Value, lsn: u64) -> Arc<Link> {
     let saved: Map<String, Value> = saved.as_object().cloned().expect("an object");
-    Arc::new(Link { saved, change: id(lsn), gone: false, content: None })
+    Arc::new(Link { saved, change: id(lsn), gone: false, parents: Vec::new(), content: None })
 }
 
 pub fn parking(key: &str, lsn: u64, state: ParkedState) -> Parking {
@@ -326,6 +431,7 @@ pub fn parking(key: &str, lsn: u64, state: ParkedState) -> Parking {
         answers: Vec::new(),
         attempts: 0,
         called: id(lsn),
+        waits_for: None,
     };
     Parking { at: at(key), change: Arc::new(change(lsn)), parked, again: false }
 }

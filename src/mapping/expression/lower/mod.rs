@@ -9,7 +9,7 @@ pub(super) mod syntax;
 use super::{
     Problem, Val,
     exact::Exact,
-    node::{Access, Node, NodeKind, Presence},
+    node::{Access, Name, Node, NodeKind, Presence},
 };
 use crate::mapping::{Kind, Names};
 use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, SourceInfo};
@@ -101,8 +101,12 @@ impl<'t> Lowering<'t> {
         }
         let of = self.node(of)?;
         let span = self.name_after(expr, name);
-        if let NodeKind::Name(root) = of.kind {
-            self.check_field(root, name, span.clone())?;
+        match &of.kind {
+            NodeKind::Name(root) => self.check_field(*root, name, span.clone())?,
+            NodeKind::Field { of, name: entity, .. } if matches!(of.kind, NodeKind::Name(Name::Parent)) => {
+                self.check_saved_by_parent(entity, name, span.clone())?;
+            }
+            _ => {}
         }
         Ok(Node { span, kind: NodeKind::Field { of: Box::new(of), name: name.into(), how } })
     }

@@ -18,6 +18,7 @@ pub(in crate::mapping) struct World {
     pub answer: Option<Answer>,
     pub item: Option<Value>,
     pub fetched: Option<Value>,
+    pub parents: Map<String, Value>,
 }
 
 pub(in crate::mapping) fn row(columns: &[(&str, Type, Cell<'_>)]) -> Row {
@@ -84,6 +85,7 @@ impl World {
             answer: Some(answer),
             item: Some(json!({ "n": 1 })),
             fetched: None,
+            parents: object(json!({ "customer": { "remote_id": "C-9" }, "tag": [{}, {}] })),
         }
     }
 
@@ -97,6 +99,9 @@ impl World {
             .with_answer()
             .with_item()
             .with_fetched()
+            .with_parent("customer", ["remote_id"])
+            .with_parent("branch", ["code"])
+            .with_parent::<&str>("tag", [])
     }
 
     pub fn scope(&self) -> Scope<'_> {
@@ -107,11 +112,15 @@ impl World {
             key: "42",
             link: self.link.as_ref(),
             fetched: self.fetched.as_ref(),
+            parents: Some(&self.parents),
             change: ChangeId { commit: Lsn::new(0x16_B374_D848), ordinal: 3 },
             committed_at: "2024-05-01T08:00:00.5Z".parse().expect("a timestamp"),
             saved: &self.saved,
             answers: &self.answers,
             answer: self.answer.as_ref(),
+            members: None,
+            index: None,
+            body: None,
             item: self.item.as_ref(),
         }
     }

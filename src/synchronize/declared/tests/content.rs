@@ -20,7 +20,14 @@ fn with(changed: &[(&str, Cell<'_>)]) -> Row {
 
 fn hash_of(case: &Case, image: Image, fetched: Option<&Value>) -> Option<ContentHash> {
     let change = Change { image, ..case.change.clone() };
-    let work = Work { change: &change, key: "7", link: case.link.as_ref(), fetched, uncertain: false };
+    let work = Work {
+        change: &change,
+        key: "7",
+        link: case.link.as_ref(),
+        fetched,
+        parents: None,
+        uncertain: false,
+    };
     case.declared.content(&work, &[])
 }
 
@@ -160,7 +167,9 @@ fn what_was_fetched_counts_as_far_as_it_is_read() {
         always: false,
         at: Locator::default().at("entities.loan"),
         columns: None,
+        batched: false,
         fetched: true,
+        parents: [].into(),
     })
     .unwrap_or_else(|errors| panic!("{errors:?}"));
     let case = Case { declared, ..Case::new(loan(), Op::Update) };
@@ -198,7 +207,8 @@ fn only_upsert_is_compared() {
 #[test]
 fn what_a_lookup_found_may_have_other_values() {
     let case = Case::new(loan(), Op::Update);
-    let work = Work { change: &case.change, key: "7", link: None, fetched: None, uncertain: false };
+    let work =
+        Work { change: &case.change, key: "7", link: None, fetched: None, parents: None, uncertain: false };
     let content = |steps: &[&str]| {
         let answers: Vec<_> = steps.iter().map(|step| answered(step, 200, json!({}))).collect();
         case.declared.content(&work, &answers)

@@ -1,0 +1,171 @@
+//! What lanes know of each other: children look at their parents' links, and deleted parents at the
+//! children that are under way.
+
+use super::{Knowledge, LaneId, LaneKey, Lanes};
+use crate::{
+    engine::work::Work,
+    model::{ChangeId, Link, Op},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Who depends on a key just now. A lane that has it is not dropped.
+#[derive(Debug, Default)]
+pub(super) struct Kin {
+    /// Changes of children that have looked at this key and whose outcome is not durable.
+    claims: BTreeMap<(ChangeId, LaneId), u32>,
+    /// Lanes that want to look again once something has happened here.
+    awaited_by: Vec<LaneId>,
+}
+
+/// A child's change has an eye on a parent until its outcome is durable.
+#[derive(Debug)]
+pub(in crate::engine) struct Claim {
+    pub(in crate::engine) parent: LaneId,
+    pub(in crate::engine) child: ChangeId,
+    /// The child's.
+    pub(in crate::engine) lane: LaneId,
+}
+
+/// What a child sees of its parent.
+#[derive(Debug)]
+pub(in crate::engine) enum Sight {
+    /// It is at the remote.
+    Linked(Arc<Link>),
+    /// Something is under way that may bring it, or an older delete that takes it away first.
+    Unsettled,
+    /// It is not there, and nothing in memory will bring it.
+    Missing,
+}
+
+/// A delete that is started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deleting {
+    pub(super) id: ChangeId,
+    /// It waits for its children, so nothing is sent yet.
+    waits: bool,
+}
+
+impl Deleting {
+    pub(super) fn begun(work: &Work) -> Option<Self> {
+        removes(work).then(|| Self { id: work.id(), waits: false })
+    }
+}
+
+pub(super) fn removes(work: &Work) -> bool {
+    matches!(work.change.op(), Op::Delete | Op::Truncate)
+}
+
+impl Lanes {
+    /// Makes a claim on this key, and gives its lane.
+    pub(in crate::engine) fn claim(&mut self, key: LaneKey, child: ChangeId, lane: LaneId) -> LaneId {
+        let id = self.lane_of(key);
+        let kin = self.lane_mut(id).kin.get_or_insert_default();
+        *kin.claims.entry((child, lane)).or_default() += 1;
+        id
+    }
+
+    pub(in crate::engine) fn unclaim(&mut self, &Claim { parent, child, lane }: &Claim) {
+        if let Some(kin) = &mut self.lane_mut(parent).kin
+            && let Some(count) = kin.claims.get_mut(&(child, lane))
+        {
+            *count -= 1;
+            if *count == 0 {
+                kin.claims.remove(&(child, lane));
+            }
+        }
+        self.wake(parent);
+        self.consider(parent);
+    }
+
+    /// The oldest change of a child that is under way and older than this delete of the key.
+    pub(in crate::engine) fn claimed_before(&self, id: LaneId, delete: ChangeId) -> Option<LaneId> {
+        let (child, lane) = self.lane(id).kin.as_ref()?.claims.keys().next()?;
+        (*child < delete).then_some(*lane)
+    }
+
+    /// The lane of a key that work is about to be pushed to.
+    pub(in crate::engine) fn seat(&mut self, key: LaneKey) -> LaneId {
+        self.lane_of(key)
+    }
+
+    /// The started delete of this key waits for others itself.
+    pub(in crate::engine) fn delete_waits(&mut self, id: LaneId) {
+        if let Some(deleting) = &mut self.lane_mut(id).deleting {
+            deleting.waits = true;
+        }
+    }
+
+    /// Whether a delete of this key that is newer than the change stands behind it.
+    pub(in crate::engine) fn is_deleted_after(&self, id: LaneId, change: ChangeId) -> bool {
+        let lane = self.lane(id);
+        lane.leaving.is_some_and(|it| it > change)
+            || lane.waiting.iter().any(|it| removes(it) && it.id() > change)
+    }
+
+    /// What came last of this key was never sent and never will be, so its delete need not be either.
+    pub(in crate::engine) fn came_to_nothing(&mut self, id: LaneId) {
+        let lane = self.lane_mut(id);
+        if let Some(next) = lane.waiting.front_mut()
+            && lane.link.as_ref().is_none_or(|link| link.gone)
+        {
+            next.born = true;
+        }
+    }
+
+    /// What a child's change sees of this key.
+    pub(in crate::engine) fn look(&self, id: LaneId, child: ChangeId) -> Sight {
+        let lane = self.lane(id);
+        if lane.knowledge != Knowledge::Here {
+            return Sight::Unsettled;
+        }
+        let deleted_before = |work: &Work| removes(work) && work.id() < child;
+        // A newer delete that has not begun waits for the child.
+        let deleting = lane.deleting.is_some_and(|it| it.id < child || !it.waits);
+        if deleting || lane.waiting.iter().any(deleted_before) {
+            return Sight::Unsettled;
+        }
+        // What is linked now goes with the parked delete.
+        if lane.leaving.is_some_and(|it| it < child) {
+            return Sight::Missing;
+        }
+        let coming = (lane.busy && lane.deleting.is_none()) || lane.waiting.iter().any(|it| !removes(it));
+        match &lane.link {
+            Some(link) if !link.gone => Sight::Linked(Arc::clone(link)),
+            _ if coming => Sight::Unsettled,
+            _ => Sight::Missing,
+        }
+    }
+
+    /// Forgets what is cached of a key with nothing under way: it may have been written past us.
+    pub(in crate::engine) fn doubt(&mut self, id: LaneId) {
+        let lane = self.lane_mut(id);
+        if lane.knowledge == Knowledge::Here && lane.waiting.is_empty() && !lane.busy && lane.unsaved == 0 {
+            lane.knowledge = Knowledge::Unknown;
+            lane.held = false;
+            self.unknown.push_back(id);
+        }
+    }
+
+    /// `who` wants to look again once something has happened here.
+    pub(in crate::engine) fn await_lane(&mut self, id: LaneId, who: LaneId) {
+        let kin = self.lane_mut(id).kin.get_or_insert_default();
+        if !kin.awaited_by.contains(&who) {
+            kin.awaited_by.push(who);
+        }
+    }
+
+    /// Lanes whose work may look again.
+    pub(in crate::engine) fn take_woken(&mut self) -> Vec<LaneId> {
+        std::mem::take(&mut self.woken)
+    }
+
+    pub(super) fn wake(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes[id.0 as usize].as_mut() else { return };
+        if let Some(kin) = &mut lane.kin {
+            self.woken.append(&mut kin.awaited_by);
+            if kin.claims.is_empty() {
+                lane.kin = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Parents before children, children deleted before parents.
+//!
+//! A change asks for what its row depends on ([`Verdict::Needs`]). Where the parent's link is known
+//! it goes on at once. Where work for the parent is in memory it waits for that, without a slot and
+//! not for ever. Else it is parked as `waiting`, and the settlement that writes the parent's link
+//! lets it go on.
+//!
+//! A delete waits for the older changes of its children that are under way, and is parked while
+//! older children are linked; the settlement that takes the last of those links away lets it go on.
+//!
+//! Nobody waits for ever in memory: work that waits in a circle is parked, so that the stream moves
+//! on (invariant 4).
+
+use super::{
+    Engine, Event, RECALL_AT_ONCE,
+    carry::{Pass, Prepared, Verdict},
+    lanes::{LaneId, LaneKey, Rank, Sight},
+    parked,
+    work::{Charge, Work},
+};
+use crate::{
+    model::{Image, Link, Op, Outcome, ParkReason, ParkedState},
+    routing::{Fetch, Route, RouteId},
+    state::RouteKey,
+    synchronize,
+};
+use serde_json::{Map, Value};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// What a claim may cost: the parent's lane is made for it.
+const CLAIM_BYTES: usize = 768;
+/// How often what waits is held against what was written past the settlements.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// What one row depends on, of one entity.
+#[derive(Debug)]
+pub(super) struct Need {
+    entity: Arc<str>,
+    route: RouteId,
+    keys: Vec<Arc<str>>,
+    /// Theirs, once they are looked at.
+    lanes: Vec<LaneId>,
+    /// Expressions see a list.
+    is_list: bool,
+}
+
+/// What a change depends on, all of it at the remote.
+#[derive(Debug, Default)]
+pub(super) struct Kin {
+    /// What is saved of it, by entity.
+    pub(super) saved: Map<String, Value>,
+    pub(super) keys: Vec<RouteKey>,
+}
+
+/// Work that waits for other keys.
+#[derive(Debug, Default)]
+pub(super) struct Family {
+    waiting: HashMap<LaneId, Pause>,
+    /// Deletes whose linked children are to be counted.
+    uncounted: Vec<LaneId>,
+    counting: bool,
+    swept: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Pause {
+    work: Box<Work>,
+    wants: Wants,
+    /// Whose work it waits for, if it does.
+    awaits: Option<LaneId>,
+    /// It could not go on at once.
+    waited: bool,
+}
+
+#[derive(Debug)]
+enum Wants {
+    Parents {
+        needs: Vec<Need>,
+        /// The store has been asked again.
+        asked: bool,
+    },
+    /// That older changes of children end, and then that none is linked.
+    NoChildren,
+}
+
+impl Pass {
+    /// What has to be at the remote before this change, if that is not known yet.
+    pub(super) fn ask_for_parents(&mut self, route: &Route, prepared: &Prepared) -> Option<Verdict> {
+        let brings = matches!(prepared.change.op(), Op::Insert | Op::Update | Op::Read);
+        if route.parents.is_empty() || !brings || self.work.kin.is_some() {
+            return None;
+        }
+        let work = self.shown(prepared);
+        if self.work.answers.is_empty() && route.synchronizer.before_parents(&work).is_some() {
+            return None;
+        }
+        let mut needs = Vec::new();
+        for parent in &route.parents {
+            let columns = &self.ground.routes[usize::from(parent.route.0)].key;
+            match parent.keys(&work, columns) {
+                Ok(mut found) => {
+                    // A row that is its own parent waits for nobody.
+                    found.keys.retain(|key| (parent.route, key) != (self.route, &self.key));
+                    let (entity, route, is_list) = (Arc::clone(&parent.entity), parent.route, found.is_list);
+                    if is_list || !found.keys.is_empty() {
+                        needs.push(Need { entity, route, keys: found.keys, lanes: Vec::new(), is_list });
+                    }
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    return Some(self.parked(ParkedState::Rejected, ParkReason::Template, message));
+                }
+            }
+        }
+        if needs.is_empty() {
+            self.work.kin = Some(Arc::default());
+            return None;
+        }
+        Some(Verdict::Needs(needs))
+    }
+}
+
+impl Engine {
+    /// Whether the change deletes what others may depend on, so that they have to go first.
+    pub(super) fn is_deleted_last(&self, route: RouteId, work: &Work, link: Option<&Link>) -> bool {
+        self.router.route(route).deleted_last
+            && !work.childless
+            && link.is_some()
+            && matches!(work.change.image, Image::Delete { .. })
+    }
+
+    pub(super) fn wait_for_children(&mut self, lane: LaneId, work: Work) {
+        self.lanes.delete_waits(lane);
+        self.pause(lane, work, Wants::NoChildren);
+    }
+
+    /// Claims the parents that a change from the stream names, as far as its own row tells: their
+    /// deletes wait for it before it has come to its turn, and their links are read with its own.
+    pub(super) fn foresee(&mut self, route: RouteId, key: &Arc<str>, work: &mut Work) {
+        let on = &self.ground.routes[usize::from(route.0)];
+        let brings = matches!(work.change.op(), Op::Insert | Op::Update | Op::Read);
+        if on.parents.is_empty() || !brings || !work.own || matches!(on.fetch, Some(Fetch::Sql(_))) {
+            return;
+        }
+        let on = Arc::clone(on);
+        let change = Arc::clone(&work.change);
+        let shown = synchronize::Work {
+            change: &change,
+            key,
+            link: None,
+            fetched: None,
+            parents: None,
+            uncertain: false,
+        };
+        let lane = self.lanes.seat((route, Arc::clone(key)));
+        for parent in &on.parents {
+            let columns = &self.ground.routes[usize::from(parent.route.0)].key;
+            // Where it fails, its turn will tell.
+            for parent_key in parent.keys(&shown, columns).map(|found| found.keys).unwrap_or_default() {
+                if (parent.route, &parent_key) != (route, key) {
+                    self.claim(lane, work, (parent.route, parent_key));
+                }
+            }
+        }
+    }
+
+    fn claim(&mut self, lane: LaneId, work: &mut Work, parent: LaneKey) -> LaneId {
+        let id = work.id();
+        let parent = self.lanes.claim(parent, id, lane);
+        self.budget.charge(CLAIM_BYTES);
+        work.charges.push(Arc::new(Charge::adopt(&self.budget, CLAIM_BYTES)));
+        work.claims.push((parent, id));
+        parent
+    }
+
+    pub(super) fn wait_for_parents(&mut self, lane: LaneId, mut work: Work, mut needs: Vec<Need>) {
+        for need in &mut needs {
+            for key in &need.keys {
+                let parent = self.claim(lane, &mut work, (need.route, Arc::clone(key)));
+                need.lanes.push(parent);
+            }
+        }
+        self.pause(lane, work, Wants::Parents { needs, asked: false });
+    }
+
+    fn pause(&mut self, lane: LaneId, work: Work, wants: Wants) {
+        let pause = Pause { work: Box::new(work), wants, awaits: None, waited: false };
+        self.family.waiting.insert(lane, pause);
+        self.seek(lane);
+    }
+
+    /// Looks again for those where something has happened, and counts children.
+    pub(super) fn seek_family(&mut self) {
+        for lane in self.lanes.take_woken() {
+            self.seek(lane);
+        }
+        self.count_children();
+    }
+
+    fn seek(&mut self, lane: LaneId) {
+        let Some(pause) = self.family.waiting.get_mut(&lane) else { return };
+        let Pause { work, wants, awaits, waited } = pause;
+        let id = work.id();
+        *awaits = None;
+        let Wants::Parents { needs, asked } = wants else {
+            match self.lanes.claimed_before(lane, id) {
+                Some(child) => {
+                    (*awaits, *waited) = (Some(child), true);
+                    self.lanes.await_lane(lane, lane);
+                }
+                None => self.family.uncounted.push(lane),
+            }
+            return;
+        };
+        let mut kin = Kin::default();
+        for need in needs.iter() {
+            let mut found = Vec::with_capacity(need.keys.len());
+            let route = &self.ground.routes[usize::from(need.route.0)].name;
+            for (key, &parent) in need.keys.iter().zip(&need.lanes) {
+                let mut sight = self.lanes.look(parent, id);
+                // It was let go on, so the store may know more than is cached here.
+                if matches!(sight, Sight::Missing) && work.parked && !*asked {
+                    *asked = true;
+                    self.lanes.doubt(parent);
+                    sight = self.lanes.look(parent, id);
+                }
+                let at = || RouteKey { route: Arc::clone(route), key: Arc::clone(key) };
+                match sight {
+                    Sight::Linked(link) => {
+                        found.push(Value::Object(link.saved.clone()));
+                        kin.keys.push(at());
+                    }
+                    Sight::Unsettled => {
+                        (*awaits, *waited) = (Some(parent), true);
+                        return self.lanes.await_lane(parent, lane);
+                    }
+                    // A sequence that was begun is finished with what there is.
+                    Sight::Missing if !work.answers.is_empty() => {}
+                    Sight::Missing if self.lanes.is_deleted_after(lane, id) => return self.skip_doomed(lane),
+                    Sight::Missing => {
+                        let at = at();
+                        return self.park_for_parent(lane, at);
+                    }
+                }
+            }
+            let saved = if need.is_list { Some(Value::Array(found)) } else { found.pop() };
+            kin.saved.extend(saved.map(|saved| (need.entity.to_string(), saved)));
+        }
+        work.kin = Some(Arc::new(kin));
+        self.go_on_with(lane);
+    }
+
+    /// Its parent is not there, and its row is deleted later: waiting for the one would hold up the
+    /// other for ever.
+    fn skip_doomed(&mut self, lane: LaneId) {
+        let Some(Pause { work, .. }) = self.family.waiting.remove(&lane) else { return };
+        if !work.doubt && work.called.commit > self.ground.sent_before {
+            self.lanes.came_to_nothing(lane);
+        }
+        self.lanes.leave(lane);
+        let reason = Arc::from("what it depends on is not there, and its row is deleted later");
+        self.finish(lane, *work, false, Outcome::Skipped { reason });
+    }
+
+    fn go_on_with(&mut self, lane: LaneId) {
+        if let Some(pause) = self.family.waiting.remove(&lane) {
+            self.lanes.resume(lane, *pause.work, if pause.waited { Rank::Anew } else { Rank::Ahead });
+        }
+    }
+
+    fn park_for_parent(&mut self, lane: LaneId, parent: RouteKey) {
+        let RouteKey { route, key } = &parent;
+        let message = format!(
+            "it depends on key {key} of route `{route}`, which is not at the remote: it goes on by itself once that is \
+             sent; `rowcall parked list --route {route} --key {key}` shows whether that is parked itself"
+        );
+        self.park_waiting(lane, ParkReason::Parent, parent, message);
+    }
+
+    fn park_for_children(&mut self, lane: LaneId, children: &str) {
+        let (route, key) = self.lanes.key(lane).clone();
+        let at = RouteKey { route: Arc::clone(&self.router.route(route).name), key };
+        let message = format!(
+            "{children} it are still at the remote and are deleted first: it goes on by itself once they are gone"
+        );
+        self.park_waiting(lane, ParkReason::Children, at, message);
+    }
+
+    fn park_waiting(&mut self, lane: LaneId, reason: ParkReason, waits_for: RouteKey, message: String) {
+        let Some(Pause { work, .. }) = self.family.waiting.remove(&lane) else { return };
+        let mut outcome = parked(work.called, ParkedState::Waiting, reason, message);
+        if let Outcome::Parked(parked) = &mut outcome {
+            parked.answers.clone_from(&work.answers);
+            parked.attempts = work.attempts;
+            parked.waits_for = Some(waits_for);
+        }
+        self.lanes.leave(lane);
+        self.finish(lane, *work, false, outcome);
+    }
+
+    fn count_children(&mut self) {
+        if self.family.counting || self.family.uncounted.is_empty() {
+            return;
+        }
+        let most = RECALL_AT_ONCE.min(self.family.uncounted.len());
+        let mut lanes: Vec<LaneId> = self.family.uncounted.drain(..most).collect();
+        lanes.retain(|lane| self.family.waiting.contains_key(lane));
+        self.family.counting = true;
+        let key = |lane: &LaneId| {
+            let (route, key) = self.lanes.key(*lane);
+            let id = self.family.waiting.get(lane).map(|pause| pause.work.id()).unwrap_or_default();
+            (RouteKey { route: Arc::clone(&self.router.route(*route).name), key: Arc::clone(key) }, id)
+        };
+        let keys: Vec<_> = lanes.iter().map(key).collect();
+        let deleted =
+            self.router.routes().iter().filter(|it| !it.parents.is_empty() && it.synchronizer.deletes());
+        let deleted: Vec<Arc<str>> = deleted.map(|it| Arc::clone(&it.name)).collect();
+        let store = Arc::clone(&self.ground.store);
+        self.tasks.spawn(async move {
+            let children = store.children(&keys, &deleted).await;
+            Event::Children(lanes, children)
+        });
+    }
+
+    pub(super) fn told_of_children(&mut self, lanes: &[LaneId], children: &[Vec<(Arc<str>, u64)>]) {
+        self.family.counting = false;
+        for (&lane, children) in lanes.iter().zip(children) {
+            let Some(pause) = self.family.waiting.get_mut(&lane) else { continue };
+            if self.lanes.claimed_before(lane, pause.work.id()).is_some() {
+                self.seek(lane);
+            } else if children.is_empty() {
+                pause.work.childless = true;
+                self.go_on_with(lane);
+            } else {
+                let of = |(route, count): &(Arc<str>, u64)| format!("{count} of route `{route}`");
+                let told = children.iter().map(of).collect::<Vec<_>>().join(" and ");
+                self.park_for_children(lane, &format!("{told} that depend on"));
+            }
+        }
+    }
+
+    /// Parks who waits in a circle, and now and then sweeps.
+    pub(super) fn look_after_family(&mut self) {
+        for lane in self.circles() {
+            self.park_stuck(lane);
+        }
+        let depends = self.router.routes().iter().any(|it| it.waited_for);
+        let now = Instant::now();
+        if depends && self.family.swept.is_none_or(|swept| now >= swept + SWEEP) {
+            self.family.swept = Some(now);
+            let store = Arc::clone(&self.ground.store);
+            self.tasks.spawn(async move { Event::Swept(store.sweep().await) });
+        }
+    }
+
+    /// One lane of each circle in which work waits for work that waits in turn.
+    fn circles(&self) -> Vec<LaneId> {
+        let mut circles = Vec::new();
+        let mut seen: HashMap<LaneId, LaneId> = HashMap::with_capacity(self.family.waiting.len());
+        for &start in self.family.waiting.keys() {
+            let mut at = start;
+            while !seen.contains_key(&at) {
+                seen.insert(at, start);
+                match self.family.waiting.get(&at).and_then(|pause| pause.awaits) {
+                    Some(next) => at = next,
+                    None => break,
+                }
+            }
+            // Where this way met itself, and did not merely end.
+            let waits = self.family.waiting.get(&at).is_some_and(|pause| pause.awaits.is_some());
+            if waits && seen.get(&at) == Some(&start) {
+                circles.push(at);
+            }
+        }
+        circles
+    }
+
+    fn park_stuck(&mut self, lane: LaneId) {
+        let Some(Pause { wants, awaits, .. }) = self.family.waiting.get(&lane) else { return };
+        match (wants, awaits) {
+            (Wants::Parents { .. }, Some(parent)) => {
+                let (route, key) = self.lanes.key(*parent).clone();
+                let route = Arc::clone(&self.router.route(route).name);
+                self.park_for_parent(lane, RouteKey { route, key });
+            }
+            _ => self.park_for_children(lane, "changes of objects that depend on"),
+        }
+    }
+
+    /// For a stop: what waits comes again, or is parked again.
+    pub(super) fn leave_family(&mut self) {
+        for (lane, pause) in std::mem::take(&mut self.family.waiting) {
+            self.interrupted(lane, *pause.work, false);
+        }
+    }
+}

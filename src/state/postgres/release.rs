@@ -1,0 +1,73 @@
+//! Letting waiting changes go on: a child once its parent is linked, a deleted parent once its
+//! children are not.
+
+use crate::state::{RouteKey, Settlement};
+use std::collections::BTreeSet;
+use tokio_postgres::{Client, Error, Statement};
+
+/// Whether the waiting change `p` has nothing to wait for. An older delete of the parent that is
+/// parked comes first: the link that is there now goes with it.
+macro_rules! free {
+    () => {
+        "case p.reason when 'children' then not exists (
+            select from rowcall.link l
+            where l.parents ? (p.waits_for_route || '/' || p.waits_for_key) and not l.gone
+              and (l.commit_lsn, l.ordinal) < (p.commit_lsn, p.ordinal))
+         else exists (
+            select from rowcall.link l
+            where l.route = p.waits_for_route and l.key = p.waits_for_key and not l.gone)
+           and not exists (
+            select from rowcall.parked d
+            where d.route = p.waits_for_route and d.key = p.waits_for_key and d.deletes
+              and (d.commit_lsn, d.ordinal) < (p.commit_lsn, p.ordinal))
+         end"
+    };
+}
+
+const RELEASE: &str = concat!(
+    "update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
+     from unnest($1::text[], $2::text[]) as t (route, key)
+     where p.state = 'waiting' and p.waits_for_route = t.route and p.waits_for_key = t.key and ",
+    free!()
+);
+
+/// So many keys are enough for one sweep: the next one finds the rest.
+const FREE: &str = concat!(
+    "select distinct p.waits_for_route, p.waits_for_key from rowcall.parked p
+     where p.source = $1 and p.state = 'waiting' and ",
+    free!(),
+    " limit 1000"
+);
+
+pub(super) async fn prepare(client: &Client) -> Result<Statement, Error> {
+    client.prepare(RELEASE).await
+}
+
+/// Keys whose waiting changes may go on.
+pub(super) async fn free(client: &Client, source: &str) -> Result<Vec<RouteKey>, Error> {
+    let rows = client.query(FREE, &[&source]).await?;
+    Ok(rows.iter().map(|row| key(row.get(0), row.get(1))).collect())
+}
+
+fn key(route: &str, key: &str) -> RouteKey {
+    RouteKey { route: route.into(), key: key.into() }
+}
+
+/// What a settlement stirs: what it says itself, and what the changes it parks wait for, since that
+/// may have come meanwhile.
+pub(super) fn stirred(settlement: &Settlement) -> BTreeSet<&RouteKey> {
+    let parked = settlement.parkings.iter().filter_map(|it| it.parked.waits_for.as_ref());
+    settlement.stirred.iter().chain(parked).collect()
+}
+
+pub(super) async fn release(
+    client: &Client,
+    statement: &Statement,
+    keys: impl IntoIterator<Item = &RouteKey>,
+) -> Result<u64, Error> {
+    let (routes, keys): (Vec<&str>, Vec<&str>) = keys.into_iter().map(|at| (&*at.route, &*at.key)).unzip();
+    if routes.is_empty() {
+        return Ok(0);
+    }
+    client.execute(statement, &[&routes, &keys]).await
+}
