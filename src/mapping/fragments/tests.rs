@@ -167,7 +167,7 @@ fn what_cannot_be_used_anywhere_is_said_at_once() {
             &["rules0.w1: it comes to more than 1000 fragments, each counted as often as it is used"],
         ),
     ] {
-        let errors = fragments(&[all.clone()]).expect_err("something is wrong");
+        let errors = fragments(std::slice::from_ref(&all)).expect_err("something is wrong");
         assert_eq!(errors.len(), expected.len(), "{errors:#?}");
         assert!(errors.iter().zip(expected).all(|(error, start)| error.starts_with(start)), "{errors:#?}");
     }
