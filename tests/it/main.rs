@@ -11,6 +11,7 @@ mod convergence;
 mod demo_show;
 mod demo_world;
 mod harness_itself;
+mod limits;
 mod memory;
 mod parking;
 mod remote_tls;
