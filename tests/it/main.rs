@@ -4,6 +4,7 @@
 mod harness;
 
 mod auth;
+mod batches;
 mod capture;
 mod command_line;
 mod connect;
