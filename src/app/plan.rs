@@ -7,11 +7,13 @@ use crate::{
     capture::{Capture, PostgresReader, WalGuard},
     config::Loaded,
     engine::Remote,
+    mapping::Names,
     model::{Table, TableName},
     postgres::Target,
     remote::{Governor, HttpRemote, RemoteClient, RetryPolicy},
-    routing::{EntitySettings, Fetch, KeyColumns, RemoteId, Route},
+    routing::{EntitySettings, Fetch, KeyColumns, RemoteId, Route, WriteBack},
     synchronize::{Classes, Declaration, Synchronizer},
+    write_back::Destination,
 };
 use secrecy::ExposeSecret;
 use std::{
@@ -129,6 +131,26 @@ impl SourcePlan {
         format!("rowcall_{}", self.slot)
     }
 
+    /// Where the values go that these routes write back.
+    pub(super) fn destinations(&self, routes: &[Arc<Route>]) -> Vec<Destination> {
+        let destination = |route: &Arc<Route>| {
+            let write_back = route.write_back.as_ref()?;
+            Some(Destination {
+                route: Arc::clone(&route.name),
+                table: route.table.clone(),
+                key: route.key.clone(),
+                columns: write_back.columns().map(str::to_owned).collect(),
+            })
+        };
+        routes.iter().filter_map(destination).collect()
+    }
+
+    /// The same before the tables are known, so without keys.
+    pub(super) fn planned_destinations(&self) -> Vec<Destination> {
+        let routes = self.routes(None).unwrap_or_default();
+        self.destinations(&routes.into_iter().map(Arc::new).collect::<Vec<_>>())
+    }
+
     /// The remotes, as the engine takes them.
     pub(super) fn engine_remotes(&self) -> Vec<Remote> {
         let remote = |it: &PlannedRemote| {
@@ -207,6 +229,16 @@ impl SourcePlan {
                     continue;
                 }
             };
+            let names =
+                Names { columns: shape.map(columns), saved: synchronizer.saves().into(), ..Names::default() };
+            let at_place = self.loaded.locator.at(format!("entities.{name}.write_back"));
+            let write_back = match WriteBack::new(&entity.write_back, &key, &names, &at_place) {
+                Ok(write_back) => write_back,
+                Err(more) => {
+                    errors.extend(more);
+                    continue;
+                }
+            };
             routes.push(Route {
                 name: if several { format!("{name}.{remote}").into() } else { name.into() },
                 table: table.clone(),
@@ -222,6 +254,7 @@ impl SourcePlan {
                 deleted_last: false,
                 parents: parents.iter().filter_map(|it| self.at_remote(it, remote)).collect(),
                 synchronizer: Arc::clone(synchronizer),
+                write_back: write_back.map(Arc::new),
             });
         }
         if errors.is_empty() { Ok(routes) } else { Err(errors) }

@@ -174,6 +174,13 @@ impl Check<'_> {
             entity.source = Some(source);
         }
         self.remotes(name, entity);
+        if entity.remotes.len() > 1 && !entity.write_back.is_empty() {
+            let message = format!(
+                "entities.{name} has several remotes, which would write over each other's values: make it one entity for \
+                 each remote, or leave `write_back` out"
+            );
+            self.say(&at("write_back"), message);
+        }
         if let Some((key, message)) = entity.batch.and_then(|it| it.complaint()) {
             self.say(&[&base[..], &["batch", key]].concat(), message);
         }

@@ -11,7 +11,6 @@ pub const PLANNED: &[&str] = &[
     "remotes.*.redact",
     "entities.*.initial",
     "entities.*.schedule",
-    "entities.*.write_back",
     "entities.*.read",
     "call_log",
     "admin",

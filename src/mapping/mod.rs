@@ -48,5 +48,5 @@ pub use expression::{Evaluated, Expression, Named};
 pub use fragments::Fragments;
 pub use json::Json;
 pub use reads::Reads;
-pub use scope::{About, Names, ParentNames, Scope};
+pub use scope::{About, Ended, Names, ParentNames, Scope};
 pub use text::Text;

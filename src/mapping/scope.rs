@@ -22,6 +22,8 @@ pub struct Names {
     pub fetched: bool,
     /// What `fragment.<name>` stands for.
     pub fragments: Arc<Fragments>,
+    /// Whether `outcome` and `error` are in scope, and `saved` and `answers` are not.
+    pub outcome: bool,
     /// How many rows the call is about.
     pub about: About,
     /// What the entity depends on: `parent.<entity>.<name>`.
@@ -130,10 +132,21 @@ pub struct Scope<'a> {
     pub answer: Option<&'a Answer>,
     /// The item of a `for_each`.
     pub item: Option<&'a Value>,
+    /// How the change ended, in `write_back`.
+    pub outcome: Option<Ended<'a>>,
     /// The rows of the batch, each with its own scope, where the call carries several.
     pub members: Option<&'a [Scope<'a>]>,
     /// The place of the row in its batch.
     pub index: Option<usize>,
     /// The body of `answer`, where it is read once for many expressions.
     pub body: Option<&'a Value>,
+}
+
+/// How a change ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// `outcome`.
+    pub name: &'a str,
+    /// `error`.
+    pub error: Option<&'a str>,
 }

@@ -69,6 +69,10 @@ pub struct EntitySettings {
     /// Whether a change is sent even when the remote was told the same before.
     #[serde(default)]
     pub always: bool,
+    /// What is written into the row itself when a change of it has ended: by column, a value with
+    /// `link`, `outcome` and `error` in scope.
+    #[serde(default)]
+    pub write_back: BTreeMap<String, Value>,
     /// A synchronizer written in Rust, by name, instead of the sequences.
     #[serde(default)]
     pub class: Option<String>,

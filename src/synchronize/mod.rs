@@ -131,6 +131,7 @@ pub fn scope<'a>(work: &Work<'a>) -> Scope<'a> {
         answers: &[],
         answer: None,
         item: None,
+        outcome: None,
         members: None,
         index: None,
         body: None,

@@ -19,3 +19,4 @@ mod remote_tls;
 mod replicate;
 mod resume;
 mod state;
+mod write_back;

@@ -136,6 +136,7 @@ impl Family {
             coalesce: self.rig.coalesce,
             on_dead: crate::routing::OnDead::Hold,
             synchronizer: Classes::standard().build(None, &declaration).expect("a synchronizer"),
+            write_back: None,
         }
     }
 

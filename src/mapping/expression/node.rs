@@ -83,6 +83,10 @@ pub(super) enum Name {
     Answers,
     Answer,
     Item,
+    /// How the change ended, in `write_back`.
+    Outcome,
+    /// Why it failed, in `write_back`.
+    Error,
     Rows,
     Keys,
     Links,
@@ -106,6 +110,8 @@ pub(super) const NAMES: &[(&str, Name)] = &[
     ("answers", Name::Answers),
     ("answer", Name::Answer),
     ("item", Name::Item),
+    ("outcome", Name::Outcome),
+    ("error", Name::Error),
     ("rows", Name::Rows),
     ("keys", Name::Keys),
     ("links", Name::Links),

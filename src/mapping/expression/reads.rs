@@ -78,6 +78,8 @@ fn name(root: Name, field: Option<&Arc<str>>, reads: &mut Reads) {
             return;
         }
         Name::Key | Name::Link | Name::Saved | Name::Answers | Name::Answer | Name::Item => return,
+        // Known only when all is sent.
+        Name::Outcome | Name::Error => return,
         Name::Keys | Name::Links | Name::Index => return,
     };
     match field {

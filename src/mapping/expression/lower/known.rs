@@ -50,6 +50,16 @@ impl Lowering<'_> {
             Name::Item if !self.names.item => {
                 Err("`item` is known only in a step with `for_each`".to_owned())
             }
+            Name::Outcome | Name::Error if !self.names.outcome => {
+                Err("`outcome` and `error` are known only in `write_back`".to_owned())
+            }
+            Name::Answers | Name::Saved if self.names.outcome => {
+                Err("in `write_back` everything that was saved is in `link`".to_owned())
+            }
+            Name::Row | Name::Old if self.names.outcome => {
+                Err("`write_back` writes into the row as it will be then; what is in it is there already"
+                    .to_owned())
+            }
             Name::Fetched if !self.names.fetched => {
                 Err("`fetched` is known only where the entity has a `fetch` query".to_owned())
             }
@@ -119,7 +129,7 @@ impl Lowering<'_> {
             Name::Answers => (of(&self.names.steps), "the sequence has no step"),
             Name::Answer => (fixed(ANSWER), "an answer has no"),
             Name::Change => (fixed(CHANGE), "a change has no"),
-            Name::Op | Name::Key | Name::Index => {
+            Name::Op | Name::Key | Name::Index | Name::Outcome | Name::Error => {
                 let what = if root == Name::Index { "a number" } else { "text" };
                 let message = format!("this is {what} and has no field `{name}`");
                 return Err(Problem { kind: Kind::UnknownName, message, span });
