@@ -10,6 +10,7 @@ mod connect;
 mod convergence;
 mod demo_show;
 mod demo_world;
+mod depends;
 mod harness_itself;
 mod memory;
 mod parking;
