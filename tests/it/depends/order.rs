@@ -78,17 +78,9 @@ async fn children_that_wait_when_the_service_is_killed_are_sent_by_the_next_one(
     let live = family(TABLES).await;
     let service = live.run();
     live.after(&["insert into loans select i, 1, i from generate_series(1, 40) i"]).await;
-    live.parked_as(
-        &["loan 1 waiting parent"; 40]
-            .iter()
-            .enumerate()
-            .map(|(at, _)| format!("loan {} waiting parent", sorted(at)))
-            .collect::<Vec<_>>()
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>(),
-    )
-    .await;
+    let mut waiting: Vec<String> = (1..=40).map(|key| format!("loan {key} waiting parent")).collect();
+    waiting.sort();
+    live.parked_as(&waiting.iter().map(String::as_str).collect::<Vec<_>>()).await;
     // The parent's answer does not come; more children wait for it in memory.
     live.bank.faults().add(Rule::new(Fault::Delay(600_000)).path("/objects/customer").times(1));
     live.postgres.execute("insert into customers values (1, 'Ada'); insert into loans select i, 1, i from generate_series(41, 80) i").await;
@@ -108,13 +100,6 @@ async fn children_that_wait_when_the_service_is_killed_are_sent_by_the_next_one(
     let calls = live.calls();
     assert_eq!((calls.len(), paths(&calls)[0]), (81, "PUT /objects/customer/1"));
     in_order(&live);
-}
-
-/// The keys 1 to 40 as text sorts them.
-fn sorted(at: usize) -> u32 {
-    let mut keys: Vec<u32> = (1..=40).collect();
-    keys.sort_by_key(ToString::to_string);
-    keys[at]
 }
 
 #[tokio::test]
@@ -144,17 +129,28 @@ async fn a_preview_says_what_is_missing() {
 #[tokio::test]
 async fn what_an_expression_may_name_of_a_parent_is_checked() {
     let live = family(TABLES).await;
-    live.reconfigure(|yaml| {
-        yaml.replace("row.customer_id }}' }", "row.custmer_id }}' }")
-            .replace("parent.?customer.?remote_id", "parent.customer.remot_id")
-    });
-    let said = live.rowcall.command(&["check"]).await;
-    let said = format!("{}{}", said.stdout, said.stderr);
-    for part in [
-        "entities.loan.depends_on.customer",
-        "no column `custmer_id`; did you mean `customer_id`",
-        "no step of `customer` saves `remot_id`; did you mean `remote_id`",
+    for (from, to, parts) in [
+        (
+            "parent.?customer.?remote_id",
+            "parent.customer.remot_id",
+            &[
+                "entities.loan.upsert[0].body.of",
+                "no step of `customer` saves `remot_id`; did you mean `remote_id`",
+            ][..],
+        ),
+        ("parent.?customer", "parent.?custmer", &["does not depend on `custmer`; did you mean `customer`"]),
+        (
+            "row.customer_id }}' }",
+            "row.custmer_id }}' }",
+            &["entities.loan.depends_on.customer", "no column `custmer_id`; did you mean `customer_id`"],
+        ),
     ] {
-        assert!(said.contains(part), "no {part} in\n{said}");
+        live.reconfigure(|yaml| yaml.replace(from, to));
+        let said = live.rowcall.command(&["check"]).await;
+        let said = format!("{}{}", said.stdout, said.stderr);
+        for part in parts {
+            assert!(said.contains(part), "no {part} in\n{said}");
+        }
+        live.reconfigure(|yaml| yaml.replace(to, from));
     }
 }
