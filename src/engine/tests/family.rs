@@ -51,6 +51,8 @@ struct Family {
     rig: Rig,
     depends_on: &'static [(&'static str, &'static str)],
     when: Option<&'static str>,
+    /// What a row depends on is known only once something has been read.
+    fetches: bool,
 }
 
 /// The row's own columns: `id`, `customer`, `above`, `v`.
@@ -79,7 +81,7 @@ impl Family {
         };
         let rig = Rig::new(remote(Box::new(answer)));
         let depends_on = &[("loan", "{{ row.customer }}"), ("tree", "{{ row.above }}")];
-        Self { held, rig, depends_on, when: None }
+        Self { held, rig, depends_on, when: None, fetches: false }
     }
 
     fn route(&self, at: usize) -> Route {
@@ -129,7 +131,7 @@ impl Family {
             deleted_last: false,
             remote: RemoteId(0),
             priority: 5,
-            fetch: None,
+            fetch: self.fetches.then(|| crate::routing::Fetch::Sql("select".to_owned())),
             coalesce: self.rig.coalesce,
             synchronizer: Classes::standard().build(None, &declaration).expect("a synchronizer"),
         }
@@ -560,6 +562,7 @@ proptest! {
         coalesce in any::<bool>(),
         stumbles in prop::collection::vec(0u8..4, 0..20),
         kills in prop::collection::vec(1usize..12, 0..3),
+        fetches in prop::bool::weighted(0.2),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
@@ -568,6 +571,7 @@ proptest! {
             // What came and went unsent in one life is sent in the next, behind what was sent already.
             family.rig.coalesce = coalesce && kills.is_empty();
             family.rig.attempts = 100;
+            family.fetches = fetches;
             let stumbles = Mutex::new(stumbles);
             let held = Arc::clone(&family.held);
             let seen = Mutex::new(BTreeMap::new());
@@ -592,6 +596,10 @@ proptest! {
             }
             family.run(rows).await;
             prop_assert_eq!(family.refused(), [""; 0]);
+            if fetches {
+                // A parent's delete may come before it is known who still needed it.
+                return Ok(());
+            }
             prop_assert_eq!(family.parked(), [""; 0]);
             let expected: BTreeSet<String> =
                 present.keys().map(|(table, id)| format!("/{}/{id}", ROUTES[*table])).collect();
