@@ -214,6 +214,7 @@ fn sample() -> Result<(Arc<dyn Synchronizer>, Change), Box<dyn Error>> {
         always: false,
         at: Locator::default().at("entities.loan"),
         columns: None,
+        batched: false,
         fetched: false,
         parents: [].into(),
     };

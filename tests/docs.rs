@@ -54,6 +54,7 @@ fn build(page: &str, example: &str) {
             always: entity.always,
             at,
             columns: None,
+            batched: entity.batch.is_some(),
             fetched: entity.fetch.is_some(),
             parents: entity.parent_names(),
         };

@@ -201,6 +201,7 @@ impl SourcePlan {
                 fetch: entity.fetch.clone(),
                 priority: entity.priority,
                 coalesce: entity.coalesce,
+                batch: entity.batch,
                 waited_for: false,
                 deleted_last: false,
                 parents: parents.iter().filter_map(|it| self.at_remote(it, remote)).collect(),
@@ -228,6 +229,7 @@ impl SourcePlan {
             always: entity.always,
             at: self.loaded.locator.at(format!("entities.{name}")),
             columns: shape.map(columns),
+            batched: entity.batch.is_some(),
             fetched: matches!(entity.fetch, Some(Fetch::Sql(_))),
             parents: parents::names(name, entity, built),
         };

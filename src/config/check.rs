@@ -164,6 +164,9 @@ impl Check<'_> {
             entity.source = Some(source);
         }
         self.remotes(name, entity);
+        if let Some((key, message)) = entity.batch.and_then(|it| it.complaint()) {
+            self.say(&[&base[..], &["batch", key]].concat(), message);
+        }
         match (&entity.class, entity.has_sequences()) {
             (Some(class), true) if class != synchronize::DECLARED => {
                 self.say(&at("class"), format!("entities.{name} has a `class` and sequences; keep one of them"));

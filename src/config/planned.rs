@@ -10,7 +10,6 @@ pub const PLANNED: &[&str] = &[
     "sources.*.capture.trigger",
     "sources.*.capture.query",
     "remotes.*.redact",
-    "entities.*.batch",
     "entities.*.on_dead",
     "entities.*.initial",
     "entities.*.schedule",

@@ -1,6 +1,7 @@
 //! One change's way: ask for a step, take it, show the answer, ask again.
 
 use super::{
+    batch::Joining,
     lanes::LaneId,
     parents::Need,
     work::{Charge, Work},
@@ -18,7 +19,7 @@ use crate::{
 };
 use futures_util::FutureExt;
 use serde_json::Value;
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -66,6 +67,8 @@ pub(super) enum Verdict {
         after: Duration,
         error: String,
     },
+    /// It is to share a call with others.
+    Joins(Joining),
     /// It depends on these: it goes on once they are at the remote.
     Needs(Vec<Need>),
     /// The remote takes no call now: back to the queue. `None` if nothing was sent; otherwise the
@@ -95,8 +98,8 @@ pub(super) struct Pass {
     pub(super) lane: LaneId,
     pub(super) work: Work,
     pub(super) link: Option<Arc<Link>>,
-    /// Given back when the pass ends.
-    pub(super) slot: Slot,
+    /// Given back when the pass ends; `None` where the change is to share a call.
+    pub(super) slot: Option<Slot>,
     /// The key's next call has to wait until what is known of the key is durable.
     pub(super) unsettled: bool,
     pub(super) phase: watch::Receiver<Phase>,
@@ -113,16 +116,13 @@ const LITTLE: usize = 256;
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
     pub(super) change: Arc<Change>,
-    fetched: Option<Arc<Value>>,
+    pub(super) fetched: Option<Arc<Value>>,
 }
 
 impl Pass {
     pub(super) async fn run(mut self) -> Ended {
         let verdict = AssertUnwindSafe(self.carry()).catch_unwind().await.unwrap_or_else(|panic| {
-            let what = panic.downcast_ref::<&str>().map(ToString::to_string);
-            let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            let message = format!("the synchronizer panicked, which is a bug in it: {what}");
-            self.parked(ParkedState::Rejected, ParkReason::Template, message)
+            self.parked(ParkedState::Rejected, ParkReason::Template, panicked(&*panic))
         });
         Ended { lane: self.lane, work: self.work, verdict }
     }
@@ -158,12 +158,13 @@ impl Pass {
             let call = match route.synchronizer.next_step(&work, &self.work.answers) {
                 Step::Send(call) => match self.instead_of_sending(route, &work) {
                     Some(verdict) => return verdict,
-                    None => call,
+                    None => match route.batching() {
+                        Some((_, batching)) => return Verdict::Joins(Joining::new(batching, &work, &call)),
+                        None => call,
+                    },
                 },
                 Step::Finish(update) => {
-                    if let Some(name) = unstorable(&update) {
-                        let message =
-                            format!("the value saved as `{name}` holds a number too large to be stored");
+                    if let Some(message) = unstorable(&update) {
                         return self.parked(ParkedState::Rejected, ParkReason::Answer, message);
                     }
                     let calls = u16::try_from(self.work.answers.len()).unwrap_or(u16::MAX);
@@ -213,7 +214,7 @@ impl Pass {
             key: self.is_one_of_several(route).then(|| xxh3_64(self.key.as_bytes())),
             step: Arc::clone(&call.step),
         };
-        if !self.slot.begin(Instant::now()) {
+        if !self.slot.as_mut().is_some_and(|slot| slot.begin(Instant::now())) {
             return Err(Verdict::Held { error: None });
         }
         self.work.attempts += 1;
@@ -231,10 +232,10 @@ impl Pass {
                 let Ok(answer) = result else { return Err(Verdict::Interrupted) };
                 tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, "answered");
                 if call.accepts(answer.status) {
-                    self.slot.succeeded(&answer, Instant::now());
+                    self.slot.iter_mut().for_each(|slot| slot.succeeded(&answer, Instant::now()));
                 } else {
                     let failure = Failure::Answer(&answer);
-                    self.slot.failed(failure, &describe(&call, failure), Instant::now());
+                    self.blame(failure, &describe(&call, failure));
                 }
                 self.keep(answer.body.len());
                 self.work.answers.push(Answered { step: call.step, answer });
@@ -249,7 +250,7 @@ impl Pass {
         if failure.leaves_doubt() {
             self.lose_answer(&call);
         }
-        let blame = self.slot.failed(failure, &error, Instant::now());
+        let blame = self.blame(failure, &error);
         if blame == Blame::Remote && remote.retry.may_pass(failure) {
             self.work.attempts -= 1;
             tracing::info!(call = %key, error, "the call failed and waits until the remote takes calls again");
@@ -264,6 +265,10 @@ impl Pass {
             }
             Decision::GiveUp { state, reason } => Err(self.parked(state, reason, error)),
         }
+    }
+
+    fn blame(&mut self, failure: Failure<'_>, why: &str) -> Blame {
+        self.slot.as_mut().map_or(Blame::Change, |slot| slot.failed(failure, why, Instant::now()))
     }
 
     /// The call may have been made: whoever goes on must look first, and not at what was found
@@ -291,7 +296,7 @@ impl Pass {
         if removes || (route.fetch.is_none() && change.table.name == route.table) {
             return Ok(Prepared { change, fetched: None });
         }
-        self.slot.lend();
+        self.slot.iter_mut().for_each(Slot::lend);
         let reader = Arc::clone(&self.ground.reader);
         if let Some(transaction) = change.transaction {
             reader.seen(transaction).await.map_err(|error| self.unread(route, &error))?;
@@ -367,11 +372,19 @@ async fn stopping(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
 }
 
-/// The name of a saved value that `jsonb` refuses: numbers are exact, so an answer may hold one of
-/// any size, and one that cannot be stored would hold up every settlement.
-fn unstorable(update: &LinkUpdate) -> Option<&str> {
+/// Says that `jsonb` refuses a saved value: numbers are exact, so an answer may hold one of any size,
+/// and one that cannot be stored would hold up every settlement.
+pub(super) fn unstorable(update: &LinkUpdate) -> Option<String> {
     let LinkUpdate::Save(saved) = update else { return None };
-    saved.iter().find(|(_, value)| too_large(value)).map(|(name, _)| name.as_str())
+    let (name, _) = saved.iter().find(|(_, value)| too_large(value))?;
+    Some(format!("the value saved as `{name}` holds a number too large to be stored"))
+}
+
+/// What is told of a panic.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> String {
+    let what = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    format!("the synchronizer panicked, which is a bug in it: {what}")
 }
 
 fn too_large(value: &Value) -> bool {
@@ -387,7 +400,7 @@ fn too_large(value: &Value) -> bool {
     }
 }
 
-async fn leaving(phase: &mut watch::Receiver<Phase>) {
+pub(super) async fn leaving(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Leaving).await;
 }
 

@@ -40,6 +40,7 @@ impl Engine {
                 let outcome = parked(work.called, ParkedState::Queued, ParkReason::Behind, message);
                 self.finish(lane, work, false, outcome);
             }
+            Ready::Batch { batch, slot } => self.send_batch(batch, slot),
             Ready::Start { lane, work, link, slot, unsettled } => {
                 let (route, key) = self.lanes.key(lane).clone();
                 if work.parked && work.is_whole_truncate(&key) {
@@ -53,6 +54,7 @@ impl Engine {
                     return self.finish(lane, work, true, outcome);
                 }
                 if self.is_deleted_last(route, &work, link.as_deref()) {
+                    self.lanes.back(lane);
                     return self.wait_for_children(lane, work);
                 }
                 let ground = Arc::clone(&self.ground);
@@ -78,6 +80,7 @@ impl Engine {
 
     pub(super) fn ended(&mut self, ended: Ended) {
         let Ended { lane, work, verdict } = ended;
+        self.lanes.back(lane);
         let route = self.lanes.key(lane).0;
         match verdict {
             Verdict::Done(outcome) => self.finish(lane, work, true, outcome),
@@ -100,6 +103,7 @@ impl Engine {
                 let until = Instant::now() + after;
                 self.waiting.push(Reverse(Wait { until, lane, work: Box::new(work) }));
             }
+            Verdict::Joins(joining) => self.join(lane, work, joining),
             Verdict::Settle => self.lanes.wait_until_saved(lane, work),
             Verdict::Needs(needs) if *self.phase.borrow() == Phase::Running => {
                 self.wait_for_parents(lane, work, needs);

@@ -7,11 +7,13 @@
 //! A lane outlives its work as a cache of the key's link, until the idle ones take more than their
 //! share of memory.
 
+mod desk;
 mod idle;
 mod kin;
 mod ready;
 
 pub(super) use kin::{Claim, Sight};
+pub(super) use ready::BatchNo;
 
 use super::{
     admission::Admission,
@@ -23,9 +25,10 @@ use crate::{
     routing::{RemoteId, RouteId},
     state::Known,
 };
+use desk::Desk;
 use idle::Idle;
 use kin::{Deleting, Kin};
-use ready::{Class, Queue};
+use ready::{Caller, Class, Queue};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -44,8 +47,11 @@ pub(super) struct LaneId(u32);
 pub(super) enum Ready {
     /// Start it; the lane is taken until [`Lanes::end`].
     ///
-    /// `unsettled`: it must not be sent before what is known of the key is durable.
-    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, slot: Slot, unsettled: bool },
+    /// `slot` is `None` where it is to share a call. `unsettled`: it must not be sent before what is
+    /// known of the key is durable.
+    Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, slot: Option<Slot>, unsettled: bool },
+    /// Send this batch.
+    Batch { batch: BatchNo, slot: Slot },
     /// It is no news: the link already has it or something newer.
     Old { lane: LaneId, work: Work },
     /// The key came and went before the remote heard of it.
@@ -63,6 +69,8 @@ struct Lane {
     held: bool,
     /// Work of this lane is with a task, or waits for its next attempt.
     busy: bool,
+    /// That work is looked at before it goes into a batch.
+    at_desk: bool,
     /// It stands in its remote's queue, or among the lanes that need no call.
     queued: bool,
     /// Its oldest work was under way already.
@@ -122,6 +130,7 @@ pub(super) struct Lanes {
     remotes: Vec<Queue>,
     /// Lanes whose oldest work needs no call, and so waits for no remote.
     callless: VecDeque<LaneId>,
+    desk: Desk,
     now: Instant,
     /// Lanes whose link has to be read.
     unknown: VecDeque<LaneId>,
@@ -138,8 +147,14 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// `places` names each route's remote and priority.
-    pub(super) fn new(places: Vec<(RemoteId, u8)>, remotes: usize, idle_limit: usize, now: Instant) -> Self {
+    /// `places` names each route's remote and priority, `batched` those whose changes share calls.
+    pub(super) fn new(
+        places: Vec<(RemoteId, u8)>,
+        batched: Vec<bool>,
+        remotes: usize,
+        idle_limit: usize,
+        now: Instant,
+    ) -> Self {
         Self {
             by_key: HashMap::new(),
             lanes: Vec::new(),
@@ -147,6 +162,7 @@ impl Lanes {
             places,
             remotes: (0..remotes).map(|_| Queue::new(now)).collect(),
             callless: VecDeque::new(),
+            desk: Desk::new(batched, remotes),
             now,
             unknown: VecDeque::new(),
             barriers: HashMap::new(),
@@ -254,9 +270,15 @@ impl Lanes {
                 None => {}
             }
         }
+        if let Some(ready) = self.next_at_desk() {
+            return Some(ready);
+        }
         for remote in 0..self.remotes.len() {
-            while let Some((id, urgency)) = self.remotes[remote].peek() {
-                let fate = self.fate(id);
+            while let Some((caller, urgency)) = self.remotes[remote].peek() {
+                let fate = match caller {
+                    Caller::Lane(id) => self.fate(id),
+                    Caller::Batch(_) => Some(Fate::Call),
+                };
                 let slot = match fate {
                     Some(Fate::Call) => match admission.admit(remote, urgency) {
                         None => break,
@@ -265,9 +287,16 @@ impl Lanes {
                     _ => None,
                 };
                 self.remotes[remote].pop();
+                let id = match caller {
+                    Caller::Lane(id) => id,
+                    Caller::Batch(batch) => {
+                        self.batch_goes(remote);
+                        return slot.map(|slot| Ready::Batch { batch, slot });
+                    }
+                };
                 self.lane_mut(id).queued = false;
                 match (fate, slot) {
-                    (_, Some(slot)) => return self.begin(id, slot),
+                    (_, Some(slot)) => return self.begin(id, Some(slot)),
                     (Some(fate), None) => return self.without_call(id, fate),
                     (None, None) => {}
                 }
@@ -295,7 +324,7 @@ impl Lanes {
         })
     }
 
-    fn begin(&mut self, id: LaneId, slot: Slot) -> Option<Ready> {
+    fn begin(&mut self, id: LaneId, slot: Option<Slot>) -> Option<Ready> {
         let lane = self.lane_mut(id);
         let work = lane.waiting.pop_front()?;
         let link = lane.link.clone().filter(|link| !link.gone);
@@ -398,6 +427,7 @@ impl Lanes {
         }
         self.remotes.iter_mut().for_each(Queue::clear);
         self.callless.clear();
+        self.desk.clear();
         // Their lanes may rest from here on, and be dropped.
         self.barriers.clear();
         self.unknown.clear();
@@ -418,6 +448,7 @@ impl Lanes {
             link: None,
             held: false,
             busy: false,
+            at_desk: false,
             queued: false,
             rank: Rank::Anew,
             unsaved: 0,
@@ -465,8 +496,11 @@ impl Lanes {
 
     fn queue(&mut self, id: LaneId) {
         let calls = self.fate(id) == Some(Fate::Call);
-        let (now, lane) = (self.now, self.lane_mut(id));
-        lane.queued = true;
+        self.lane_mut(id).queued = true;
+        if calls && self.to_desk(id) {
+            return;
+        }
+        let (now, lane) = (self.now, self.lane(id));
         let parked = lane.waiting.front().is_some_and(|work| work.parked);
         let (rank, route) = (lane.rank, lane.key.0);
         if !calls {
@@ -475,8 +509,10 @@ impl Lanes {
         let (remote, priority) = self.places[usize::from(route.0)];
         let queue = &mut self.remotes[usize::from(remote.0)];
         match rank {
-            Rank::Ahead => queue.push_ahead(id),
-            Rank::Anew => queue.push(id, if parked { Class::Retry } else { Class::Live }, priority, now),
+            Rank::Ahead => queue.push_ahead(Caller::Lane(id)),
+            Rank::Anew => {
+                queue.push(Caller::Lane(id), if parked { Class::Retry } else { Class::Live }, priority, now)
+            }
         }
     }
 

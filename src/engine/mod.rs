@@ -9,6 +9,7 @@
 //! ([`crate::synchronize`]) nor how ([`crate::remote`]).
 
 mod admission;
+mod batch;
 mod carry;
 mod ending;
 mod intake;
@@ -32,6 +33,7 @@ use crate::{
     state::{Due, Known, Settled, StateError, StateStore},
 };
 use admission::Admission;
+use batch::{BatchEnded, Gathering};
 use carry::{Ended, Ground, Phase};
 use lanes::{LaneId, Lanes};
 use parents::Family;
@@ -88,6 +90,7 @@ pub struct Engine {
     tasks: JoinSet<Event>,
     phase: watch::Sender<Phase>,
     waiting: BinaryHeap<Reverse<Wait>>,
+    batches: Gathering,
     /// Work that waits for parents or children.
     family: Family,
     errands: Vec<Errand>,
@@ -142,6 +145,7 @@ impl Ord for Wait {
 /// What a task reports.
 enum Event {
     Ended(Box<Ended>),
+    BatchEnded(Box<BatchEnded>),
     Recalled(Vec<LaneId>, Result<Vec<Known>, StateError>),
     Settled(Batch, Result<Settled, StateError>),
     Due(Result<Vec<Due>, StateError>),
@@ -166,9 +170,10 @@ impl Engine {
         let Parts { router, remotes, store, reader, budget, limits, origin, sent_before } = parts;
         let routes = router.routes().to_vec();
         let places = routes.iter().map(|route| (route.remote, route.priority)).collect();
+        let batched = routes.iter().map(|route| route.batching().is_some()).collect();
         let now = Instant::now();
         Self {
-            lanes: Lanes::new(places, remotes.len(), budget.limit() / 4, now),
+            lanes: Lanes::new(places, batched, remotes.len(), budget.limit() / 4, now),
             admission: Admission::new(&remotes, now),
             last_delete: vec![None; routes.len()],
             in_flight: vec![Flight::default(); routes.len()],
@@ -189,6 +194,7 @@ impl Engine {
             tasks: JoinSet::new(),
             phase: watch::Sender::new(Phase::Running),
             waiting: BinaryHeap::new(),
+            batches: Gathering::default(),
             family: Family::default(),
             errands: Vec::new(),
             arrivals: 0,
@@ -213,7 +219,8 @@ impl Engine {
         loop {
             let room = !ended && self.budget.has_room() && self.pending.len() < PENDING_LIMIT;
             let next_attempt = self.waiting.peek().map(|Reverse(wait)| wait.until);
-            let next = next_attempt.into_iter().chain(self.admission.again_at()).min();
+            let next = next_attempt.into_iter().chain(self.admission.again_at());
+            let next = next.chain(self.batches.next_time()).min();
             let bell = self.admission.bell();
             tokio::select! {
                 // A stop comes before everything, or a fast remote would never let it through;
@@ -228,6 +235,7 @@ impl Engine {
                 }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                     self.resume_due();
+                    self.ready_batches();
                 }
                 // A remote that is shared may have room again.
                 () = bell.notified() => {}
@@ -261,6 +269,7 @@ impl Engine {
     fn go_on(&mut self) {
         self.seek_family();
         self.recall();
+        self.queue_batches();
         self.admission.begin(Instant::now());
         while let Some(ready) = self.lanes.next_ready(&mut self.admission) {
             self.start(ready);
@@ -281,6 +290,7 @@ impl Engine {
         self.lanes.at(Instant::now());
         match event {
             Event::Ended(ended) => self.ended(*ended),
+            Event::BatchEnded(ended) => self.batch_ended(*ended),
             Event::Recalled(lanes, known) => {
                 self.recalling = false;
                 for (lane, known) in lanes.into_iter().zip(known?) {

@@ -22,6 +22,7 @@ impl Engine {
         for (lane, work) in self.lanes.abandon_waiting() {
             self.interrupted(lane, work, false);
         }
+        self.abandon_batches();
         for Reverse(wait) in std::mem::take(&mut self.waiting) {
             let route = self.lanes.key(wait.lane).0;
             self.in_flight[usize::from(route.0)].backing_off -= 1;

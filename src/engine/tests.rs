@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pin};
 use tokio::sync::watch;
 
+mod batches;
 mod family;
 mod flow;
 mod order;
@@ -223,6 +224,7 @@ impl Rig {
             fetch: None,
             priority: 5,
             coalesce: self.coalesce,
+            batch: None,
             synchronizer: Arc::new(Mirror),
         };
         route(&mut on);

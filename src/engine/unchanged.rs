@@ -52,11 +52,22 @@ impl Pass {
 
     /// What the remote has been told, once every call is made.
     pub(super) fn told(&self, route: &Route, work: &synchronize::Work<'_>) -> Option<ContentHash> {
-        if self.work.comes_again(self.ground.sent_before) {
-            return None;
-        }
-        route.synchronizer.content(work, &self.work.answers)
+        told(route, &self.work, work, self.ground.sent_before)
     }
+}
+
+/// What the remote has been told by a change whose calls are all made. `shown`: as the synchronizer
+/// saw it.
+pub(super) fn told(
+    route: &Route,
+    work: &Work,
+    shown: &synchronize::Work<'_>,
+    sent_before: Lsn,
+) -> Option<ContentHash> {
+    if work.comes_again(sent_before) {
+        return None;
+    }
+    route.synchronizer.content(shown, &work.answers)
 }
 
 /// The link without its content hash, if it has one.

@@ -1,4 +1,4 @@
-use super::{carry::Prepared, lanes::LaneId, parents::Kin};
+use super::{carry::Prepared, keyless, lanes::LaneId, parents::Kin};
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Image, Lsn, Op},
@@ -77,6 +77,17 @@ impl Work {
     /// It stands for every key of its route, and waits for a person's decision.
     pub(super) fn is_whole_truncate(&self, key: &str) -> bool {
         self.change.op() == Op::Truncate && key.is_empty()
+    }
+
+    /// A call that it shares with others is about to be made.
+    pub(super) fn sent_along(&mut self) {
+        self.attempts += 1;
+        self.tried = true;
+    }
+
+    /// It has no key of its own, so it shares no call.
+    pub(super) fn stands_alone(&self, key: &str) -> bool {
+        self.is_whole_truncate(key) || (key.starts_with('?') && *key == *keyless(self.id()))
     }
 
     /// Merges the older waiting change into this newer one, or gives it back.

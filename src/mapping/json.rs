@@ -1,5 +1,6 @@
 use super::{
-    At, Escape, Expression, Kind, MappingError, Names, Reads, Scope, Text, braces, expression::write_string,
+    About, At, Escape, Expression, Kind, MappingError, Names, Reads, Scope, Text, braces,
+    expression::write_string,
 };
 use serde_json::Value;
 
@@ -19,7 +20,12 @@ enum Part {
     List(Vec<(Part, At)>),
     /// Each key as it stands in the JSON text, quoted and with its colon.
     Object(Vec<(Vec<u8>, Part)>),
+    /// One item for each row of the batch: `{ each: … }`.
+    Each(Box<Part>, At),
 }
+
+/// The key under which a batch's body says what is said of each row.
+const EACH: &str = "each";
 
 impl Json {
     /// Compiles a body.
@@ -68,6 +74,10 @@ impl Part {
                     Self::List(items)
                 }
             }
+            Value::Object(entries) if names.about == About::Batch && is_each(entries) => {
+                let (at, names) = (at.child(EACH), names.clone().about(About::Member));
+                Self::Each(Box::new(Self::parse(&entries[EACH], &at, &names)?), at)
+            }
             Value::Object(entries) => {
                 let entries = entries.iter().map(|(key, value)| {
                     let mut quoted = Vec::with_capacity(key.len() + 3);
@@ -103,6 +113,7 @@ impl Part {
             Self::Text(text) => text.reads(reads),
             Self::List(items) => items.iter().for_each(|(item, _)| item.reads(reads)),
             Self::Object(entries) => entries.iter().for_each(|(_, value)| value.reads(reads)),
+            Self::Each(part, _) => part.reads(reads),
         }
     }
 
@@ -149,6 +160,20 @@ impl Part {
                 }
                 out.push(b'}');
             }
+            Self::Each(part, at) => {
+                out.push(b'[');
+                let members = scope.members.unwrap_or_default();
+                for (index, member) in members.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    let within = Scope { members: scope.members, index: Some(index), ..*member };
+                    if !part.write(&within, out)? {
+                        return Err(left_out("a list cannot leave an item out", at));
+                    }
+                }
+                out.push(b']');
+            }
         }
         Ok(true)
     }
@@ -166,6 +191,10 @@ impl Part {
             .map(Some)
             .map_err(|error| MappingError::new(Kind::Evaluation, format!("it is no JSON: {error}"), at))
     }
+}
+
+fn is_each(entries: &serde_json::Map<String, Value>) -> bool {
+    entries.len() == 1 && entries.contains_key(EACH)
 }
 
 fn constant(value: &Value) -> Part {

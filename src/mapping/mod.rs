@@ -46,5 +46,5 @@ pub use escape::Escape;
 pub use expression::{Evaluated, Expression, Named};
 pub use json::Json;
 pub use reads::Reads;
-pub use scope::{Names, ParentNames, Scope};
+pub use scope::{About, Names, ParentNames, Scope};
 pub use text::Text;

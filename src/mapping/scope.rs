@@ -19,8 +19,22 @@ pub struct Names {
     pub saved: Arc<[Arc<str>]>,
     /// Whether the entity has a `fetch` query, so that `fetched` is in scope.
     pub fetched: bool,
+    /// How many rows the call is about.
+    pub about: About,
     /// What the entity depends on: `parent.<entity>.<name>`.
     pub parents: Arc<[ParentNames]>,
+}
+
+/// How many rows an expression is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    /// One, in a call of its own.
+    #[default]
+    Row,
+    /// All rows of a batch: `rows`, `keys` and `links` are in scope.
+    Batch,
+    /// One row of a batch: `index` is in scope too.
+    Member,
 }
 
 /// An entity that another one depends on, as expressions of the other one name it.
@@ -68,6 +82,11 @@ impl Names {
         Self { item: true, ..self }
     }
 
+    /// With what is in scope for so many rows.
+    pub fn about(self, about: About) -> Self {
+        Self { about, ..self }
+    }
+
     /// With `fetched`.
     pub fn with_fetched(self) -> Self {
         Self { fetched: true, ..self }
@@ -103,4 +122,10 @@ pub struct Scope<'a> {
     pub answer: Option<&'a Answer>,
     /// The item of a `for_each`.
     pub item: Option<&'a Value>,
+    /// The rows of the batch, each with its own scope, where the call carries several.
+    pub members: Option<&'a [Scope<'a>]>,
+    /// The place of the row in its batch.
+    pub index: Option<usize>,
+    /// The body of `answer`, where it is read once for many expressions.
+    pub body: Option<&'a Value>,
 }

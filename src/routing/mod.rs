@@ -5,17 +5,19 @@
 //! the entity's own row is then read again. A change whose key cannot be told is never dropped: it
 //! becomes an errand with the problem in place of the key.
 
+mod batch;
 mod key;
 mod parents;
 mod settings;
 
+pub use batch::Batch;
 pub use key::{join as join_key, split as split_key};
 pub use parents::{Parent, ParentKeys};
 pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns};
 
 use crate::{
     model::{Change, ChangeId, Image, Table, TableId, TableName},
-    synchronize::Synchronizer,
+    synchronize::{Batching, Synchronizer},
 };
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -24,7 +26,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 pub struct RouteId(pub u16);
 
 /// A remote's place in the engine's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RemoteId(pub u16);
 
 /// Entity × remote: what is kept in step with what.
@@ -51,6 +53,8 @@ pub struct Route {
     pub priority: u8,
     /// Waiting changes of a key merge into the newest state.
     pub coalesce: bool,
+    /// How many changes share a call; `None`: none do.
+    pub batch: Option<Batch>,
     /// Decides the calls.
     pub synchronizer: Arc<dyn Synchronizer>,
 }
@@ -62,6 +66,11 @@ impl fmt::Debug for Route {
 }
 
 impl Route {
+    /// How its changes share calls, if they do.
+    pub fn batching(&self) -> Option<(&Batch, &dyn Batching)> {
+        self.batch.as_ref().zip(self.synchronizer.batching())
+    }
+
     /// Whether the entity's own row has to be read for a change of this table.
     pub fn rereads(&self, table: &TableName) -> bool {
         self.fetch == Some(Fetch::Row) || *table != self.table

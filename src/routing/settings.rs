@@ -1,3 +1,4 @@
+use super::Batch;
 use crate::{
     mapping::ParentNames,
     synchronize::{Sequences, StepSettings, ValidateRule},
@@ -54,6 +55,10 @@ pub struct EntitySettings {
     /// Whether waiting changes of one key are sent as one, the newest state.
     #[serde(default)]
     pub coalesce: bool,
+    /// Puts the changes of many rows into one call. Each sequence is then one step, in which `rows`
+    /// is what it carries.
+    #[serde(default)]
+    pub batch: Option<Batch>,
     /// Whether a change is sent even when the remote was told the same before.
     #[serde(default)]
     pub always: bool,

@@ -18,6 +18,8 @@ pub struct Declaration<'a> {
     pub when: Option<&'a str>,
     /// Its `validate`.
     pub validate: &'a [ValidateRule],
+    /// Whether it has a `batch`, so that its calls carry many rows.
+    pub batched: bool,
     /// Its `always`.
     pub always: bool,
     /// Where it stands in the configuration: `entities.<name>`.
@@ -87,7 +89,15 @@ impl Classes {
         };
         let Declaration { sequences, when, validate, always, at, columns, fetched, parents, .. } =
             declaration;
-        let inner = build(declaration);
+        let inner = build(declaration).and_then(|inner| match inner.batching() {
+            None if declaration.batched => {
+                let message = format!(
+                    "the class `{class}` makes calls for one row each: leave `batch` out, or declare the sequences"
+                );
+                Err(vec![BuildError::new(&at.child("batch"), message)])
+            }
+            _ => Ok(inner),
+        });
         let saved = match &inner {
             Ok(inner) => inner.saves().into(),
             Err(_) => super::declared::saved_names(sequences),

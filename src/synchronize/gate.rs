@@ -1,6 +1,6 @@
 //! Which changes a synchronizer is asked about at all: `when`, `validate` and `always`.
 
-use super::{BuildError, Step, Synchronizer, ValidateRule, Work, scope};
+use super::{Batching, BuildError, Step, Synchronizer, ValidateRule, Work, scope};
 use crate::{
     mapping::{At, Expression, MappingError, Names},
     model::{Answered, ContentHash, Op, ParkReason, one_line},
@@ -111,6 +111,11 @@ impl Synchronizer for Gate {
             return step;
         }
         self.inner.next_step(work, answers)
+    }
+
+    /// The rules were asked when each change was looked at by itself.
+    fn batching(&self) -> Option<&dyn Batching> {
+        self.inner.batching()
     }
 
     fn before_parents(&self, work: &Work<'_>) -> Option<Step> {

@@ -6,19 +6,22 @@
 //! (invariant 3: the same inputs give the same steps, and so the same call keys).
 //!
 //! [`Declared`] carries out the steps that configuration declares; [`Gate`] puts an entity's
-//! `when` and `validate` before any class. What this room does not do: make calls, wait, retry,
+//! `when` and `validate` before any class. [`Batching`] is for those that put many changes into one
+//! call. What this room does not do: make calls, wait, retry,
 //! or decide about statuses nobody named: those are the engine's and the remote's.
 //!
 //! A new class is a new file here, its `mod` line, and one row of [`CLASSES`]. A program that
 //! embeds Rowcall adds its own with [`Classes::with`] and touches nothing here
 //! (`examples/loan_class.rs`).
 
+mod batching;
 mod classes;
 mod declared;
 mod error;
 mod gate;
 mod settings;
 
+pub use batching::{Batching, Rejection, Results};
 pub use classes::{Build, CLASSES, Classes, DECLARED, Declaration};
 pub use declared::{Declared, saved_names};
 pub use error::BuildError;
@@ -75,6 +78,13 @@ pub trait Synchronizer: Send + Sync {
     /// accepted status, or with one the call said it handles.
     fn next_step(&self, work: &Work<'_>, answers: &[Answered]) -> Step;
 
+    /// How changes of several keys share a call; `None`: each has calls of its own. Such a
+    /// synchronizer makes one call a change, and [`Synchronizer::next_step`] is that call for a
+    /// batch of one.
+    fn batching(&self) -> Option<&dyn Batching> {
+        None
+    }
+
     /// What can be said of a change before its parents are looked at, if that is not to send it: a
     /// change that nobody wants waits for nobody.
     fn before_parents(&self, _: &Work<'_>) -> Option<Step> {
@@ -119,5 +129,8 @@ pub fn scope<'a>(work: &Work<'a>) -> Scope<'a> {
         answers: &[],
         answer: None,
         item: None,
+        members: None,
+        index: None,
+        body: None,
     }
 }

@@ -64,6 +64,9 @@ pub struct StepSettings {
     pub lookup: Option<Box<StepSettings>>,
     /// A list; the step runs once for each `item` of it.
     pub for_each: Option<String>,
+    /// In a batch, asked for each row of an accepted answer: what is true or a text says that this
+    /// row failed.
+    pub failed: Option<String>,
 }
 
 /// `accept`: statuses, or an expression that is true for a good answer.

@@ -66,6 +66,7 @@ fn the_expressions_of_the_example_are_right() {
     let columns: &[(&str, &[&str])] = &[
         ("customer", &["id", "name", "phone"]),
         ("loan", &["id", "customer_id", "amount", "status", "branch"]),
+        ("booking", &["id", "loan_id", "amount"]),
     ];
     let loaded = load_example();
     for (name, columns) in columns {
@@ -79,6 +80,7 @@ fn the_expressions_of_the_example_are_right() {
             always: entity.always,
             at: loaded.locator.at(format!("entities.{name}")),
             columns: Some(columns.iter().map(|it| (*it).into()).collect()),
+            batched: entity.batch.is_some(),
             fetched: entity.fetch.is_some(),
             parents: entity.parent_names(),
         };

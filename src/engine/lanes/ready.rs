@@ -1,8 +1,19 @@
-//! Who is next at a remote: the lanes that are ready to call, by urgency.
+//! Who is next at a remote: the lanes and batches that are ready to call, by urgency.
 
 use super::LaneId;
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
+
+/// Who makes a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    Lane(LaneId),
+    Batch(BatchNo),
+}
+
+/// Names a batch that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::engine) struct BatchNo(pub(in crate::engine) u64);
 
 /// What kind of traffic a change is. Live changes come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +37,7 @@ const BEHIND_LIVE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Queue {
     /// The first one is for work that has begun already, then ten for each class.
-    fifos: [VecDeque<(Instant, LaneId)>; 1 + 2 * PRIORITIES as usize],
+    fifos: [VecDeque<(Instant, Caller)>; 1 + 2 * PRIORITIES as usize],
     /// A bit for each that is not empty.
     filled: u32,
     len: usize,
@@ -47,28 +58,28 @@ impl Queue {
         *self = Self::new(self.epoch);
     }
 
-    /// Adds a lane that became ready now.
-    pub(super) fn push(&mut self, lane: LaneId, class: Class, priority: u8, now: Instant) {
+    /// Adds who became ready now.
+    pub(super) fn push(&mut self, caller: Caller, class: Class, priority: u8, now: Instant) {
         let place = usize::from(priority.clamp(1, PRIORITIES));
         let urgency = now + STEP * u32::from(priority.clamp(1, PRIORITIES) - 1);
         match class {
-            Class::Live => self.add(place, urgency, lane),
-            Class::Retry => self.add(place + usize::from(PRIORITIES), urgency + BEHIND_LIVE, lane),
+            Class::Live => self.add(place, urgency, caller),
+            Class::Retry => self.add(place + usize::from(PRIORITIES), urgency + BEHIND_LIVE, caller),
         }
     }
 
-    /// Adds a lane whose work has begun already, before all that has not.
-    pub(super) fn push_ahead(&mut self, lane: LaneId) {
-        self.add(0, self.epoch, lane);
+    /// Adds one whose work has begun already, before all that has not.
+    pub(super) fn push_ahead(&mut self, caller: Caller) {
+        self.add(0, self.epoch, caller);
     }
 
-    /// The most urgent lane and its urgency.
-    pub(super) fn peek(&self) -> Option<(LaneId, Instant)> {
-        let (_, urgency, lane) = self.first()?;
-        Some((lane, urgency))
+    /// The most urgent one and its urgency.
+    pub(super) fn peek(&self) -> Option<(Caller, Instant)> {
+        let (_, urgency, caller) = self.first()?;
+        Some((caller, urgency))
     }
 
-    /// Takes the most urgent lane out.
+    /// Takes the most urgent one out.
     pub(super) fn pop(&mut self) {
         if let Some((place, ..)) = self.first() {
             self.fifos[place].pop_front();
@@ -77,22 +88,22 @@ impl Queue {
         }
     }
 
-    fn add(&mut self, place: usize, urgency: Instant, lane: LaneId) {
-        self.fifos[place].push_back((urgency, lane));
+    fn add(&mut self, place: usize, urgency: Instant, caller: Caller) {
+        self.fifos[place].push_back((urgency, caller));
         self.filled |= 1 << place;
         self.len += 1;
     }
 
-    fn first(&self) -> Option<(usize, Instant, LaneId)> {
-        let mut first: Option<(usize, Instant, LaneId)> = None;
+    fn first(&self) -> Option<(usize, Instant, Caller)> {
+        let mut first: Option<(usize, Instant, Caller)> = None;
         let mut left = self.filled;
         while left != 0 {
             let place = left.trailing_zeros() as usize;
             left &= left - 1;
-            if let Some(&(urgency, lane)) = self.fifos[place].front()
+            if let Some(&(urgency, caller)) = self.fifos[place].front()
                 && first.is_none_or(|(_, before, _)| urgency < before)
             {
-                first = Some((place, urgency, lane));
+                first = Some((place, urgency, caller));
             }
         }
         first
@@ -106,11 +117,19 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
+    /// The number of a lane.
+    fn number(caller: Caller) -> u32 {
+        match caller {
+            Caller::Lane(LaneId(number)) => number,
+            Caller::Batch(batch) => panic!("there is no {batch:?}"),
+        }
+    }
+
     fn order(queue: &mut Queue) -> Vec<u32> {
         std::iter::from_fn(|| {
             let (lane, _) = queue.peek()?;
             queue.pop();
-            Some(lane.0)
+            Some(number(lane))
         })
         .collect()
     }
@@ -119,12 +138,12 @@ mod tests {
     async fn what_has_begun_comes_first_then_live_changes_by_priority_then_retries() {
         let now = Instant::now();
         let mut queue = Queue::new(now);
-        queue.push(LaneId(5), Class::Retry, 5, now);
-        queue.push(LaneId(4), Class::Live, 9, now);
-        queue.push(LaneId(2), Class::Live, 5, now);
-        queue.push(LaneId(3), Class::Live, 5, now);
-        queue.push(LaneId(1), Class::Live, 1, now);
-        queue.push_ahead(LaneId(0));
+        queue.push(Caller::Lane(LaneId(5)), Class::Retry, 5, now);
+        queue.push(Caller::Lane(LaneId(4)), Class::Live, 9, now);
+        queue.push(Caller::Lane(LaneId(2)), Class::Live, 5, now);
+        queue.push(Caller::Lane(LaneId(3)), Class::Live, 5, now);
+        queue.push(Caller::Lane(LaneId(1)), Class::Live, 1, now);
+        queue.push_ahead(Caller::Lane(LaneId(0)));
         assert_eq!(order(&mut queue), [0, 1, 2, 3, 5, 4]);
         assert_eq!(queue.len(), 0);
     }
@@ -133,9 +152,14 @@ mod tests {
     async fn each_minute_of_waiting_is_worth_a_step_of_priority() {
         let now = Instant::now();
         let mut queue = Queue::new(now);
-        queue.push(LaneId(10), Class::Retry, 10, now);
+        queue.push(Caller::Lane(LaneId(10)), Class::Retry, 10, now);
         for minute in 0..12 {
-            queue.push(LaneId(minute), Class::Live, 1, now + MINUTE * minute + Duration::from_secs(1));
+            queue.push(
+                Caller::Lane(LaneId(minute)),
+                Class::Live,
+                1,
+                now + MINUTE * minute + Duration::from_secs(1),
+            );
         }
         assert_eq!(order(&mut queue), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 11]);
     }
@@ -151,15 +175,15 @@ mod tests {
             let mut queue = Queue::new(start);
             for (at, (retry, priority)) in others.iter().enumerate() {
                 let class = if *retry { Class::Retry } else { Class::Live };
-                queue.push(LaneId(at as u32), class, *priority, start);
+                queue.push(Caller::Lane(LaneId(at as u32)), class, *priority, start);
             }
             let mut served = Vec::new();
             // One comes and one goes every second, so that there is never room for all.
             for second in 0..60 * 11 {
-                queue.push(LaneId(1_000), Class::Live, 1, start + Duration::from_secs(second));
+                queue.push(Caller::Lane(LaneId(1_000)), Class::Live, 1, start + Duration::from_secs(second));
                 let (lane, _) = queue.peek().expect("some");
                 queue.pop();
-                if lane.0 != 1_000 { served.push(lane.0 as usize) }
+                if number(lane) != 1_000 { served.push(number(lane) as usize) }
             }
             prop_assert_eq!(served.len(), others.len(), "all are served");
             for (at, &one) in served.iter().enumerate() {

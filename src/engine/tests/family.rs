@@ -107,6 +107,7 @@ impl Family {
             always: false,
             at: At::default(),
             columns: Some(Arc::clone(&columns)),
+            batched: false,
             fetched: false,
             parents: if name == "loan" { [parent_names].into() } else { [].into() },
         };
@@ -132,6 +133,7 @@ impl Family {
             remote: RemoteId(0),
             priority: 5,
             fetch: self.fetches.then(|| crate::routing::Fetch::Sql("select".to_owned())),
+            batch: None,
             coalesce: self.rig.coalesce,
             synchronizer: Classes::standard().build(None, &declaration).expect("a synchronizer"),
         }

@@ -90,6 +90,7 @@ async fn what_an_earlier_process_may_have_sent_is_uncertain() {
         fetch: None,
         priority: 5,
         coalesce: false,
+        batch: None,
         synchronizer,
     };
     engine.router = Router::new([route(Arc::clone(&uncertain) as Arc<dyn Synchronizer>)]);

@@ -1,6 +1,12 @@
 //! What stands behind `x.y` and `x[y]`.
 
-use super::{Fault, Val, exact::Exact, node::Name, shown};
+use super::{
+    Fault, Val,
+    batch::{Batch, What},
+    exact::Exact,
+    node::Name,
+    shown,
+};
 use crate::{
     mapping::{Kind, Scope, moment::Moment, pg_value},
     model::{Answer, Answered, Cell, Op, Row},
@@ -130,7 +136,7 @@ pub(super) fn name<'a>(scope: &Scope<'a>, name: Name) -> Result<Val<'a>, Fault> 
         Name::Old => scope.old.map_or(Val::Null, Val::Row),
         Name::Op => scope.op.name().into(),
         Name::Key => scope.key.into(),
-        Name::Link => scope.link.map_or_else(|| Val::Map(Vec::new()), entries),
+        Name::Link => link(scope),
         Name::Saved => entries(scope.saved),
         Name::Parent => scope.parents.map_or_else(|| Val::Map(Vec::new()), entries),
         Name::Fetched => scope.fetched.map_or(Val::Null, Val::from),
@@ -143,7 +149,24 @@ pub(super) fn name<'a>(scope: &Scope<'a>, name: Name) -> Result<Val<'a>, Fault> 
         Name::Item => {
             scope.item.map(Val::from).ok_or_else(|| Fault::from("there is no `for_each` item here"))?
         }
+        Name::Rows => batch(scope, What::Rows)?,
+        Name::Keys => batch(scope, What::Keys)?,
+        Name::Links => batch(scope, What::Links)?,
+        Name::Index => {
+            let index = scope.index.and_then(|index| i64::try_from(index).ok());
+            index.map(Val::Int).ok_or_else(|| Fault::from("there is no batch here"))?
+        }
     })
+}
+
+fn batch<'a>(scope: &Scope<'a>, what: What) -> Result<Val<'a>, Fault> {
+    let members = scope.members.ok_or_else(|| Fault::from("there is no batch here"))?;
+    Ok(Val::Batch(Batch::new(members, what)))
+}
+
+/// What is saved of the key, as an object.
+pub(super) fn link<'a>(scope: &Scope<'a>) -> Val<'a> {
+    scope.link.map_or_else(|| Val::Map(Vec::new()), entries)
 }
 
 fn entries(map: &Map<String, Value>) -> Val<'_> {
@@ -167,6 +190,9 @@ pub(super) fn of_name<'a>(scope: &Scope<'a>, root: Name, field: &'a str) -> Resu
         Name::Saved => saved(Some(scope.saved)).map_or(Found::Missing(Missing::Saved { name }), Found::Value),
         Name::Parent => saved(scope.parents).map_or(Found::Missing(Missing::Parent { name }), Found::Value),
         Name::Fetched if scope.fetched.is_none() => Found::Missing(Missing::Fetched),
+        Name::Answer if field == "body" && scope.body.is_some() => {
+            Found::Value(scope.body.map_or(Val::Null, Val::from))
+        }
         Name::Change if field == "id" => Found::Value(scope.change.to_string().into()),
         other => of(self::name(scope, other)?, name)?,
     })
@@ -214,13 +240,22 @@ pub(super) fn item<'a>(value: Val<'a>, index: &Val<'a>) -> Result<Found<'a>, Fau
         Val::Int(position) => *position,
         other => return Err(format!("an index is an integer or text, but it is {}", other.kind()).into()),
     };
+    let found = |length: usize, found: Option<Val<'a>>| {
+        Ok(found.map_or(Found::Missing(Missing::Index { index: position, length }), Found::Value))
+    };
+    // For each row of a batch an item may be looked up here: no list is made of all for that.
+    let at = usize::try_from(position).ok();
+    match &value {
+        Val::Json(Cow::Borrowed(Value::Array(items))) => {
+            return found(items.len(), at.and_then(|at| items.get(at)).map(Val::from));
+        }
+        Val::Batch(batch) => return found(batch.len(), at.and_then(|at| batch.get(at))),
+        _ => {}
+    }
     match value.into_items() {
         Ok(mut items) => {
             let length = items.len();
-            let at = usize::try_from(position).ok().filter(|at| *at < length);
-            Ok(at.map_or(Found::Missing(Missing::Index { index: position, length }), |at| {
-                Found::Value(items.swap_remove(at))
-            }))
+            found(length, at.filter(|at| *at < length).map(|at| items.swap_remove(at)))
         }
         // Keys of objects are text, whatever they were written as.
         Err(object @ (Val::Map(_) | Val::Json(_))) => of(object, Cow::Owned(position.to_string())),

@@ -1,5 +1,6 @@
 //! The expression language: CEL as the `cel` crate reads it, evaluated here.
 
+mod batch;
 mod eval;
 mod exact;
 mod field;
@@ -85,7 +86,7 @@ impl Expression {
     }
 
     /// The value, as JSON; `None` if it is not known or missing.
-    pub(super) fn value_if_any(&self, scope: &Scope<'_>) -> Result<Option<Value>, MappingError> {
+    pub fn value_if_any(&self, scope: &Scope<'_>) -> Result<Option<Value>, MappingError> {
         if self.is_unchanged(scope) {
             return Ok(None);
         }

@@ -80,6 +80,10 @@ pub(super) enum Name {
     Answers,
     Answer,
     Item,
+    Rows,
+    Keys,
+    Links,
+    Index,
 }
 
 /// The names as they are written.
@@ -96,6 +100,10 @@ pub(super) const NAMES: &[(&str, Name)] = &[
     ("answers", Name::Answers),
     ("answer", Name::Answer),
     ("item", Name::Item),
+    ("rows", Name::Rows),
+    ("keys", Name::Keys),
+    ("links", Name::Links),
+    ("index", Name::Index),
 ];
 
 /// What is asked of a field or an index.

@@ -69,7 +69,12 @@ fn name(root: Name, field: Option<&Arc<str>>, reads: &mut Reads) {
             reads.change = true;
             return;
         }
+        Name::Rows => {
+            reads.row = Fields::All;
+            return;
+        }
         Name::Key | Name::Link | Name::Saved | Name::Answers | Name::Answer | Name::Item => return,
+        Name::Keys | Name::Links | Name::Index => return,
     };
     match field {
         Some(field) => fields.name(field),

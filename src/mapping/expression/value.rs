@@ -20,6 +20,8 @@ pub(in crate::mapping) enum Val<'a> {
     /// In the order written or received; keys are unique.
     Map(Vec<(Cow<'a, str>, Val<'a>)>),
     Row(&'a Row),
+    /// A list with one item for each row of a batch.
+    Batch(super::batch::Batch<'a>),
     Answers(&'a [Answered]),
     Answer(&'a Answer),
     /// `x.?y`: a value that may be missing.
@@ -91,7 +93,7 @@ impl<'a> Val<'a> {
             Self::Decimal(_) => "a decimal",
             Self::Text(_) => "text",
             Self::Time(moment) => moment.kind(),
-            Self::List(_) => "a list",
+            Self::List(_) | Self::Batch(_) => "a list",
             Self::Json(json) if json.is_array() => "a list",
             Self::Json(_) | Self::Map(_) => "an object",
             Self::Row(_) => "a row",
@@ -105,6 +107,7 @@ impl<'a> Val<'a> {
     pub fn into_items(self) -> Result<Vec<Val<'a>>, Val<'a>> {
         match self {
             Self::List(items) => Ok(items),
+            Self::Batch(batch) => Ok(batch.items().collect()),
             Self::Json(Cow::Borrowed(Value::Array(items))) => Ok(items.iter().map(Val::from).collect()),
             Self::Json(Cow::Owned(Value::Array(items))) => Ok(items.into_iter().map(Val::from).collect()),
             other => Err(other),
@@ -173,16 +176,8 @@ impl<'a> Val<'a> {
             Self::Text(text) => write_string(text, out),
             Self::Time(moment) => write_string(&moment.to_string(), out),
             Self::Json(json) => write_value(json, out)?,
-            Self::List(items) => {
-                out.push(b'[');
-                for (at, item) in items.iter().enumerate() {
-                    if at > 0 {
-                        out.push(b',');
-                    }
-                    item.write_json(out)?;
-                }
-                out.push(b']');
-            }
+            Self::List(items) => write_list(items.iter().map(Cow::Borrowed), out)?,
+            Self::Batch(batch) => write_list(batch.items().map(Cow::Owned), out)?,
             Self::Map(entries) => {
                 out.push(b'{');
                 for (at, (key, value)) in entries.iter().enumerate() {
@@ -238,6 +233,21 @@ impl<'a> Val<'a> {
             }
         })
     }
+}
+
+fn write_list<'v, 'a: 'v>(
+    items: impl Iterator<Item = Cow<'v, Val<'a>>>,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    out.push(b'[');
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        item.write_json(out)?;
+    }
+    out.push(b']');
+    Ok(())
 }
 
 fn missing() -> Fault {

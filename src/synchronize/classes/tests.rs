@@ -27,6 +27,7 @@ fn build(
         always: false,
         at: Locator::default().at("entities.loan"),
         columns: None,
+        batched: false,
         fetched: false,
         parents: [].into(),
     };
@@ -137,4 +138,34 @@ fn a_class_of_the_programs_own_gets_what_it_was_made_with() {
     let behind = build(&classes, Some("says"), json!({}), Some("{{ false }}"), &[]);
     let behind = behind.unwrap_or_else(|errors| panic!("{errors:?}"));
     assert_eq!(next(&*behind, Op::Insert, false, &[]), skip("`when` is false"));
+}
+
+#[test]
+fn a_class_that_makes_calls_for_one_row_takes_no_batch() {
+    struct Single;
+    impl Synchronizer for Single {
+        fn next_step(&self, _: &Work<'_>, _: &[Answered]) -> Step {
+            skip("never")
+        }
+    }
+    let classes = Classes::standard().with("single", |_| Ok(Arc::new(Single)));
+    let declaration = Declaration {
+        entity: "loan",
+        sequences: &Sequences::default(),
+        settings: &Value::Null,
+        when: None,
+        validate: &[],
+        at: Locator::default().at("entities.loan"),
+        columns: None,
+        always: false,
+        parents: Arc::default(),
+        batched: true,
+        fetched: false,
+    };
+    let Err(errors) = classes.build(Some("single"), &declaration) else { panic!("it is refused") };
+    let said = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(
+        said.starts_with("entities.loan.batch: the class `single` makes calls for one row each"),
+        "{said}"
+    );
 }

@@ -1,5 +1,6 @@
 //! From settings to a sequence. Everything that is wrong is said at once, each with its place.
 
+mod batched;
 mod branches;
 
 use super::{
@@ -7,7 +8,7 @@ use super::{
     plan::{self, Accepts, Content, Each, Plan, Sequence},
 };
 use crate::{
-    mapping::{At, Escape, Expression, Json, MappingError, Names, Text},
+    mapping::{About, At, Escape, Expression, Json, MappingError, Names, Text},
     model::Method,
     synchronize::{Accept, BuildError, StepSettings},
 };
@@ -27,6 +28,9 @@ pub(super) fn sequence(
         errors.push(BuildError::new(at, "there are no steps: leave the key out to do nothing"));
     }
     let mut reader = Reader { errors, jumps: false };
+    if names.about == About::Batch {
+        reader.batch(steps, at);
+    }
     let steps = reader.steps(steps, at, &names, Inside::Sequence);
     Sequence { jumps: reader.jumps, steps }
 }
@@ -85,7 +89,12 @@ impl Reader<'_> {
         });
         let answered = &Names { answer: true, ..names.clone() };
         let accept = self.accept(step.accept.as_ref(), &at.child("accept"), answered);
-        let save = self.values(&step.save, &at.child("save"), answered);
+        let each = &match names.about {
+            About::Row => answered.clone(),
+            _ => answered.clone().about(About::Member),
+        };
+        let save = self.values(&step.save, &at.child("save"), each);
+        let failed = self.failed(step, at, each);
         let name = siblings.get(index)?.clone();
         let lookup = step
             .lookup
@@ -114,6 +123,7 @@ impl Reader<'_> {
             handles,
             lookup,
             for_each,
+            failed,
         })
     }
 

@@ -2,8 +2,9 @@
 //!
 //! [`names`] and [`build`] read the settings into a [`plan`] and say everything that is wrong
 //! with them; [`replay`] goes through a plan with the answers there are; [`request`] writes the
-//! call it comes to.
+//! call it comes to. [`batch`] does the same for calls that carry many rows.
 
+mod batch;
 mod build;
 mod content;
 mod names;
@@ -16,10 +17,10 @@ use self::{
     plan::Sequence,
     replay::{Replay, Stop},
 };
-use super::{BuildError, Declaration, Step, Synchronizer, Work};
+use super::{Batching, BuildError, Declaration, Rejection, Results, Step, Synchronizer, Work};
 use crate::{
-    mapping::Names,
-    model::{Answered, ContentHash, LinkUpdate, Op},
+    mapping::{About, Names},
+    model::{Answer, Answered, Call, ContentHash, LinkUpdate, Op, ParkReason},
 };
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub struct Declared {
     delete: Option<Sequence>,
     truncate: Option<Sequence>,
     saved: Arc<[Arc<str>]>,
+    /// Its calls carry many rows.
+    batched: bool,
     /// Of `upsert`, which alone says the same of a new row and of a changed one.
     content: Option<Content>,
     skips: Skips,
@@ -69,7 +72,7 @@ impl Default for Skips {
 impl Declared {
     /// Reads an entity's sequences; on failure says all that is wrong with them.
     pub fn new(declaration: &Declaration<'_>) -> Result<Self, Vec<BuildError>> {
-        let Declaration { sequences, settings, at, columns, fetched, parents, .. } = declaration;
+        let Declaration { sequences, settings, at, columns, fetched, batched, parents, .. } = declaration;
         let mut errors = Vec::new();
         if !settings.is_null() {
             let message = "the entity's sequences are declared, which takes no `settings`: name a `class`, or leave them out";
@@ -79,6 +82,7 @@ impl Declared {
             columns: columns.clone(),
             saved: names::saved(sequences),
             fetched: *fetched,
+            about: if *batched { About::Batch } else { About::Row },
             parents: Arc::clone(parents),
             ..Names::default()
         };
@@ -97,10 +101,10 @@ impl Declared {
         let mut read = read.into_iter().map(Option::into_iter).map(|mut it| it.next());
         let mut next = || read.next().flatten();
         let [insert, update, upsert, delete, truncate] = std::array::from_fn(|_| next());
-        let (saved, skips) = (names.saved, Skips::default());
+        let (saved, batched, skips) = (names.saved, *batched, Skips::default());
         let steps = sequences.upsert.as_deref();
         let content = steps.zip(upsert.as_ref()).map(|(steps, upsert)| Content::new(steps, upsert));
-        Ok(Self { insert, update, upsert, delete, truncate, saved, content, skips })
+        Ok(Self { insert, update, upsert, delete, truncate, saved, batched, content, skips })
     }
 
     fn sequence(&self, work: &Work<'_>) -> Result<&Sequence, &Arc<str>> {
@@ -117,12 +121,26 @@ impl Declared {
     }
 }
 
+impl Declared {
+    /// The sequence of a batch; the members are all of one kind.
+    fn shared(&self, members: &[Work<'_>]) -> Result<&Sequence, Rejection> {
+        let sequence = members.first().and_then(|first| self.sequence(first).ok());
+        sequence.ok_or_else(|| Rejection {
+            reason: ParkReason::Template,
+            message: "there is no sequence for these changes (any more)".to_owned(),
+        })
+    }
+}
+
 impl Synchronizer for Declared {
     fn next_step(&self, work: &Work<'_>, answers: &[Answered]) -> Step {
         let sequence = match self.sequence(work) {
             Ok(sequence) => sequence,
             Err(reason) => return Step::Skip(reason.clone()),
         };
+        if self.batched {
+            return batch::next_step(sequence, work, answers);
+        }
         let removes = matches!(work.change.op(), Op::Delete | Op::Truncate);
         match Replay::run(sequence, work, answers) {
             Err(Stop::Send(call)) => Step::Send(*call),
@@ -131,6 +149,10 @@ impl Synchronizer for Declared {
             Ok(done) if done.called => Step::Finish(LinkUpdate::Save(done.saved)),
             Ok(_) => Step::Skip(self.skips.idle.clone()),
         }
+    }
+
+    fn batching(&self) -> Option<&dyn Batching> {
+        self.batched.then_some(self)
     }
 
     fn deletes(&self) -> bool {
@@ -145,6 +167,26 @@ impl Synchronizer for Declared {
         let upsert = self.upsert.as_ref()?;
         let used = self.sequence(work).is_ok_and(|sequence| std::ptr::eq(sequence, upsert));
         if used { self.content.as_ref()?.hash(work, answers) } else { None }
+    }
+}
+
+impl Batching for Declared {
+    fn kind(&self, work: &Work<'_>) -> usize {
+        let all = [&self.insert, &self.update, &self.upsert, &self.delete, &self.truncate];
+        let of = self.sequence(work).ok();
+        let is = |it: &&Option<Sequence>| it.as_ref().zip(of).is_some_and(|(it, of)| std::ptr::eq(it, of));
+        all.iter().position(is).unwrap_or(all.len())
+    }
+
+    fn call(&self, members: &[Work<'_>]) -> Result<Call, Rejection> {
+        batch::call(self.shared(members)?, members)
+    }
+
+    fn results(&self, members: &[Work<'_>], answer: &Answer) -> Results {
+        match self.shared(members) {
+            Ok(sequence) => batch::results(sequence, members, answer),
+            Err(rejection) => Results::Refused(rejection),
+        }
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub handles: Vec<u16>,
     pub lookup: Option<Box<Plan>>,
     pub for_each: Option<Each>,
+    /// In a batch: whether the answer says that a row failed.
+    pub failed: Option<Expression>,
 }
 
 /// What is sent along.

@@ -7,11 +7,11 @@
 
 use super::{
     plan::{Accepts, Each, On, Plan, Sequence},
-    request::{self, Unwritable},
+    request,
 };
 use crate::{
     mapping::{Expression, Kind, MappingError, Scope},
-    model::{Answer, Answered, Call, ParkReason, one_line},
+    model::{Answer, Answered, Call, ParkReason},
     synchronize::Work,
 };
 use serde_json::{Map, Value};
@@ -236,22 +236,9 @@ impl<'a> Replay<'a> {
     ) -> Result<T, Stop> {
         Err(match request::write(step, name, lookup, &self.scope(place, None)) {
             Ok(call) => Stop::Send(Box::new(call)),
-            Err(Unwritable::Mapping(error)) => template(error),
-            Err(Unwritable::Gap { path }) => Stop::Reject {
-                reason: ParkReason::Template,
-                message: format!(
-                    "{}: a value in the path is empty: `{}` is not what is meant; use `if` to leave the step out",
-                    step.at.path,
-                    one_line(&path, 200)
-                ),
-            },
-            Err(Unwritable::Parameter { name, kind }) => Stop::Reject {
-                reason: ParkReason::Template,
-                message: format!(
-                    "step `{}`: parameter `{name}` is {kind}, which a query or form cannot carry",
-                    step.name
-                ),
-            },
+            Err(unwritable) => {
+                Stop::Reject { reason: ParkReason::Template, message: unwritable.message(step) }
+            }
         })
     }
 
@@ -294,14 +281,14 @@ fn template(error: MappingError) -> Stop {
 }
 
 /// An expression that failed on an answer: the answer is not what the step promised.
-fn promised(step: &Plan, answer: &Answer, error: &MappingError) -> Stop {
+pub(super) fn promised(step: &Plan, answer: &Answer, error: &MappingError) -> Stop {
     if error.kind() == Kind::Unchanged {
         return Stop::Reject { reason: ParkReason::Template, message: error.to_string() };
     }
     refused(step, answer, ParkReason::Answer, &error.short())
 }
 
-fn refused(step: &Plan, answer: &Answer, reason: ParkReason, why: &str) -> Stop {
+pub(super) fn refused(step: &Plan, answer: &Answer, reason: ParkReason, why: &str) -> Stop {
     let mut message = format!("step `{}` was answered with {}, {why}", step.name, answer.status);
     match answer.excerpt() {
         said if said.is_empty() => message.push_str("; the answer is empty"),

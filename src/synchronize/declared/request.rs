@@ -3,7 +3,7 @@
 use super::plan::{Content, Plan, has_gap};
 use crate::{
     mapping::{Json, MappingError, Scope},
-    model::{Body, Call},
+    model::{Body, Call, one_line},
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -22,6 +22,24 @@ pub(super) enum Unwritable {
         name: String,
         kind: &'static str,
     },
+}
+
+impl Unwritable {
+    /// For a person.
+    pub fn message(self, plan: &Plan) -> String {
+        match self {
+            Self::Mapping(error) => error.to_string(),
+            Self::Gap { path } => format!(
+                "{}: a value in the path is empty: `{}` is not what is meant; use `if` to leave the step out",
+                plan.at.path,
+                one_line(&path, 200)
+            ),
+            Self::Parameter { name, kind } => format!(
+                "step `{}`: parameter `{name}` is {kind}, which a query or form cannot carry",
+                plan.name
+            ),
+        }
+    }
 }
 
 impl From<MappingError> for Unwritable {

@@ -16,6 +16,7 @@ pub(super) fn size<'a>(values: Vec<Val<'a>>) -> Result<Val<'a>, Fault> {
     let [value] = arguments(values)?;
     let size = match value {
         Val::Text(text) => text.chars().count(),
+        Val::Batch(batch) => batch.len(),
         other => match other.into_items() {
             Ok(items) => items.len(),
             Err(other) => match other.into_entries() {
@@ -61,7 +62,7 @@ pub(super) fn type_name<'a>(values: Vec<Val<'a>>) -> Result<Val<'a>, Fault> {
         Val::Decimal(_) => "decimal",
         Val::Text(_) => "string",
         Val::Time(_) => "timestamp",
-        Val::List(_) => "list",
+        Val::List(_) | Val::Batch(_) => "list",
         Val::Json(json) if json.is_array() => "list",
         Val::Json(_) | Val::Map(_) | Val::Row(_) | Val::Answers(_) | Val::Answer(_) => "map",
         Val::Optional(_) => "optional",

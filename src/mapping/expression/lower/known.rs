@@ -3,7 +3,7 @@
 
 use super::Lowering;
 use crate::mapping::{
-    Kind,
+    About, Kind,
     expression::{
         Problem,
         functions::{self, FUNCTIONS, Function, Style},
@@ -38,6 +38,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn in_scope(&self, name: Name) -> Result<(), String> {
+        self.about(name)?;
         match name {
             Name::Answer if !self.names.answer => Err("`answer` is known only where an answer is looked at \
                 (`save`, `accept`); elsewhere write `answers.<step>` or `saved.<name>`"
@@ -51,6 +52,38 @@ impl Lowering<'_> {
             Name::Parent if self.names.parents.is_empty() => {
                 Err("`parent` is known only where the entity has `depends_on`".to_owned())
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// Which names there are depends on how many rows the call is about.
+    fn about(&self, name: Name) -> Result<(), String> {
+        let about = self.names.about;
+        let one = |what: &str, many: &str| {
+            Err(format!(
+                "`{what}` is of one row, and this call carries a batch of them: say what is said of each row \
+                 under `each`, or go through `{many}`"
+            ))
+        };
+        match name {
+            Name::Rows | Name::Keys | Name::Links if about == About::Row => {
+                Err("`rows`, `keys` and `links` are known only in the steps of an entity with `batch`".to_owned())
+            }
+            Name::Index if about != About::Member => Err("`index` is known only where one row of a batch is \
+                looked at: under `each`, in `failed` and in `save`"
+                .to_owned()),
+            Name::Saved | Name::Answers if about != About::Row => {
+                Err("a batch is a single step, so there is nothing before it: what earlier changes saved is `link`"
+                    .to_owned())
+            }
+            Name::Row if about == About::Batch => one("row", "rows"),
+            Name::Old if about == About::Batch => one("old", "rows"),
+            Name::Key if about == About::Batch => one("key", "keys"),
+            Name::Link if about == About::Batch => one("link", "links"),
+            Name::Fetched if about == About::Batch => one("fetched", "rows"),
+            Name::Op if about == About::Batch => one("op", "rows"),
+            Name::Change if about == About::Batch => one("change", "rows"),
+            Name::Parent if about == About::Batch => one("parent", "rows"),
             _ => Ok(()),
         }
     }
@@ -82,8 +115,15 @@ impl Lowering<'_> {
             Name::Answers => (of(&self.names.steps), "the sequence has no step"),
             Name::Answer => (fixed(ANSWER), "an answer has no"),
             Name::Change => (fixed(CHANGE), "a change has no"),
-            Name::Op | Name::Key => {
-                let message = format!("this is text and has no field `{name}`");
+            Name::Op | Name::Key | Name::Index => {
+                let what = if root == Name::Index { "a number" } else { "text" };
+                let message = format!("this is {what} and has no field `{name}`");
+                return Err(Problem { kind: Kind::UnknownName, message, span });
+            }
+            Name::Rows | Name::Keys | Name::Links => {
+                let message = format!(
+                    "this is a list and has no field `{name}`: go through it, `rows.map(r, r.{name})`"
+                );
                 return Err(Problem { kind: Kind::UnknownName, message, span });
             }
             Name::Parent => {

@@ -118,6 +118,9 @@ impl World {
             saved: &self.saved,
             answers: &self.answers,
             answer: self.answer.as_ref(),
+            members: None,
+            index: None,
+            body: None,
             item: self.item.as_ref(),
         }
     }

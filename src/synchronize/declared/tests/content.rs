@@ -166,6 +166,7 @@ fn what_was_fetched_counts_as_far_as_it_is_read() {
         always: false,
         at: Locator::default().at("entities.loan"),
         columns: None,
+        batched: false,
         fetched: true,
         parents: [].into(),
     })

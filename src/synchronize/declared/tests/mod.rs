@@ -1,6 +1,7 @@
 //! A small engine to play sequences with, and what they come to.
 
 mod any;
+mod batches;
 mod content;
 mod jumps;
 mod lookups;
@@ -51,6 +52,10 @@ pub(in crate::synchronize) fn loan() -> Value {
 }
 
 pub(in crate::synchronize) fn read(sequences: Value) -> Result<Declared, Vec<BuildError>> {
+    read_as(sequences, false)
+}
+
+fn read_as(sequences: Value, batched: bool) -> Result<Declared, Vec<BuildError>> {
     let sequences: Sequences = serde_json::from_value(sequences).expect("well-formed settings");
     let at = Locator::default().at("entities.loan");
     Declared::new(&Declaration {
@@ -62,6 +67,7 @@ pub(in crate::synchronize) fn read(sequences: Value) -> Result<Declared, Vec<Bui
         always: false,
         at,
         columns: None,
+        batched,
         fetched: false,
         parents: [].into(),
     })

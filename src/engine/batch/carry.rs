@@ -1,0 +1,198 @@
+//! One attempt of a batch, and what it means for each of its members.
+
+use super::{Batch, Member};
+use crate::{
+    engine::{
+        carry::{Ground, Phase, leaving, panicked, unstorable},
+        unchanged::told,
+        work::Charge,
+    },
+    model::{Call, LinkUpdate, Outcome, ParkReason, Parked, ParkedState},
+    remote::{Blame, CallError, Decision, Failure, Slot, describe},
+    synchronize::{self, Batching, Rejection, Results},
+};
+use futures_util::FutureExt;
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tokio::{sync::watch, time::Instant};
+
+/// How an attempt of a batch ended.
+#[derive(Debug)]
+pub(super) enum BatchVerdict {
+    /// An outcome for each member.
+    Done(Vec<Outcome>),
+    /// The same call again, later.
+    Again { after: Duration, error: String },
+    /// The remote takes no call now: back to the queue. `None` if nothing was sent.
+    Held { error: Option<String> },
+    /// The whole was refused and one member may be to blame: ask for each half.
+    Halve,
+    /// A stop came in between.
+    Interrupted,
+}
+
+/// A batch whose attempt has ended.
+#[derive(Debug)]
+pub(in crate::engine) struct BatchEnded {
+    pub(super) batch: Batch,
+    pub(super) verdict: BatchVerdict,
+}
+
+/// One attempt of a batch, to be run as a task.
+pub(super) struct BatchPass {
+    pub(super) ground: Arc<Ground>,
+    pub(super) batch: Batch,
+    /// Given back when the pass ends.
+    pub(super) slot: Slot,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+impl BatchPass {
+    pub(super) async fn run(mut self) -> BatchEnded {
+        let verdict = AssertUnwindSafe(self.carry()).catch_unwind().await;
+        let verdict = verdict.unwrap_or_else(|panic| {
+            self.parked(ParkedState::Rejected, ParkReason::Template, &panicked(&*panic))
+        });
+        BatchEnded { batch: self.batch, verdict }
+    }
+
+    async fn carry(&mut self) -> BatchVerdict {
+        if *self.phase.borrow() != Phase::Running {
+            return BatchVerdict::Interrupted;
+        }
+        let ground = Arc::clone(&self.ground);
+        let route = &ground.routes[usize::from(self.batch.route.0)];
+        let Some(batching) = route.synchronizer.batching() else { return BatchVerdict::Interrupted };
+        // Written anew for each attempt, which gives the same bytes and keeps none in between.
+        match batching.call(&self.shown()) {
+            Ok(call) => self.send(&call, batching).await,
+            Err(rejection) => self.refused(rejection),
+        }
+    }
+
+    async fn send(&mut self, call: &Call, batching: &dyn Batching) -> BatchVerdict {
+        let ground = Arc::clone(&self.ground);
+        let route = &ground.routes[usize::from(self.batch.route.0)];
+        let remote = &ground.remotes[usize::from(route.remote.0)];
+        let key = self.batch.call_key(&ground, Arc::clone(&call.step));
+        let rows = self.batch.members.len();
+        let _body = self.count(call.body.bytes().map_or(0, |it| it.len()));
+        if !self.slot.begin(Instant::now()) {
+            return BatchVerdict::Held { error: None };
+        }
+        self.batch.attempts += 1;
+        self.batch.members.iter_mut().for_each(|it| it.work.sent_along());
+        let result = tokio::select! {
+            biased;
+            result = remote.client.call(call, &key) => result,
+            () = leaving(&mut self.phase) => return BatchVerdict::Interrupted,
+        };
+        let failure = match &result {
+            Ok(answer) if call.accepts(answer.status) => {
+                tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, rows, "answered");
+                self.slot.succeeded(answer, Instant::now());
+                let _answer = self.count(answer.body.len());
+                return match batching.results(&self.shown(), answer) {
+                    Results::Refused(rejection) => self.refused(rejection),
+                    Results::Each(results) => self.each(results),
+                };
+            }
+            Ok(answer) => Failure::Answer(answer),
+            Err(error) => Failure::Error(error),
+        };
+        let error = describe(call, failure);
+        let blame = self.slot.failed(failure, &error, Instant::now());
+        if blame == Blame::Remote && remote.retry.may_pass(failure) {
+            self.batch.attempts -= 1;
+            tracing::info!(call = %key, rows, error, "the call failed and waits until the remote takes calls again");
+            return BatchVerdict::Held { error: Some(error) };
+        }
+        match remote.retry.decide(failure, &key, self.batch.attempts) {
+            Decision::RetryAfter(after) => {
+                tracing::info!(call = %key, attempt = self.batch.attempts, rows, wait_ms = after.as_millis() as u64, error, "the call failed and will be tried again");
+                BatchVerdict::Again { after, error }
+            }
+            Decision::GiveUp { state: ParkedState::Rejected, .. } if rows > 1 && may_be_one_rows(failure) => {
+                tracing::info!(call = %key, rows, error, "the batch was refused and will be sent in halves");
+                BatchVerdict::Halve
+            }
+            Decision::GiveUp { state, reason } => self.parked(state, reason, &error),
+        }
+    }
+
+    fn shown(&self) -> Vec<synchronize::Work<'_>> {
+        self.batch.members.iter().map(Member::shown).collect()
+    }
+
+    /// What is held while the call is under way (invariant 5).
+    fn count(&self, bytes: usize) -> Charge {
+        let budget = &self.ground.budget;
+        budget.charge(bytes);
+        Charge::adopt(budget, bytes)
+    }
+
+    fn each(&self, results: Vec<Result<LinkUpdate, Rejection>>) -> BatchVerdict {
+        let (given, members) = (results.len(), &self.batch.members);
+        if given != members.len() {
+            let message = format!("the synchronizer gave {given} results for {} changes", members.len());
+            return self.parked(ParkedState::Rejected, ParkReason::Template, &message);
+        }
+        let outcome = |(member, result)| match result {
+            Ok(update) => self.applied(member, update),
+            Err(Rejection { reason, message }) => self.park(member, ParkedState::Rejected, reason, message),
+        };
+        BatchVerdict::Done(members.iter().zip(results).map(outcome).collect())
+    }
+
+    fn applied(&self, member: &Member, update: LinkUpdate) -> Outcome {
+        match unstorable(&update) {
+            Some(message) => self.park(member, ParkedState::Rejected, ParkReason::Answer, message),
+            None => {
+                let Ground { routes, sent_before, .. } = &*self.ground;
+                let route = &routes[usize::from(self.batch.route.0)];
+                let content = told(route, &member.work, &member.shown(), *sent_before);
+                Outcome::Applied { update, calls: 1, content }
+            }
+        }
+    }
+
+    /// The whole cannot be sent or was not taken: one member is to blame, and it is looked for.
+    fn refused(&self, Rejection { reason, message }: Rejection) -> BatchVerdict {
+        match self.batch.members.len() {
+            1 => self.parked(ParkedState::Rejected, reason, &message),
+            _ => BatchVerdict::Halve,
+        }
+    }
+
+    /// Every member is parked for what befell the whole.
+    fn parked(&self, state: ParkedState, reason: ParkReason, message: &str) -> BatchVerdict {
+        let message = match self.batch.members.len() {
+            1 => message.to_owned(),
+            rows => format!("{message} (in one call with {} other rows)", rows - 1),
+        };
+        let park = |member| self.park(member, state, reason, message.clone());
+        BatchVerdict::Done(self.batch.members.iter().map(park).collect())
+    }
+
+    fn park(&self, member: &Member, state: ParkedState, reason: ParkReason, message: String) -> Outcome {
+        let Member { work, .. } = member;
+        Outcome::Parked(Parked {
+            state,
+            reason,
+            message,
+            answers: work.answers.clone(),
+            attempts: self.batch.attempts,
+            called: work.called,
+            waits_for: None,
+        })
+    }
+}
+
+/// Whether a refusal that will not pass may be for the sake of one row: credentials, redirects and
+/// limits are about the caller.
+fn may_be_one_rows(failure: Failure<'_>) -> bool {
+    const THE_CALLERS: &[u16] = &[401, 403, 407, 408, 425, 429];
+    match failure {
+        Failure::Answer(answer) => answer.status >= 400 && !THE_CALLERS.contains(&answer.status),
+        Failure::Error(error) => matches!(error, CallError::BadRequest { .. }),
+    }
+}
