@@ -76,7 +76,7 @@ impl Pending {
         key: &Arc<str>,
         work: &mut Work,
         link: Option<&Arc<Link>>,
-        outcome: Outcome,
+        (outcome, mut claimed): (Outcome, Vec<RouteKey>),
     ) -> Left {
         let at = RouteKey { route: Arc::clone(&route.name), key: Arc::clone(key) };
         let changes = 1 + work.absorbed.len() as u64;
@@ -107,7 +107,7 @@ impl Pending {
                 self.counts(id).skipped += changes;
             }
             Outcome::Parked(parked) => {
-                self.park(id, &at, work, parked);
+                self.park(id, &at, work, parked, std::mem::take(&mut claimed));
                 left.parking = true;
             }
         }
@@ -115,6 +115,7 @@ impl Pending {
             self.stir(&at, route.waited_for, link.map(|it| &**it), new);
         }
         if work.parked && !left.parking {
+            self.stirred.extend(claimed);
             self.resolved.push((at.clone(), work.id()));
             left.parking = true;
         }
@@ -141,7 +142,7 @@ impl Pending {
         self.stirred.extend(former.filter(|parent| !new.parents.contains(parent)).cloned());
     }
 
-    fn park(&mut self, id: RouteId, at: &RouteKey, work: &mut Work, parked: Parked) {
+    fn park(&mut self, id: RouteId, at: &RouteKey, work: &mut Work, parked: Parked, parents: Vec<RouteKey>) {
         let counts = self.counts(id);
         counts.parked += u64::from(!work.parked);
         if parked.state != ParkedState::Queued {
@@ -158,7 +159,7 @@ impl Pending {
         }
         self.charges.append(&mut work.charges);
         let change = Arc::clone(&work.change);
-        self.parkings.push(Parking { at: at.clone(), change, parked, again: work.parked });
+        self.parkings.push(Parking { at: at.clone(), change, parked, again: work.parked, parents });
     }
 
     /// Everything that waits, as one settlement; the checkpoint is the caller's to fill in.

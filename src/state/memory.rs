@@ -65,10 +65,22 @@ impl Kept {
         self.parked.get(&(at.clone(), id)).is_some_and(waits) && self.leaving(at).is_some_and(|it| it > id)
     }
 
-    /// The linked keys that depend on this one and were written before the change.
+    /// What depends on this key and is older than the change: linked keys, and parked changes that go
+    /// on by themselves.
     fn children(&self, parent: &RouteKey, before: ChangeId) -> impl Iterator<Item = &RouteKey> {
         let is = move |link: &Link| !link.gone && link.change < before && link.parents.contains(parent);
-        self.links.iter().filter(move |(_, link)| is(link)).map(|(at, _)| at)
+        let linked = self.links.iter().filter(move |(_, link)| is(link)).map(|(at, _)| at);
+        let goes_on = move |at: &RouteKey, id: ChangeId| {
+            let ahead = self.parked.range((at.clone(), ChangeId::default())..=(at.clone(), id));
+            ahead
+                .into_iter()
+                .all(|(_, it)| !matches!(it.parked.state, ParkedState::Rejected | ParkedState::Dead))
+        };
+        let parked = self
+            .parked
+            .iter()
+            .filter(move |((at, id), it)| *id < before && it.parents.contains(parent) && goes_on(at, *id));
+        linked.chain(parked.map(|((at, _), _)| at))
     }
 
     fn release(&mut self, looked_at: impl Fn(&RouteKey) -> bool) -> u64 {
@@ -126,8 +138,11 @@ impl StateStore for MemoryStore {
         for parking in settlement.parkings {
             touched.insert(parking.at.clone());
             let slot = (parking.at.clone(), parking.change.id);
-            if parking.again == kept.parked.contains_key(&slot) {
-                kept.parked.insert(slot, parking);
+            let known = kept.parked.get(&slot).map(|it| it.parents.clone());
+            if parking.again == known.is_some() {
+                let parents =
+                    if parking.parents.is_empty() { known.unwrap_or_default() } else { parking.parents };
+                kept.parked.insert(slot, Parking { parents, ..parking });
             }
         }
         let waited_for = |it: &Parking| it.parked.waits_for.clone();
@@ -217,7 +232,8 @@ impl StateStore for MemoryStore {
                 waits_for: None,
             };
             let change = Arc::clone(&whole.change);
-            kept.parked.insert((at.clone(), id), Parking { at, change, parked, again: false });
+            kept.parked
+                .insert((at.clone(), id), Parking { at, change, parked, again: false, parents: Vec::new() });
         }
         Ok(count)
     }

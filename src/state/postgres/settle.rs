@@ -2,7 +2,7 @@
 
 use super::{Client, failed, lsn, ordinal, pg_lsn, release, stored_change};
 use crate::{
-    model::{ChangeId, Link, Lsn},
+    model::{ChangeId, Lsn},
     postgres,
     state::{Checkpoint, Parking, RouteCounts, RouteKey, Saved, Settled, Settlement, StateError},
 };
@@ -33,15 +33,15 @@ where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.commit_lsn,
 const PARK: &str = "\
 insert into rowcall.parked as p
     (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
-     called_lsn, called_ordinal, waits_for_route, waits_for_key, next_attempt)
+     called_lsn, called_ordinal, waits_for_route, waits_for_key, parents, next_attempt)
 select $1, route, key, commit_lsn, ordinal, change::jsonb, answers::jsonb, state, reason, message, attempts,
-       called_lsn, called_ordinal, waits_for_route, waits_for_key,
+       called_lsn, called_ordinal, waits_for_route, waits_for_key, parents::jsonb,
        case when state = 'retrying' then now() end
 from unnest($2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::text[], $7::text[], $8::text[],
             $9::text[], $10::text[], $11::integer[], $12::pg_lsn[], $13::bigint[],
-            $15::text[], $16::text[])
+            $15::text[], $16::text[], $17::text[])
      as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
-           called_lsn, called_ordinal, waits_for_route, waits_for_key)
+           called_lsn, called_ordinal, waits_for_route, waits_for_key, parents)
 where not $14 or exists (
     select from rowcall.parked known
     where (known.route, known.key, known.commit_lsn, known.ordinal) = (t.route, t.key, t.commit_lsn, t.ordinal))
@@ -49,6 +49,7 @@ on conflict (route, key, commit_lsn, ordinal) do update
 set answers = excluded.answers, state = excluded.state, reason = excluded.reason,
     message = excluded.message, attempts = excluded.attempts, next_attempt = excluded.next_attempt,
     waits_for_route = excluded.waits_for_route, waits_for_key = excluded.waits_for_key,
+    parents = coalesce(excluded.parents, p.parents),
     updated_at = now()
 where $14";
 
@@ -268,7 +269,7 @@ impl Writer {
         let commits: Vec<PgLsn> = links.iter().map(|(_, link)| pg_lsn(link.change.commit)).collect();
         let ordinals: Vec<i64> = links.iter().map(|(_, link)| ordinal(link.change)).collect();
         let gone: Vec<bool> = links.iter().map(|(_, link)| link.gone).collect();
-        let parents: Vec<Option<String>> = links.iter().map(|(_, link)| parents(link)).collect();
+        let parents: Vec<Option<String>> = links.iter().map(|(_, link)| parents(&link.parents)).collect();
         let content: Vec<Option<i64>> =
             links.iter().map(|(_, link)| link.content.map(|hash| hash.0.cast_signed())).collect();
         let values: [&(dyn ToSql + Sync); 8] =
@@ -315,7 +316,8 @@ impl Writer {
             .map(waits_for)
             .map(|at| (at.as_ref().map(|at| at.route.to_string()), at.map(|at| at.key.to_string())))
             .unzip();
-        let values: [&(dyn ToSql + Sync); 16] = [
+        let parents: Vec<Option<String>> = chosen.iter().map(|it| parents(&it.parents)).collect();
+        let values: [&(dyn ToSql + Sync); 17] = [
             &self.source,
             &routes,
             &keys,
@@ -332,6 +334,7 @@ impl Writer {
             &again,
             &waits_routes,
             &waits_keys,
+            &parents,
         ];
         self.client.execute(&self.park, &values).await?;
         Ok(())
@@ -396,9 +399,9 @@ struct Heads {
     released: u64,
 }
 
-/// What a link depends on, as it is stored; nothing for most.
-fn parents(link: &Link) -> Option<String> {
-    let names: Vec<String> = link.parents.iter().map(|at| format!("{}/{}", at.route, at.key)).collect();
+/// What a row depends on, as it is stored; nothing for most.
+fn parents(keys: &[RouteKey]) -> Option<String> {
+    let names: Vec<String> = keys.iter().map(|at| format!("{}/{}", at.route, at.key)).collect();
     (!names.is_empty()).then(|| json(&names))
 }
 
