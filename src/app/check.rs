@@ -16,6 +16,7 @@ use crate::{
     postgres::{self, Client},
     remote::{self, HttpRemote},
     state::postgres::pending_migrations,
+    write_back,
 };
 use serde::Serialize;
 
@@ -89,7 +90,22 @@ async fn check_source(plan: &SourcePlan, findings: &mut Findings) {
     }
     check_tables(plan, &client, findings).await;
     check_templates(plan, findings).await;
+    check_write_back(plan, &client, findings).await;
     check_state(plan, findings).await;
+}
+
+async fn check_write_back(plan: &SourcePlan, client: &Client, findings: &mut Findings) {
+    let (role, origin, destinations) = (&plan.target.user, plan.origin(), plan.planned_destinations());
+    if destinations.is_empty() {
+        return;
+    }
+    match write_back::lacking(client, role, &origin, &destinations).await {
+        Ok(lacking) if lacking.is_empty() => {
+            findings.good(format!("rows may be written back as origin `{origin}`"))
+        }
+        Ok(lacking) => lacking.into_iter().for_each(|it| findings.bad(it.what, it.fix)),
+        Err(error) => findings.bad(postgres::explain(&error), "see the server's log"),
+    }
 }
 
 async fn check_tables(plan: &SourcePlan, client: &Client, findings: &mut Findings) {

@@ -4,6 +4,7 @@
 mod harness;
 
 mod auth;
+mod batches;
 mod capture;
 mod command_line;
 mod connect;
@@ -19,3 +20,4 @@ mod remote_tls;
 mod replicate;
 mod resume;
 mod state;
+mod write_back;

@@ -104,6 +104,7 @@ impl Family {
             settings: &Value::Null,
             when: self.when.filter(|_| name == "loan"),
             validate: &[],
+            rules: &[],
             always: false,
             at: At::default(),
             columns: Some(Arc::clone(&columns)),
@@ -137,6 +138,7 @@ impl Family {
             coalesce: self.rig.coalesce,
             on_dead: crate::routing::OnDead::Hold,
             synchronizer: Classes::standard().build(None, &declaration).expect("a synchronizer"),
+            write_back: None,
         }
     }
 

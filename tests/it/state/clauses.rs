@@ -9,8 +9,8 @@ use rowcall::{
     },
     postgres::Target,
     state::{
-        Binding, Checkpoint, Hold, Known, MemoryStore, Parking, RouteCounts, RouteKey, Settlement,
-        StateStore, Wanted,
+        Binding, Checkpoint, Hold, Known, MemoryStore, Owing, Parking, Repaid, RouteCounts, RouteKey,
+        Settlement, StateStore, Wanted,
         postgres::{Lease, PostgresStore, migrate},
     },
 };
@@ -113,6 +113,40 @@ clauses! {
         store.bind(&begin()).await.expect("to bind");
         let link = recall(store, "1").await.link.expect("a link");
         assert_eq!((link.change, link.content), (id(5), None), "changes that were sent may be given up by this");
+    }
+
+    async fn what_is_owed_to_a_row_stays_until_it_is_written(store: &dyn StateStore) {
+        let owe = |key: &str, values: Value, transaction| {
+            let Value::Object(values) = values else { panic!("an object") };
+            let write_backs = vec![Owing { at: at(key), values, transaction }];
+            Settlement { write_backs, ..Settlement::default() }
+        };
+        let owed = async || store.owed(10).await.expect("what is owed");
+        assert_eq!(owed().await, []);
+        let exact: Value = serde_json::from_str(r#"{"a": 12345678901234567890.10, "b": null}"#).expect("JSON");
+        store.settle(owe("1", exact, Some(u32::MAX))).await.expect("a settlement");
+        store.settle(owe("2", json!({ "a": "é" }), None)).await.expect("a settlement");
+        assert_eq!(store.owed(1).await.expect("what is owed").len(), 1);
+        let first = owed().await;
+        assert_eq!(first.len(), 2);
+        let one = first.iter().find(|it| &*it.owing.at.key == "1").expect("it is owed");
+        assert_eq!((one.owing.transaction, one.attempts), (Some(u32::MAX), 0));
+        // Said anew while it is being written: what it does not say is still owed.
+        store.settle(owe("1", json!({ "b": 2 }), None)).await.expect("a settlement");
+        let ended: Vec<_> = first.iter().map(|it| (it.clone(), Repaid::Done)).collect();
+        store.repaid(&ended).await.expect("to remember");
+        let again = owed().await;
+        let values: Value = serde_json::from_str(r#"{"a": 12345678901234567890.10, "b": 2}"#).expect("JSON");
+        assert_eq!(again.iter().map(|it| Value::Object(it.owing.values.clone())).collect::<Vec<_>>(), [values]);
+        // In vain: it is owed still, and not due.
+        let failed = Repaid::Failed { again_in: Duration::from_secs(3_600), error: "no".to_owned() };
+        store.repaid(&[(again[0].clone(), failed)]).await.expect("to remember");
+        assert_eq!(owed().await, []);
+        store.settle(owe("1", json!({ "c": 3 }), None)).await.expect("a settlement");
+        let due = owed().await;
+        assert_eq!((due[0].owing.values.len(), due[0].attempts), (3, 0));
+        store.repaid(&[(due[0].clone(), Repaid::Done)]).await.expect("to remember");
+        assert_eq!(owed().await, []);
     }
 
     async fn a_deleted_key_is_remembered_as_gone(store: &dyn StateStore) {
