@@ -15,6 +15,7 @@ mod depends;
 mod harness_itself;
 mod limits;
 mod memory;
+mod outage;
 mod parking;
 mod remote_tls;
 mod replicate;
