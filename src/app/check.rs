@@ -3,6 +3,7 @@
 use super::{
     App, AppError, clock,
     plan::{Described, SourcePlan},
+    slot_watch::danger,
 };
 use crate::{
     capture::{
@@ -214,11 +215,8 @@ fn judge_slot(plan: &SourcePlan, server: &Server, slot: &Slot, findings: &mut Fi
                  changed in between"
             ),
         );
-    } else if slot.wal_status == "unreserved" {
-        findings.warning(
-            format!("slot `{name}` is about to be lost: it keeps {} MB of log", slot.kept_bytes >> 20),
-            "let `rowcall run` catch up, or raise `max_slot_wal_keep_size`",
-        );
+    } else if let Some(danger) = danger(plan, slot) {
+        findings.warning(danger, "let `rowcall run` catch up, or raise `max_slot_wal_keep_size`");
     } else {
         let active = if slot.active_pid.is_some() { ", in use" } else { "" };
         findings.good(format!("slot `{name}`{active}, {} KB behind", slot.lag_bytes >> 10));

@@ -50,7 +50,7 @@ fn text(status: &Status) -> String {
             }
         }
         text.push('\n');
-        if let Some(problem) = &line.problem {
+        for problem in [&line.danger, &line.problem].into_iter().flatten() {
             text.push_str(&format!("  ✗ {problem}\n"));
         }
     }

@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod limits;
+mod rules;
 
 use super::{
     report::{Faulty, Report, did_you_mean, quoted},
@@ -26,9 +27,18 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     }
     for (name, remote) in &config.remotes {
         check.remote(name, remote);
+        if let Some(rules) = &remote.rules {
+            check.rules(&["remotes", name, "rules"], rules, false);
+        }
     }
     for (name, entity) in &mut config.entities {
         check.entity(name, entity);
+        if let Some(rules) = &entity.rules {
+            check.rules(&["entities", name, "rules"], rules, true);
+        }
+    }
+    if let Some(rules) = &config.rules {
+        check.rules(&["rules"], rules, false);
     }
     check.dependencies(&config.entities);
     if config.limits.memory.0 < 1 << 20 {

@@ -15,7 +15,6 @@ pub const PLANNED: &[&str] = &[
     "call_log",
     "admin",
     "log.otlp",
-    "rules",
 ];
 
 /// Whether the key at the path's end belongs to a later version.

@@ -1,3 +1,4 @@
+use super::Fragments;
 use crate::model::{Answer, Answered, ChangeId, Op, Row};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -19,6 +20,8 @@ pub struct Names {
     pub saved: Arc<[Arc<str>]>,
     /// Whether the entity has a `fetch` query, so that `fetched` is in scope.
     pub fetched: bool,
+    /// What `fragment.<name>` stands for.
+    pub fragments: Arc<Fragments>,
     /// Whether `outcome` and `error` are in scope, and `saved` and `answers` are not.
     pub outcome: bool,
     /// How many rows the call is about.
@@ -82,6 +85,11 @@ impl Names {
     /// With `item`.
     pub fn with_item(self) -> Self {
         Self { item: true, ..self }
+    }
+
+    /// With these fragments.
+    pub fn with_fragments(self, fragments: Fragments) -> Self {
+        Self { fragments: Arc::new(fragments), ..self }
     }
 
     /// With what is in scope for so many rows.

@@ -1,6 +1,7 @@
 use super::Batch;
 use crate::{
     mapping::ParentNames,
+    model::DataRules,
     synchronize::{Sequences, StepSettings, ValidateRule},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -36,6 +37,9 @@ pub struct EntitySettings {
     /// Changes for which this expression is false are skipped.
     #[serde(default)]
     pub when: Option<String>,
+    /// Fragments and rules of this entity, nearer than the common ones and its remote's.
+    #[serde(default)]
+    pub rules: Option<DataRules>,
     /// What must hold of a row before anything is sent; a row that breaks a rule is parked.
     #[serde(default)]
     pub validate: Vec<ValidateRule>,

@@ -19,6 +19,7 @@ mod classes;
 mod declared;
 mod error;
 mod gate;
+mod layers;
 mod settings;
 
 pub use batching::{Batching, Rejection, Results};
@@ -26,6 +27,7 @@ pub use classes::{Build, CLASSES, Classes, DECLARED, Declaration};
 pub use declared::{Declared, saved_names};
 pub use error::BuildError;
 pub use gate::{Gate, Rules};
+pub use layers::{Layer, fragments};
 pub use settings::{Accept, OnStatus, Sequences, StepSettings, ValidateRule};
 
 use crate::{

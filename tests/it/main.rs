@@ -14,6 +14,7 @@ mod demo_world;
 mod harness_itself;
 mod limits;
 mod memory;
+mod outage;
 mod parking;
 mod remote_tls;
 mod replicate;

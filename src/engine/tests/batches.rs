@@ -29,6 +29,7 @@ fn declared_as(each: Value, when: Option<&str>) -> Arc<dyn Synchronizer> {
         settings: &Value::Null,
         when,
         validate: &[],
+        rules: &[],
         always: false,
         parents: Arc::default(),
         batched: true,

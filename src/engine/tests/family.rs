@@ -102,6 +102,7 @@ impl Family {
             settings: &Value::Null,
             when: self.when.filter(|_| name == "loan"),
             validate: &[],
+            rules: &[],
             always: false,
             at: At::default(),
             columns: Some(Arc::clone(&columns)),

@@ -1,4 +1,5 @@
 use super::{Val, exact::Arithmetic, functions::Function};
+use crate::mapping::Json;
 use std::{ops::Range, sync::Arc};
 
 /// A part of an expression, ready to be evaluated, and where it is written.
@@ -57,6 +58,8 @@ pub(super) enum NodeKind {
         of: Box<Node>,
         default: Box<Node>,
     },
+    /// What stands behind `fragment.<name>`.
+    Fragment(Box<Json>),
     Each {
         how: Each,
         over: Box<Node>,
@@ -89,6 +92,9 @@ pub(super) enum Name {
     Links,
     Index,
 }
+
+/// The name that fragments stand behind.
+pub(super) const FRAGMENT: &str = "fragment";
 
 /// The names as they are written.
 pub(super) const NAMES: &[(&str, Name)] = &[

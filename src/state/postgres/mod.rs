@@ -17,7 +17,7 @@ mod stored_change;
 mod write_back;
 
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
-pub use parked_desk::{Filter, Listed, ParkedDesk, Shown};
+pub use parked_desk::{Filter, Listed, ParkedDesk, Shown, Total};
 pub use recall::recall;
 pub use remote_status::{RemoteStatus, read_remotes};
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};

@@ -8,7 +8,7 @@ use crate::mapping::{
         Problem,
         functions::{self, FUNCTIONS, Function, Style},
         nearest,
-        node::{NAMES, Name, NodeKind},
+        node::{FRAGMENT, NAMES, Name, NodeKind},
     },
 };
 use cel::common::ast::IdedExpr;
@@ -20,9 +20,13 @@ impl Lowering<'_> {
             return Ok(NodeKind::Local(slot));
         }
         let unknown = |message: String| self.problem(expr, Kind::UnknownName, message);
+        if name == FRAGMENT {
+            return Err(unknown(format!("say which fragment: `{FRAGMENT}.<name>`")));
+        }
         let Some((_, found)) = NAMES.iter().find(|(known, _)| *known == name) else {
             let in_scope = NAMES.iter().filter(|(_, it)| self.in_scope(*it).is_ok()).map(|(known, _)| *known);
-            let known: Vec<&str> = self.loops.iter().map(String::as_str).chain(in_scope).collect();
+            let known: Vec<&str> =
+                self.loops.iter().map(String::as_str).chain(in_scope).chain([FRAGMENT]).collect();
             let columns = self.names.columns.iter().flat_map(|columns| columns.iter());
             let hint = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
