@@ -18,7 +18,7 @@ pub use crate::model::RouteKey;
 use crate::model::{Answered, Change, ChangeId, Link, Lsn, Parked};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Proof that a settlement is durable. Only this room can make one, and acknowledging takes one
 /// (invariant 1).
@@ -206,7 +206,7 @@ pub struct Settlement {
     /// Counters by route.
     pub counts: Vec<(Arc<str>, RouteCounts)>,
     /// The remotes that stand otherwise than was last told.
-    pub remotes: Vec<(Arc<str>, RemoteGauges)>,
+    pub remotes: BTreeMap<Arc<str>, RemoteGauges>,
     /// Commit time of the oldest transaction that is read but not settled.
     pub pending_since: Option<Timestamp>,
 }

@@ -100,7 +100,7 @@ impl BatchPass {
             Err(error) => Failure::Error(error),
         };
         let error = describe(call, failure);
-        let blame = self.slot.failed(failure, &error, Instant::now());
+        let blame = self.slot.failed(failure, &error, &mut self.batch.suspicion, Instant::now());
         if blame == Blame::Remote && remote.retry.may_pass(failure) {
             self.batch.attempts -= 1;
             tracing::info!(call = %key, rows, error, "the call failed and waits until the remote takes calls again");
