@@ -533,7 +533,8 @@ impl Lanes {
         let (now, lane) = (self.now, self.lane(id));
         // A sequence that is half done and that the remote let down keeps its class, behind those that
         // wait already: if it is what lets the remote down, the others get through.
-        let again = lane.waiting.front().is_some_and(|work| work.parked || (work.tried && work.answers.is_empty()));
+        let again =
+            lane.waiting.front().is_some_and(|work| work.parked || (work.tried && work.answers.is_empty()));
         let (rank, route) = (lane.rank, lane.key.0);
         if !calls {
             return self.callless.push_back(id);

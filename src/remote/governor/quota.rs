@@ -169,6 +169,11 @@ mod tests {
     fn the_tightest_of_several_quotas_counts() {
         let several = r#""second";r=3;t=1, "hour";r=0;t=1200, "minute";r=0;t=40"#;
         assert_eq!(said(&[("ratelimit", several)]), Some((None, Some(0), Some(1200))));
+        let mut lines = [("ratelimit", r#""hour";r=1;t=1200"#), ("ratelimit", r#""second";r=3;t=1"#)];
+        for _ in 0..2 {
+            assert_eq!(said(&lines), Some((None, Some(1), Some(1200))), "{lines:?}");
+            lines.reverse();
+        }
         let both = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9"), ("ratelimit-remaining", "5")];
         assert_eq!(said(&both), Some((None, Some(0), Some(9))));
     }
