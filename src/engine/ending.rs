@@ -91,6 +91,11 @@ impl Engine {
             {
                 self.interrupted(lane, work, true);
             }
+            // It was to see whether the remote is back; the next one is another's turn.
+            Verdict::Held { error: Some(error) } if work.parked && self.is_down(lane) => {
+                self.put_aside(lane, work, true, Duration::ZERO, Some(&error));
+                self.pending.counts(route).last_error = Some(error);
+            }
             Verdict::Held { error } => {
                 let rank = if error.is_some() { Rank::Anew } else { Rank::Ahead };
                 if error.is_some() {
@@ -99,9 +104,14 @@ impl Engine {
                 self.lanes.resume(lane, work, rank);
             }
             Verdict::Again { after, error } => {
+                let message = error.clone();
                 self.pending.counts(route).last_error = Some(error);
-                if self.lanes.is_put_aside(self.lanes.remote_of(lane)) && !work.parked {
+                let remote = self.lanes.remote_of(lane);
+                if self.lanes.is_put_aside(remote) && !work.parked {
                     return self.put_aside(lane, work, true, Duration::ZERO, None);
+                }
+                if work.parked && self.is_shut(remote) {
+                    return self.put_aside(lane, work, true, after, Some(&message));
                 }
                 self.in_flight[usize::from(route.0)].backing_off += 1;
                 let until = Instant::now() + after;

@@ -102,6 +102,7 @@ impl Family {
             settings: &Value::Null,
             when: self.when.filter(|_| name == "loan"),
             validate: &[],
+            rules: &[],
             always: false,
             at: At::default(),
             columns: Some(Arc::clone(&columns)),
@@ -135,6 +136,7 @@ impl Family {
             coalesce: self.rig.coalesce,
             on_dead: crate::routing::OnDead::Hold,
             synchronizer: Classes::standard().build(None, &declaration).expect("a synchronizer"),
+            write_back: None,
         }
     }
 
