@@ -43,17 +43,20 @@ const NAMES: &[&str] = &[
     "two\nlines",
 ];
 
+/// They wait for each other, or one takes away what the other refers to.
+const BETWEEN: [SqlState; 2] = [SqlState::T_R_DEADLOCK_DETECTED, SqlState::FOREIGN_KEY_VIOLATION];
+
 impl Writer {
     /// Writer `number` of `of`, over some `ids` ids a table.
     pub fn new(dice: Dice, number: u64, of: u64, ids: u64) -> Self {
         Self { dice, number, of: of.max(1), ids: ids.max(1) }
     }
 
-    /// Makes one transaction. One that the server ends because it and another writer's wait for
-    /// each other counts as rolled back.
+    /// Makes one transaction. One that the server ends because another writer's came in between
+    /// counts as rolled back.
     pub async fn write(&mut self, client: &mut Client) -> Result<Written, WorldError> {
         match self.transact(client).await {
-            Err(error) if error.source.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) => {
+            Err(error) if error.source.code().is_some_and(|it| BETWEEN.contains(it)) => {
                 Ok(Written { rows: 0, rolled_back: true, version: None, summary: String::new() })
             }
             result => result,
