@@ -6,6 +6,25 @@ alter table rowcall.parked drop constraint parked_state_check;
 alter table rowcall.parked add constraint parked_state_check
     check (state in ('retrying', 'queued', 'waiting', 'rejected', 'dead'));
 
+alter table rowcall.parked
+    -- Once it has given up, later changes of the key go on (`on_dead: continue`).
+    add column lets_pass boolean not null default false,
+    add column holds     boolean not null
+        generated always as (state in ('retrying', 'queued', 'waiting') or not lets_pass) stored,
+    -- While it is queued it may merge with a newer change of its key: it was never sent.
+    add column merges    boolean not null default false,
+    -- The key came to be with it, or with a change that was merged into it.
+    add column born      boolean not null default false,
+    -- Its present call may have been made without our knowing the answer.
+    add column doubt     boolean not null default true;
+
+-- What is due, route by route, in the order in which it is taken up.
+drop index rowcall.parked_due;
+create index parked_due on rowcall.parked (source, route, next_attempt, commit_lsn, ordinal, key)
+    where state = 'retrying';
+-- The delete half of a key change, which its insert half waits for.
+create index parked_halves on rowcall.parked (route, commit_lsn, ordinal) where change ->> 'op' = 'delete';
+
 -- Dependencies: what a link depends on, as `["route/key", …]`, found from there by the index.
 alter table rowcall.link add column parents jsonb;
 create index link_parents on rowcall.link using gin (parents) with (fastupdate = off)
@@ -22,3 +41,24 @@ create index parked_deletes on rowcall.parked (route, key, commit_lsn, ordinal) 
 
 -- Skipping what is unchanged: what the remote was told last, where that is certain.
 alter table rowcall.link add column content bigint;
+
+-- Limits: how each remote stands, as the source's instance sees it; for a person to look at.
+create table rowcall.remote_status (
+    source      text        not null,
+    remote      text        not null,
+    -- ready, paused, open or half_open
+    gate        text        not null,
+    since       timestamptz,
+    until       timestamptz,
+    why         text,
+    -- What the remote last said of its quota.
+    quota_limit bigint,
+    quota_left  bigint,
+    -- How many changes may be under way at once now, and at most.
+    width       integer     not null,
+    concurrency integer     not null,
+    in_flight   integer     not null,
+    waiting     bigint      not null,
+    updated_at  timestamptz not null default now(),
+    primary key (source, remote)
+);

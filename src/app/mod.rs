@@ -14,6 +14,7 @@ mod plan;
 mod preview;
 mod serve;
 mod session;
+mod slot_watch;
 mod state;
 mod status;
 

@@ -4,7 +4,7 @@ mod parents;
 
 use super::AppError;
 use crate::{
-    capture::{Capture, PostgresReader},
+    capture::{Capture, PostgresReader, WalGuard},
     config::Loaded,
     engine::Remote,
     model::{Table, TableName},
@@ -28,6 +28,7 @@ pub(super) struct SourcePlan {
     pub(super) slot: String,
     pub(super) publication: String,
     pub(super) heartbeat: Duration,
+    pub(super) guard: WalGuard,
     /// Every table that feeds a route, once.
     pub(super) tables: Vec<TableName>,
     pub(super) entities: Vec<String>,
@@ -114,6 +115,7 @@ impl SourcePlan {
             slot: logical.slot.clone(),
             publication: logical.publication.clone(),
             heartbeat: settings.heartbeat.0,
+            guard: settings.wal_guard.clone(),
             tables: tables.into_iter().collect(),
             remotes: remotes.into_iter().filter_map(|name| known.get(name).cloned()).collect(),
             entities,
@@ -201,6 +203,7 @@ impl SourcePlan {
                 fetch: entity.fetch.clone(),
                 priority: entity.priority,
                 coalesce: entity.coalesce,
+                on_dead: entity.on_dead,
                 batch: entity.batch,
                 waited_for: false,
                 deleted_last: false,

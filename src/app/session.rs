@@ -1,6 +1,6 @@
 //! One stretch of streaming: from a held lease to a lost connection or a stop.
 
-use super::{AppError, check, plan::SourcePlan};
+use super::{AppError, check, plan::SourcePlan, slot_watch::watch_slot};
 use crate::{
     capture::{
         Budget, ChangeSource, PostgresReader, SourceError,
@@ -9,7 +9,7 @@ use crate::{
     engine::{Engine, EngineError, Limits, Parts},
     model::Lsn,
     postgres,
-    routing::{Route, Router},
+    routing::{OnDead, Route, Router},
     state::{Binding, Checkpoint, StateError, StateStore, postgres::PostgresStore},
 };
 use std::sync::Arc;
@@ -94,8 +94,10 @@ pub(super) async fn run(
         budget: budget.clone(),
         heartbeat: plan.heartbeat,
     };
+    store.align(&passing(&router)).await?;
     let mut source = LogicalSource::open(&plan.target, options).await?;
     tracing::info!(source = plan.name, slot = plan.slot, at = %checkpoint.lsn, "streaming");
+    let kept = watch::Sender::new(None);
     let parts = Parts {
         router,
         remotes: plan.engine_remotes(),
@@ -108,14 +110,25 @@ pub(super) async fn run(
             as u32,
         // An earlier process may have sent anything that is in the log by now.
         sent_before: if first { Lsn::ZERO } else { identity.wal_position },
+        guard: plan.guard.clone(),
+        kept: kept.subscribe(),
     };
-    let result = Engine::new(parts, checkpoint.lsn).run(&mut source, stop).await;
+    let result = tokio::select! {
+        result = Engine::new(parts, checkpoint.lsn).run(&mut source, stop) => result,
+        () = watch_slot(plan, &kept) => Ok(()),
+    };
     source.close().await;
     match result {
         Ok(()) => Ok(()),
         Err(EngineError::Source(error)) => Err(error.into()),
         Err(EngineError::State(error)) => Err(error.into()),
     }
+}
+
+/// The routes whose given-up changes let later ones pass.
+fn passing(router: &Router) -> Vec<(Arc<str>, bool)> {
+    let passing = |route: &Arc<Route>| (Arc::clone(&route.name), route.on_dead == OnDead::Continue);
+    router.routes().iter().map(passing).collect()
 }
 
 /// Templates are checked against the real columns. After the first start a column that has gone is

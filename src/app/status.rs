@@ -4,7 +4,7 @@ use super::{App, AppError};
 use crate::{
     capture::logical::inspect,
     postgres,
-    state::postgres::{RouteStatus, SourceStatus, read_status},
+    state::postgres::{RemoteStatus, RouteStatus, SourceStatus, read_remotes, read_status},
 };
 use serde::Serialize;
 
@@ -13,6 +13,8 @@ use serde::Serialize;
 pub struct Status {
     /// Source by source.
     pub sources: Vec<SourceLine>,
+    /// Remote by remote, for each source that is at work.
+    pub remotes: Vec<RemoteStatus>,
     /// Route by route.
     pub routes: Vec<RouteStatus>,
 }
@@ -40,11 +42,14 @@ impl App {
     pub async fn status(&self) -> Result<Status, AppError> {
         let mut known = Vec::new();
         let mut routes = Vec::new();
+        let mut remotes = Vec::new();
         for connection in self.state_connections().await? {
             let read = read_status(&connection.client, &connection.sources).await;
             let (sources, more) = read.map_err(|error| AppError::Failed(postgres::explain(&error)))?;
             known.extend(sources);
             routes.extend(more);
+            let read = read_remotes(&connection.client, &connection.sources).await;
+            remotes.extend(read.map_err(|error| AppError::Failed(postgres::explain(&error)))?);
         }
         let mut sources = Vec::new();
         for plan in self.plans()? {
@@ -72,6 +77,6 @@ impl App {
             }
             sources.push(line);
         }
-        Ok(Status { sources, routes })
+        Ok(Status { sources, remotes, routes })
     }
 }

@@ -16,7 +16,7 @@ mod visibility;
 
 pub use budget::Budget;
 pub use reader::PostgresReader;
-pub use settings::{Capture, LogicalSettings, Settings, StateSettings};
+pub use settings::{Capture, LogicalSettings, Settings, StateSettings, WalGuard};
 
 use crate::{
     model::{Change, Lsn, Row, TableName},

@@ -1,4 +1,4 @@
-use crate::model::Span;
+use crate::model::{ByteSize, Span};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,26 @@ pub struct Settings {
     /// How often the checkpoint follows the server while no routed change arrives.
     #[serde(default = "heartbeat")]
     pub heartbeat: Span,
+    /// How much log the source may keep for the sake of a remote that does not keep up.
+    #[serde(default)]
+    pub wal_guard: WalGuard,
+}
+
+/// `sources.<name>.wal_guard`: beyond either, what waits for a remote that is down or slow is put
+/// aside in `parked`, so that the source need not keep its log.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WalGuard {
+    /// Log that the slot keeps from being removed.
+    pub bytes: ByteSize,
+    /// How long the oldest transaction may wait to be settled.
+    pub after: Span,
+}
+
+impl Default for WalGuard {
+    fn default() -> Self {
+        Self { bytes: ByteSize(1 << 30), after: Span(Duration::from_secs(3_600)) }
+    }
 }
 
 /// `sources.<name>.state`.

@@ -1,3 +1,5 @@
+mod remote;
+
 use super::{
     Failure,
     output::{bytes, print, print_json, seconds, table},
@@ -52,6 +54,7 @@ fn text(status: &Status) -> String {
             text.push_str(&format!("  ✗ {problem}\n"));
         }
     }
+    status.remotes.iter().for_each(|it| text.push_str(&remote::text(it)));
     if status.routes.is_empty() {
         return text;
     }

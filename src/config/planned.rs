@@ -5,12 +5,10 @@ use super::tree::Segment;
 
 /// The paths, `*` for any name or item. Bringing one means taking its row out.
 pub const PLANNED: &[&str] = &[
-    "sources.*.wal_guard",
     "sources.*.replay",
     "sources.*.capture.trigger",
     "sources.*.capture.query",
     "remotes.*.redact",
-    "entities.*.on_dead",
     "entities.*.initial",
     "entities.*.schedule",
     "entities.*.write_back",

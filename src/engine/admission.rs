@@ -1,7 +1,11 @@
 //! Whether a remote takes another change now, and when to ask again.
 
-use super::Remote;
-use crate::remote::{Seat, Slot, Wait};
+use super::{Remote, lanes::Lanes};
+use crate::{
+    remote::{Gauges, Seat, Slot, Standing, Wait},
+    routing::RemoteId,
+    state::RemoteGauges,
+};
 use std::sync::Arc;
 use tokio::{sync::Notify, time::Instant};
 
@@ -18,12 +22,18 @@ pub(super) struct Admission {
 struct Place {
     seat: Seat,
     refused: Option<Wait>,
+    /// As its remote was last told of, with how many keys waited for it.
+    told: Option<(Gauges, usize)>,
 }
 
 impl Admission {
     pub(super) fn new(remotes: &[Remote], now: Instant) -> Self {
         let bell = Arc::new(Notify::new());
-        let seat = |remote: &Remote| Place { seat: remote.governor.seat(Arc::clone(&bell)), refused: None };
+        let seat = |remote: &Remote| Place {
+            seat: remote.governor.seat(Arc::clone(&bell)),
+            refused: None,
+            told: None,
+        };
         Self { seats: remotes.iter().map(seat).collect(), bell, now }
     }
 
@@ -69,7 +79,41 @@ impl Admission {
         self.seats.iter().filter_map(until).min()
     }
 
+    /// Adds the remotes that stand otherwise than was last told.
+    pub(super) fn gauges(
+        &mut self,
+        lanes: &Lanes,
+        now: Instant,
+        changed: &mut Vec<(Arc<str>, RemoteGauges)>,
+    ) {
+        for (at, place) in self.seats.iter_mut().enumerate() {
+            let governor = place.seat.governor();
+            let gauges = (governor.gauges(now), lanes.waiting_for(RemoteId(at as u16)));
+            if place.told.as_ref() != Some(&gauges) {
+                changed.push((Arc::from(governor.name()), as_stored(&gauges.0, gauges.1, now)));
+                place.told = Some(gauges);
+            }
+        }
+    }
+
     pub(super) fn bell(&self) -> Arc<Notify> {
         Arc::clone(&self.bell)
+    }
+}
+
+fn as_stored(gauges: &Gauges, waiting: usize, now: Instant) -> RemoteGauges {
+    let Gauges { standing, quota, width, concurrency, in_flight } = gauges;
+    let Standing { gate, since, until, why } = standing;
+    RemoteGauges {
+        gate: gate.name(),
+        since: since.map(|it| now.saturating_duration_since(it)),
+        until: until.map(|it| it.saturating_duration_since(now)),
+        why: why.clone(),
+        quota_limit: quota.and_then(|it| it.limit),
+        quota_left: quota.map(|it| it.left),
+        width: *width,
+        concurrency: *concurrency,
+        in_flight: *in_flight,
+        waiting: waiting as u64,
     }
 }

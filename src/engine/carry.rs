@@ -356,6 +356,7 @@ impl Pass {
         let answers = self.work.answers.clone();
         let attempts = self.work.attempts;
         let called = self.work.called;
+        let (wait, doubt) = (Duration::ZERO, self.work.doubt);
         Verdict::Done(Outcome::Parked(Parked {
             state,
             reason,
@@ -363,6 +364,8 @@ impl Pass {
             answers,
             attempts,
             called,
+            wait,
+            doubt,
             waits_for: None,
         }))
     }

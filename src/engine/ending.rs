@@ -12,9 +12,9 @@ use super::{
 use crate::{
     model::{ChangeId, Outcome, ParkReason, ParkedState},
     routing::RouteId,
-    state::{RouteKey, Settled},
+    state::{Hold, RouteKey, Settled},
 };
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 impl Engine {
@@ -32,14 +32,15 @@ impl Engine {
                     "table {table} was truncated again while an earlier truncate of it is parked; \
                      `rowcall parked retry` lets it through after that one, `rowcall parked discard` leaves what is linked"
                 );
-                let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Truncate, message);
-                self.finish(lane, work, false, outcome);
+                let parked = parked(&work, ParkedState::Rejected, ParkReason::Truncate, message);
+                self.finish(lane, work, false, Outcome::Parked(parked));
             }
             Ready::Behind { lane, work } => {
                 let message = "an older change of this key is parked".to_owned();
-                let outcome = parked(work.called, ParkedState::Queued, ParkReason::Behind, message);
-                self.finish(lane, work, false, outcome);
+                let parked = parked(&work, ParkedState::Queued, ParkReason::Behind, message);
+                self.finish(lane, work, false, Outcome::Parked(parked));
             }
+            Ready::Aside { lane, work } => self.put_aside(lane, work, false, Duration::ZERO, None),
             Ready::Batch { batch, slot } => self.send_batch(batch, slot),
             Ready::Start { lane, work, link, slot, unsettled } => {
                 let (route, key) = self.lanes.key(lane).clone();
@@ -50,8 +51,8 @@ impl Engine {
                     let message =
                         "the change has no key, so it cannot be sent: discard it, and touch the row"
                             .to_owned();
-                    let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Identity, message);
-                    return self.finish(lane, work, true, outcome);
+                    let parked = parked(&work, ParkedState::Rejected, ParkReason::Identity, message);
+                    return self.finish(lane, work, true, Outcome::Parked(parked));
                 }
                 if self.is_deleted_last(route, &work, link.as_deref()) {
                     self.lanes.back(lane);
@@ -99,6 +100,9 @@ impl Engine {
             }
             Verdict::Again { after, error } => {
                 self.pending.counts(route).last_error = Some(error);
+                if self.lanes.is_put_aside(self.lanes.remote_of(lane)) && !work.parked {
+                    return self.put_aside(lane, work, true, Duration::ZERO, None);
+                }
                 self.in_flight[usize::from(route.0)].backing_off += 1;
                 let until = Instant::now() + after;
                 self.waiting.push(Reverse(Wait { until, lane, work: Box::new(work) }));
@@ -119,7 +123,7 @@ impl Engine {
         let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), outcome);
         self.lanes.end(lane, &work, started, left);
         if work.parked {
-            self.taken_up -= 1;
+            self.let_go(route, &key, &work);
         } else {
             self.in_flight[usize::from(route.0)].changes -= 1 + work.absorbed.len() as u64;
             self.mark.finish(work.id().commit);
@@ -154,6 +158,7 @@ impl Engine {
         settlement.through = moves.then_some(reached.end);
         settlement.committed_at = reached.committed_at;
         settlement.pending_since = self.mark.pending_since();
+        settlement.remotes = std::mem::take(&mut self.remotes_due);
         let store = Arc::clone(&self.ground.store);
         self.tasks.spawn(async move {
             let settled = store.settle(settlement).await;
@@ -162,14 +167,14 @@ impl Engine {
     }
 
     pub(super) fn saved(&mut self, batch: &Batch, settled: &Settled) {
-        let held: HashMap<&RouteKey, bool> = settled.held.iter().map(|(at, held)| (at, *held)).collect();
+        let held: HashMap<&RouteKey, Hold> = settled.held.iter().map(|(at, held)| (at, *held)).collect();
         let leaving: HashMap<&RouteKey, ChangeId> =
             settled.leaving.iter().map(|(at, id)| (at, *id)).collect();
         let mut more_parked = settled.released > 0;
         for (lane, at, outcomes, parkings) in &batch.lanes {
             let held = held.get(at).copied();
-            more_parked |= held == Some(true);
-            let held = held.map(|held| Held { held, leaving: leaving.get(at).copied() });
+            more_parked |= held == Some(Hold::Held);
+            let held = held.map(|held| Held { hold: held, leaving: leaving.get(at).copied() });
             self.lanes.saved(*lane, *outcomes, *parkings, held);
         }
         batch.claims.iter().for_each(|claim| self.lanes.unclaim(claim));
@@ -181,7 +186,8 @@ impl Engine {
     /// Lets a gauge that changed be settled even when nothing else is.
     pub(super) fn tell_gauges(&mut self) {
         let stale = self.in_flight.iter().any(|it| it.told != (it.changes, it.backing_off));
-        self.gauges_due |= stale;
+        self.admission.gauges(&self.lanes, Instant::now(), &mut self.remotes_due);
+        self.gauges_due |= stale || !self.remotes_due.is_empty();
     }
 
     pub(super) fn count_flights(&mut self) {

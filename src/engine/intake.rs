@@ -1,16 +1,16 @@
-//! How work comes in: from the source, and from what was parked.
+//! How work comes in from the source, and how what is known of its keys is read.
 
 use super::{
-    DUE_AT_ONCE, DUE_IN_ALL, Engine, Event, RECALL_AT_ONCE, keyless,
+    Engine, Event, RECALL_AT_ONCE, keyless,
     lanes::LaneId,
     parked,
     work::{Arrival, Charge, Work},
 };
 use crate::{
     capture::Captured,
-    model::{Change, ChangeId, Image, Op, ParkReason, ParkedState},
+    model::{Change, ChangeId, Image, Op, Outcome, ParkReason, ParkedState},
     routing::Errand,
-    state::{Due, RouteKey},
+    state::RouteKey,
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -46,6 +46,7 @@ impl Engine {
         self.in_flight[at].changes += 1;
         let mut work = Work {
             arrival,
+            since: Instant::now(),
             after: self.delete_half(at, &change),
             // What may have been sent already is sent again just as it was, or the remote would see
             // another change under a call key it knows.
@@ -79,8 +80,8 @@ impl Engine {
             Err(problem) => {
                 // It has no key, so it holds none: it is parked under its own id.
                 let lane = self.lanes.nameless((route, keyless(work.id())));
-                let outcome = parked(work.called, ParkedState::Rejected, ParkReason::Identity, problem);
-                self.finish(lane, work, false, outcome);
+                let parked = parked(&work, ParkedState::Rejected, ParkReason::Identity, problem);
+                self.finish(lane, work, false, Outcome::Parked(parked));
             }
         }
     }
@@ -91,35 +92,6 @@ impl Engine {
         let ChangeId { commit, ordinal } = change.id;
         let is_half = change.op() == Op::Insert && ordinal % 2 == 1;
         (is_half && deleted == ChangeId { commit, ordinal: ordinal - 1 }).then_some(arrival)
-    }
-
-    pub(super) fn take_up(&mut self, due: Due) {
-        let Due { at, change, answers, called } = due;
-        let Some(route) = self.router.find(&at.route) else { return };
-        self.arrivals += 1;
-        let work = Work {
-            arrival: Arrival(self.arrivals),
-
-            own: change.table.name == self.router.route(route).table,
-            change: Arc::new(change),
-            called,
-            parked: true,
-            merges: false,
-            after: None,
-            born: false,
-            absorbed: Vec::new(),
-            kin: None,
-            claims: Vec::new(),
-            childless: false,
-            prepared: None,
-            answers,
-            attempts: 0,
-            tried: false,
-            // Its last attempt may have reached the remote.
-            doubt: true,
-            charges: Vec::new(),
-        };
-        self.taken_up += usize::from(self.lanes.push_parked((route, at.key), work));
     }
 
     pub(super) fn recall(&mut self) {
@@ -141,17 +113,5 @@ impl Engine {
             let known = store.recall(&keys).await;
             Event::Recalled(lanes, known)
         });
-    }
-
-    pub(super) fn poll_parked(&mut self) {
-        if self.polling {
-            return;
-        }
-        self.polling = true;
-        // What is taken up already is among the longest due: look past it.
-        let limit = (DUE_AT_ONCE + self.taken_up).min(DUE_IN_ALL);
-        let routes: Vec<Arc<str>> = self.router.routes().iter().map(|it| Arc::clone(&it.name)).collect();
-        let store = Arc::clone(&self.ground.store);
-        self.tasks.spawn(async move { Event::Due(store.due(&routes, limit).await) });
     }
 }

@@ -7,6 +7,7 @@
 //! A lane outlives its work as a cache of the key's link, until the idle ones take more than their
 //! share of memory.
 
+mod aside;
 mod desk;
 mod idle;
 mod kin;
@@ -23,7 +24,7 @@ use crate::{
     model::{ChangeId, Link, Op},
     remote::Slot,
     routing::{RemoteId, RouteId},
-    state::Known,
+    state::{Hold, Known},
 };
 use desk::Desk;
 use idle::Idle;
@@ -58,6 +59,8 @@ pub(super) enum Ready {
     Unborn { lane: LaneId, work: Work },
     /// Older changes of the key are parked: it goes behind them.
     Behind { lane: LaneId, work: Work },
+    /// Its remote does not keep up: it is parked before it was started.
+    Aside { lane: LaneId, work: Work },
 }
 
 #[derive(Debug)]
@@ -67,6 +70,10 @@ struct Lane {
     knowledge: Knowledge,
     link: Option<Arc<Link>>,
     held: bool,
+    /// A change of the key gave up and let later ones pass: it may have reached the remote.
+    passing: bool,
+    /// It stands among those to be put aside.
+    fresh: bool,
     /// Work of this lane is with a task, or waits for its next attempt.
     busy: bool,
     /// That work is looked at before it goes into a batch.
@@ -130,6 +137,10 @@ pub(super) struct Lanes {
     remotes: Vec<Queue>,
     /// Lanes whose oldest work needs no call, and so waits for no remote.
     callless: VecDeque<LaneId>,
+    /// Remotes whose waiting work is put aside.
+    aside: Vec<bool>,
+    /// Lanes of those where something has happened since.
+    fresh: VecDeque<LaneId>,
     desk: Desk,
     now: Instant,
     /// Lanes whose link has to be read.
@@ -162,6 +173,8 @@ impl Lanes {
             places,
             remotes: (0..remotes).map(|_| Queue::new(now)).collect(),
             callless: VecDeque::new(),
+            aside: vec![false; remotes],
+            fresh: VecDeque::new(),
             desk: Desk::new(batched, remotes),
             now,
             unknown: VecDeque::new(),
@@ -253,7 +266,8 @@ impl Lanes {
         let lane = self.lane_mut(id);
         lane.knowledge = Knowledge::Here;
         lane.link = known.link.map(Arc::new);
-        lane.held |= known.held;
+        lane.held |= known.hold == Hold::Held;
+        lane.passing |= known.hold == Hold::Passing;
         lane.leaving = known.leaving;
         self.wake(id);
         self.consider(id);
@@ -267,7 +281,7 @@ impl Lanes {
                 // It has changed since: what is parked came before it, or holds it no more.
                 Some(Fate::Call) => self.consider(id),
                 Some(fate) => return self.without_call(id, fate),
-                None => {}
+                None => self.consider(id),
             }
         }
         if let Some(ready) = self.next_at_desk() {
@@ -298,7 +312,8 @@ impl Lanes {
                 match (fate, slot) {
                     (_, Some(slot)) => return self.begin(id, Some(slot)),
                     (Some(fate), None) => return self.without_call(id, fate),
-                    (None, None) => {}
+                    // What waited was put aside.
+                    (None, None) => self.consider(id),
                 }
             }
             if self.remotes[remote].len() == 0 {
@@ -326,8 +341,9 @@ impl Lanes {
 
     fn begin(&mut self, id: LaneId, slot: Option<Slot>) -> Option<Ready> {
         let lane = self.lane_mut(id);
-        let work = lane.waiting.pop_front()?;
+        let mut work = lane.waiting.pop_front()?;
         let link = lane.link.clone().filter(|link| !link.gone);
+        work.doubt |= lane.passing;
         lane.busy = true;
         lane.deleting = Deleting::begun(&work);
         lane.rank = Rank::Anew;
@@ -343,6 +359,11 @@ impl Lanes {
             Fate::Unborn => Ready::Unborn { lane, work },
             Fate::Behind | Fate::Call => Ready::Behind { lane, work },
         })
+    }
+
+    /// A piece of work between two attempts will have none.
+    pub(super) fn give_up(&mut self, id: LaneId) {
+        self.lane_mut(id).busy = false;
     }
 
     /// A started piece of work is to be started again once everything of its key is durable.
@@ -372,7 +393,8 @@ impl Lanes {
         if left.parking && kin::removes(work) {
             lane.leaving = Some(lane.leaving.map_or(work.id(), |leaving| leaving.min(work.id())));
         }
-        lane.held |= left.parking;
+        lane.held |= left.hold == Hold::Held;
+        lane.passing |= left.hold == Hold::Passing;
         lane.unsaved += u32::from(left.link.is_some() || left.parking);
         lane.unsaved_parkings += u32::from(left.parking);
         lane.unsettled |= left.unsettled;
@@ -391,9 +413,9 @@ impl Lanes {
         self.consider(id);
     }
 
-    /// So many outcomes of a lane have become durable, so many of them parkings. `held` is what
+    /// So many outcomes of a lane have become durable, so many of them parkings. `hold` is what
     /// the store says of a key that had any.
-    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, held: Option<Held>) {
+    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, hold: Option<Held>) {
         let lane = self.lane_mut(id);
         lane.unsaved -= outcomes;
         lane.unsaved_parkings -= parkings;
@@ -402,9 +424,11 @@ impl Lanes {
             lane.waits_for_store = false;
         }
         if lane.unsaved_parkings == 0
-            && let Some(held) = held
+            && let Some(hold) = hold
         {
-            (lane.held, lane.leaving) = (held.held, held.leaving);
+            lane.held = hold.hold == Hold::Held;
+            lane.passing = hold.hold != Hold::Free;
+            lane.leaving = hold.leaving;
         }
         self.wake(id);
         self.consider(id);
@@ -431,6 +455,7 @@ impl Lanes {
         // Their lanes may rest from here on, and be dropped.
         self.barriers.clear();
         self.unknown.clear();
+        self.fresh.clear();
         begun
     }
 
@@ -447,6 +472,8 @@ impl Lanes {
             knowledge: Knowledge::Unknown,
             link: None,
             held: false,
+            passing: false,
+            fresh: false,
             busy: false,
             at_desk: false,
             queued: false,
@@ -477,6 +504,7 @@ impl Lanes {
 
     /// Puts the lane where its state belongs: its remote's queue, a barrier, or the idle ones.
     fn consider(&mut self, id: LaneId) {
+        self.freshen(id);
         let lane = self.lane(id);
         if lane.busy || lane.queued || lane.waits_for_store || lane.knowledge != Knowledge::Here {
             return;
@@ -490,6 +518,7 @@ impl Lanes {
                     waiting.push(id);
                 }
             }
+            Some(_) if self.awaits_aside(lane) => {}
             Some(_) => self.queue(id),
         }
     }
@@ -501,7 +530,7 @@ impl Lanes {
             return;
         }
         let (now, lane) = (self.now, self.lane(id));
-        let parked = lane.waiting.front().is_some_and(|work| work.parked);
+        let again = lane.waiting.front().is_some_and(|work| work.parked || work.tried);
         let (rank, route) = (lane.rank, lane.key.0);
         if !calls {
             return self.callless.push_back(id);
@@ -511,7 +540,7 @@ impl Lanes {
         match rank {
             Rank::Ahead => queue.push_ahead(Caller::Lane(id)),
             Rank::Anew => {
-                queue.push(Caller::Lane(id), if parked { Class::Retry } else { Class::Live }, priority, now)
+                queue.push(Caller::Lane(id), if again { Class::Retry } else { Class::Live }, priority, now)
             }
         }
     }
@@ -528,8 +557,8 @@ impl Lanes {
 /// What the store says of a key that had parked changes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
-    /// Whether it still has.
-    pub(super) held: bool,
+    /// Whether later ones still queue behind them.
+    pub(super) hold: Hold,
     /// The oldest delete among them.
     pub(super) leaving: Option<ChangeId>,
 }
@@ -541,6 +570,8 @@ pub(super) struct Left {
     pub(super) link: Option<Arc<Link>>,
     /// It is parked, or was and has ended.
     pub(super) parking: bool,
+    /// What that means for later changes of the key.
+    pub(super) hold: Hold,
     /// After a crash it would end otherwise, unless it is durable: the key's next call waits.
     pub(super) unsettled: bool,
 }

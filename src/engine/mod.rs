@@ -11,31 +11,37 @@
 mod admission;
 mod batch;
 mod carry;
+mod drain;
 mod ending;
 mod intake;
 mod lanes;
+mod outage;
 mod parents;
 mod pending;
 mod settings;
+mod spill;
 mod stop;
 mod unchanged;
 mod watermark;
 mod work;
 
 pub use carry::Remote;
+pub use outage::KeptLog;
 pub use settings::Limits;
 pub use watermark::{Reached, Watermark};
 
 use crate::{
-    capture::{Budget, ChangeSource, RowReader, SourceError},
-    model::{ChangeId, Lsn, Outcome, ParkReason, Parked, ParkedState},
-    routing::{Errand, Router},
-    state::{Due, Known, Settled, StateError, StateStore},
+    capture::{Budget, ChangeSource, RowReader, SourceError, WalGuard},
+    model::{ChangeId, Lsn, ParkReason, Parked, ParkedState},
+    routing::{Errand, RouteId, Router},
+    state::{Due, Known, RemoteGauges, Settled, StateError, StateStore},
 };
 use admission::Admission;
 use batch::{BatchEnded, Gathering};
 use carry::{Ended, Ground, Phase};
+use drain::Drain;
 use lanes::{LaneId, Lanes};
+use outage::Outages;
 use parents::Family;
 use pending::{Batch, Pending};
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
@@ -75,6 +81,10 @@ pub struct Parts {
     pub origin: u32,
     /// Changes committed before this may have been sent by an earlier process.
     pub sent_before: Lsn,
+    /// How much log the source may keep for the sake of a remote that is down.
+    pub guard: WalGuard,
+    /// How much it keeps; `None` until that is known.
+    pub kept: watch::Receiver<Option<KeptLog>>,
 }
 
 /// Carries one source's changes.
@@ -98,13 +108,15 @@ pub struct Engine {
     /// The newest delete, which the insert half of the same key change waits for.
     last_delete: Vec<Option<(ChangeId, Arrival)>>,
     in_flight: Vec<Flight>,
-    /// Parked changes in memory.
-    taken_up: usize,
+    drain: Drain,
+    outages: Outages,
+    kept: watch::Receiver<Option<KeptLog>>,
     settling: bool,
     recalling: bool,
-    polling: bool,
     /// A gauge has changed and nothing else is there to be settled.
     gauges_due: bool,
+    /// Remotes whose gauges have changed since they were last told.
+    remotes_due: Vec<(Arc<str>, RemoteGauges)>,
     saved_through: Lsn,
 }
 
@@ -148,17 +160,13 @@ enum Event {
     BatchEnded(Box<BatchEnded>),
     Recalled(Vec<LaneId>, Result<Vec<Known>, StateError>),
     Settled(Batch, Result<Settled, StateError>),
-    Due(Result<Vec<Due>, StateError>),
+    Due(Vec<RouteId>, Result<Vec<Due>, StateError>),
     Children(Vec<LaneId>, Result<Vec<Vec<(Arc<str>, u64)>>, StateError>),
     Swept(Result<u64, StateError>),
 }
 
 /// Keys read in one query, at most.
 const RECALL_AT_ONCE: usize = 4_096;
-/// Parked changes taken up at once, at most.
-const DUE_AT_ONCE: usize = 512;
-/// Parked changes in memory, at most.
-const DUE_IN_ALL: usize = 8_192;
 /// Unsettled outcomes beyond which capture waits.
 const PENDING_LIMIT: usize = 16_384;
 /// How often parked changes are looked for, and changed gauges told.
@@ -167,8 +175,10 @@ const TICK: Duration = Duration::from_secs(1);
 impl Engine {
     /// Puts the engine together. `resume` is where the source starts.
     pub fn new(parts: Parts, resume: Lsn) -> Self {
-        let Parts { router, remotes, store, reader, budget, limits, origin, sent_before } = parts;
+        let Parts { router, remotes, store, reader, budget, limits, origin, sent_before, guard, kept } =
+            parts;
         let routes = router.routes().to_vec();
+        let (routes_count, remotes_count, budget_limit) = (routes.len(), remotes.len(), budget.limit());
         let places = routes.iter().map(|route| (route.remote, route.priority)).collect();
         let batched = routes.iter().map(|route| route.batching().is_some()).collect();
         let now = Instant::now();
@@ -198,11 +208,13 @@ impl Engine {
             family: Family::default(),
             errands: Vec::new(),
             arrivals: 0,
-            taken_up: 0,
+            drain: Drain::new(routes_count, budget_limit),
+            outages: Outages::new(guard, remotes_count),
+            kept,
             settling: false,
             recalling: false,
-            polling: false,
             gauges_due: false,
+            remotes_due: Vec::new(),
             saved_through: resume,
         }
     }
@@ -240,10 +252,13 @@ impl Engine {
                 // A remote that is shared may have room again.
                 () = bell.notified() => {}
                 _ = tick.tick() => {
+                    self.review();
+                    self.drain.start_over();
                     self.poll_parked();
                     self.look_after_family();
                     self.tell_gauges();
                 }
+                () = changed(&mut self.kept) => self.review(),
                 batch = source.next(), if room => match batch {
                     Ok(Some(batch)) => self.accept(batch),
                     Ok(None) => ended = true,
@@ -269,6 +284,7 @@ impl Engine {
     fn go_on(&mut self) {
         self.seek_family();
         self.recall();
+        self.spill();
         self.queue_batches();
         self.admission.begin(Instant::now());
         while let Some(ready) = self.lanes.next_ready(&mut self.admission) {
@@ -304,10 +320,7 @@ impl Engine {
                 self.saved_through = settled.saved.through();
                 source.acknowledge(&settled.saved); // Invariant 1: the receipt is the proof.
             }
-            Event::Due(due) => {
-                self.polling = false;
-                due?.into_iter().for_each(|due| self.take_up(due));
-            }
+            Event::Due(routes, due) => self.polled(&routes, due?),
             Event::Children(lanes, children) => self.told_of_children(&lanes, &children?),
             Event::Swept(released) => {
                 if released? > 0 {
@@ -327,16 +340,26 @@ fn keyless(id: ChangeId) -> Arc<str> {
 #[cfg(test)]
 mod tests;
 
-fn parked(called: ChangeId, state: ParkedState, reason: ParkReason, message: String) -> Outcome {
-    Outcome::Parked(Parked {
+/// Parks a piece of work as it is, with all that is known of it.
+fn parked(work: &Work, state: ParkedState, reason: ParkReason, message: String) -> Parked {
+    Parked {
         state,
         reason,
         message,
-        answers: Vec::new(),
-        attempts: 0,
-        called,
+        answers: work.answers.clone(),
+        attempts: work.attempts,
+        called: work.called,
+        wait: Duration::ZERO,
+        doubt: work.doubt,
         waits_for: None,
-    })
+    }
+}
+
+/// Waits for news; for ever, if nobody is left to bring any.
+async fn changed<T>(news: &mut watch::Receiver<T>) {
+    if news.changed().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Waits until the stop is asked for, or whoever could ask is gone.

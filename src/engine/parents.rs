@@ -289,14 +289,10 @@ impl Engine {
 
     fn park_waiting(&mut self, lane: LaneId, reason: ParkReason, waits_for: RouteKey, message: String) {
         let Some(Pause { work, .. }) = self.family.waiting.remove(&lane) else { return };
-        let mut outcome = parked(work.called, ParkedState::Waiting, reason, message);
-        if let Outcome::Parked(parked) = &mut outcome {
-            parked.answers.clone_from(&work.answers);
-            parked.attempts = work.attempts;
-            parked.waits_for = Some(waits_for);
-        }
+        let mut parked = parked(&work, ParkedState::Waiting, reason, message);
+        parked.waits_for = Some(waits_for);
         self.lanes.leave(lane);
-        self.finish(lane, *work, false, outcome);
+        self.finish(lane, *work, false, Outcome::Parked(parked));
     }
 
     fn count_children(&mut self) {

@@ -4,9 +4,9 @@ use super::{
     work::{Charge, Work},
 };
 use crate::{
-    model::{ChangeId, ContentHash, Link, LinkUpdate, Lsn, Outcome, Parked, ParkedState},
-    routing::{Route, RouteId},
-    state::{Parking, RouteCounts, RouteKey, Settlement},
+    model::{ChangeId, ContentHash, Link, LinkUpdate, Lsn, Outcome, ParkReason, Parked, ParkedState},
+    routing::{OnDead, Route, RouteId},
+    state::{Hold, Parking, RouteCounts, RouteKey, Settlement},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -23,9 +23,15 @@ pub(super) struct Pending {
     /// Parked changes stay in memory until they are stored.
     charges: Vec<Arc<Charge>>,
     outcomes: usize,
+    /// What the changes to be parked cost.
+    parked_bytes: usize,
     /// Changes committed before this may have been sent by an earlier process.
     sent_before: Lsn,
 }
+
+/// Changes put aside in one settlement, at most.
+const PARKED_AT_ONCE: usize = 8_192;
+const PARKED_BYTES: usize = 16 << 20;
 
 #[derive(Debug)]
 struct Entry {
@@ -107,7 +113,7 @@ impl Pending {
                 self.counts(id).skipped += changes;
             }
             Outcome::Parked(parked) => {
-                self.park(id, &at, work, parked);
+                left.hold = self.park((id, route), &at, work, parked);
                 left.parking = true;
             }
         }
@@ -141,10 +147,18 @@ impl Pending {
         self.stirred.extend(former.filter(|parent| !new.parents.contains(parent)).cloned());
     }
 
-    fn park(&mut self, id: RouteId, at: &RouteKey, work: &mut Work, parked: Parked) {
+    /// Takes a parking and says what it means for later changes of the key.
+    fn park(
+        &mut self,
+        (id, route): (RouteId, &Route),
+        at: &RouteKey,
+        work: &mut Work,
+        parked: Parked,
+    ) -> Hold {
         let counts = self.counts(id);
         counts.parked += u64::from(!work.parked);
-        if parked.state != ParkedState::Queued {
+        // Of an outage one line is enough.
+        if parked.state != ParkedState::Queued && parked.reason != ParkReason::Outage {
             let line = parked.message.lines().next().unwrap_or_default();
             tracing::warn!(
                 route = &*at.route,
@@ -157,8 +171,28 @@ impl Pending {
             counts.last_error = Some(format!("key {}: {}", at.key, parked.message));
         }
         self.charges.append(&mut work.charges);
-        let change = Arc::clone(&work.change);
-        self.parkings.push(Parking { at: at.clone(), change, parked, again: work.parked });
+        self.parked_bytes += work.change.bytes();
+        // Going on without what a half-done sequence saved would create things twice.
+        let lets_pass = route.on_dead == OnDead::Continue
+            && parked.answers.is_empty()
+            && !work.is_whole_truncate(&at.key);
+        let given_up = matches!(parked.state, ParkedState::Rejected | ParkedState::Dead);
+        self.parkings.push(Parking {
+            at: at.clone(),
+            change: Arc::clone(&work.change),
+            again: work.parked,
+            lets_pass,
+            merges: work.may_still_merge() && parked.state == ParkedState::Queued,
+            born: work.is_born(),
+            parked,
+        });
+        if lets_pass && given_up { Hold::Passing } else { Hold::Held }
+    }
+
+    /// Whether more may be parked before the next settlement. What is stored at once is bounded,
+    /// since its text is not counted against the byte budget (invariant 5).
+    pub(super) fn has_room_to_park(&self) -> bool {
+        self.parkings.len() < PARKED_AT_ONCE && self.parked_bytes < PARKED_BYTES
     }
 
     /// Everything that waits, as one settlement; the checkpoint is the caller's to fill in.
@@ -178,6 +212,7 @@ impl Pending {
             lanes.push((lane, entry.at, entry.outcomes, entry.parkings));
         }
         self.outcomes = 0;
+        self.parked_bytes = 0;
         let claims = std::mem::take(&mut self.claims);
         (settlement, Batch { lanes, claims, _charges: std::mem::take(&mut self.charges) })
     }

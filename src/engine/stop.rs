@@ -58,11 +58,7 @@ impl Engine {
             return;
         }
         let message = "the service stopped in the middle of the sequence".to_owned();
-        let mut outcome = parked(work.called, ParkedState::Retrying, ParkReason::Interrupted, message);
-        if let Outcome::Parked(parked) = &mut outcome {
-            parked.answers.clone_from(&work.answers);
-            parked.attempts = work.attempts;
-        }
-        self.finish(lane, work, started, outcome);
+        let parked = parked(&work, ParkedState::Retrying, ParkReason::Interrupted, message);
+        self.finish(lane, work, started, Outcome::Parked(parked));
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         Span, Table, TableId, TableName, Type,
     },
     remote::{Breaker, FakeRemote, Governor, Rate, Retry, RetryPolicy},
-    routing::{RemoteId, Route},
+    routing::{OnDead, RemoteId, Route},
     state::{MemoryStore, RouteKey, Saved},
     synchronize::{self, Step, Synchronizer},
 };
@@ -21,7 +21,9 @@ use tokio::sync::watch;
 mod batches;
 mod family;
 mod flow;
+mod limits;
 mod order;
+mod outage;
 mod parking;
 mod recovery;
 mod unchanged;
@@ -192,6 +194,9 @@ struct Rig {
     governor: Arc<Governor>,
     attempts: u32,
     sent_before: Lsn,
+    on_dead: OnDead,
+    guard: WalGuard,
+    kept: watch::Sender<Option<KeptLog>>,
 }
 
 impl Rig {
@@ -204,6 +209,9 @@ impl Rig {
             governor: governor(8, None),
             attempts: 3,
             sent_before: Lsn::ZERO,
+            on_dead: OnDead::Hold,
+            guard: WalGuard::default(),
+            kept: watch::Sender::new(None),
         }
     }
 
@@ -212,7 +220,13 @@ impl Rig {
     }
 
     fn engine_with(&self, route: impl FnOnce(&mut Route), reader: Arc<dyn RowReader>) -> Engine {
-        let mut on = Route {
+        let mut on = self.route();
+        route(&mut on);
+        self.engine_of([on], reader)
+    }
+
+    fn route(&self) -> Route {
+        Route {
             name: "t".into(),
             table: "public.t".parse().expect("a name"),
             key: vec!["id".to_owned()],
@@ -224,14 +238,13 @@ impl Rig {
             fetch: None,
             priority: 5,
             coalesce: self.coalesce,
+            on_dead: self.on_dead,
             batch: None,
             synchronizer: Arc::new(Mirror),
-        };
-        route(&mut on);
-        self.engine_for(vec![on], reader)
+        }
     }
 
-    fn engine_for(&self, routes: Vec<Route>, reader: Arc<dyn RowReader>) -> Engine {
+    fn engine_of(&self, routes: impl IntoIterator<Item = Route>, reader: Arc<dyn RowReader>) -> Engine {
         let retry = Retry {
             attempts: NonZeroU32::new(self.attempts).expect("not zero"),
             base: Span(Duration::from_secs(1)),
@@ -253,6 +266,8 @@ impl Rig {
             limits: Limits::default(),
             origin: 7,
             sent_before: self.sent_before,
+            guard: self.guard.clone(),
+            kept: self.kept.subscribe(),
         };
         Engine::new(parts, Lsn::ZERO)
     }

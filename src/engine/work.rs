@@ -1,9 +1,10 @@
 use super::{carry::Prepared, keyless, lanes::LaneId, parents::Kin};
 use crate::{
     capture::Budget,
-    model::{Answered, Change, ChangeId, Image, Lsn, Op},
+    model::{Answered, Change, ChangeId, Lsn, Op},
 };
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Memory of one captured change: freed when the last piece of work it caused has its outcome.
 #[derive(Debug)]
@@ -13,6 +14,12 @@ pub(super) struct Charge {
 }
 
 impl Charge {
+    /// Charges what did not come from the source.
+    pub(super) fn make(budget: &Budget, bytes: usize) -> Self {
+        budget.charge(bytes);
+        Self::adopt(budget, bytes)
+    }
+
     /// Takes over what capture charged.
     pub(super) fn adopt(budget: &Budget, bytes: usize) -> Self {
         Self { budget: budget.clone(), bytes }
@@ -37,9 +44,11 @@ pub(super) struct Work {
     /// The change its call keys are made of: the oldest one absorbed. However changes merge after
     /// a crash, the first call for a key that is new to the remote has the same call key.
     pub(super) called: ChangeId,
+    /// When it was read, or taken up.
+    pub(super) since: Instant,
     /// It was parked before; otherwise it comes from the stream.
     pub(super) parked: bool,
-    /// It may merge with waiting neighbours.
+    /// Its route merges changes, and no earlier process may have sent it.
     pub(super) merges: bool,
     /// Must not start before this one has ended: the delete half of a key change.
     pub(super) after: Option<Arrival>,
@@ -79,6 +88,16 @@ impl Work {
         self.change.op() == Op::Truncate && key.is_empty()
     }
 
+    /// The key came to be with this change, or with one it absorbed.
+    pub(super) fn is_born(&self) -> bool {
+        self.born || (self.own && self.change.op() == Op::Insert)
+    }
+
+    /// It may merge with waiting neighbours: nothing of it was sent, and nothing waits for it.
+    pub(super) fn may_still_merge(&self) -> bool {
+        self.merges && self.after.is_none() && self.answers.is_empty() && !self.tried && !self.doubt
+    }
+
     /// A call that it shares with others is about to be made.
     pub(super) fn sent_along(&mut self) {
         self.attempts += 1;
@@ -91,48 +110,19 @@ impl Work {
     }
 
     /// Merges the older waiting change into this newer one, or gives it back.
-    ///
-    /// Known columns are merged forward: the newer image may lack an unchanged one that the older
-    /// carried. A change that deletes is never absorbed, since what follows it is another object.
     pub(super) fn absorb(&mut self, mut older: Work) -> Result<(), Box<Work>> {
-        let mergeable = self.merges
-            && older.merges
-            && matches!(older.change.op(), Op::Insert | Op::Update | Op::Read)
-            && self.change.op() != Op::Truncate
-            && older.after.is_none()
-            && self.after.is_none()
-            && older.answers.is_empty()
-            && !older.tried
-            && older.change.table.id == self.change.table.id;
+        let mergeable =
+            self.may_still_merge() && older.may_still_merge() && self.change.may_absorb(&older.change);
         if !mergeable {
             return Err(Box::new(older));
         }
         self.called = older.called;
-        self.born = self.born || older.born || (older.own && older.change.op() == Op::Insert);
-        let change = Arc::unwrap_or_clone(Arc::clone(&self.change));
-        let image = merged(&older.change.image, change.image);
-        self.change = Arc::new(Change { image, ..change });
+        self.born = self.born || older.is_born();
+        self.change = Arc::new(self.change.absorbing(&older.change));
         self.absorbed.append(&mut older.absorbed);
         self.absorbed.push((older.arrival, older.change.id.commit));
         self.charges.append(&mut older.charges);
         self.claims.append(&mut older.claims);
         Ok(())
-    }
-}
-
-fn merged(older: &Image, newer: Image) -> Image {
-    let Some(known) = older.row() else { return newer };
-    match (older, newer) {
-        (Image::Insert { .. }, Image::Update { new, .. } | Image::Read { new }) => {
-            Image::Insert { new: new.filled_from(known) }
-        }
-        (Image::Update { old, .. }, Image::Update { new, .. }) => {
-            Image::Update { old: old.clone(), new: new.filled_from(known) }
-        }
-        (_, Image::Insert { new }) => Image::Insert { new: new.filled_from(known) },
-        (_, Image::Update { old, new }) => Image::Update { old, new: new.filled_from(known) },
-        (_, Image::Read { new }) => Image::Read { new: new.filled_from(known) },
-        (_, Image::Delete { old }) => Image::Delete { old: old.filled_from(known) },
-        (_, Image::Truncate) => Image::Truncate,
     }
 }

@@ -4,6 +4,7 @@ mod call;
 mod change;
 mod excerpt;
 mod lsn;
+mod merge;
 mod outcome;
 mod row;
 mod secret;

@@ -1,7 +1,7 @@
 use super::{Answered, ChangeId};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// One key of one route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +79,10 @@ pub struct Parked {
     pub attempts: u32,
     /// The change its call keys are made of: the oldest one that it absorbed, or itself.
     pub called: ChangeId,
+    /// How long until its next attempt, where there is to be one.
+    pub wait: Duration,
+    /// The present call may have been made without our knowing the answer.
+    pub doubt: bool,
     /// In state `waiting`: the key whose link has to come, or whose children's links have to go.
     pub waits_for: Option<RouteKey>,
 }

@@ -40,6 +40,15 @@ fn parse(text: &str, units: &[(&str, u64)], unitless: Option<u64>) -> Option<u64
     number.checked_mul(factor)
 }
 
+impl ByteSize {
+    /// Rounded down to what a person reads.
+    #[must_use]
+    pub fn rounded(self) -> Self {
+        let unit = [30, 20, 10].into_iter().find(|shift| self.0 >> shift >= 10).unwrap_or(0);
+        Self(self.0 >> unit << unit)
+    }
+}
+
 impl FromStr for Span {
     type Err = BadUnit;
     fn from_str(text: &str) -> Result<Self, BadUnit> {

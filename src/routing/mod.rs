@@ -13,7 +13,7 @@ mod settings;
 pub use batch::Batch;
 pub use key::{join as join_key, split as split_key};
 pub use parents::{Parent, ParentKeys};
-pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns};
+pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns, OnDead};
 
 use crate::{
     model::{Change, ChangeId, Image, Table, TableId, TableName},
@@ -53,6 +53,8 @@ pub struct Route {
     pub priority: u8,
     /// Waiting changes of a key merge into the newest state.
     pub coalesce: bool,
+    /// Whether later changes of a key wait behind one that gave up.
+    pub on_dead: OnDead,
     /// How many changes share a call; `None`: none do.
     pub batch: Option<Batch>,
     /// Decides the calls.

@@ -55,6 +55,9 @@ pub struct EntitySettings {
     /// Whether waiting changes of one key are sent as one, the newest state.
     #[serde(default)]
     pub coalesce: bool,
+    /// Whether later changes of a key wait behind one that gave up.
+    #[serde(default)]
+    pub on_dead: OnDead,
     /// Puts the changes of many rows into one call. Each sequence is then one step, in which `rows`
     /// is what it carries.
     #[serde(default)]
@@ -113,6 +116,18 @@ impl EntitySettings {
 
 fn priority() -> u8 {
     5
+}
+
+/// `entities.<name>.on_dead`: what a change that gave up means for its key's later ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum OnDead {
+    /// They wait behind it until a person has decided.
+    #[default]
+    Hold,
+    /// They go on, unless it is half done: what it saved would be missing.
+    Continue,
 }
 
 /// `entities.<name>.tables.<table>`.

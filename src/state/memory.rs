@@ -1,24 +1,84 @@
 use super::{
-    Binding, Checkpoint, Due, Known, Parking, RouteKey, Saved, Settled, Settlement, StateError, StateStore,
+    Binding, Checkpoint, Due, Hold, Known, Parking, Place, RemoteGauges, RouteKey, Saved, Settled,
+    Settlement, StateError, StateStore, Wanted,
+    merge::{self, Tail},
 };
 use crate::model::{ChangeId, Image, Link, Lsn, Op, ParkReason, Parked, ParkedState};
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// A store for tests and dry runs. The conformance suite runs on this one and the real one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryStore {
     kept: Mutex<Kept>,
+    began: Instant,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), began: Instant::now() }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Kept {
     checkpoint: Option<Checkpoint>,
     links: BTreeMap<RouteKey, Link>,
-    parked: BTreeMap<(RouteKey, ChangeId), Parking>,
+    parked: BTreeMap<(RouteKey, ChangeId), Row>,
+    remotes: BTreeMap<Arc<str>, RemoteGauges>,
+}
+
+#[derive(Debug)]
+struct Row {
+    parking: Parking,
+    next_attempt: Instant,
+}
+
+impl Row {
+    fn new(parking: Parking) -> Self {
+        let next_attempt = Instant::now() + parking.parked.wait;
+        Self { parking, next_attempt }
+    }
+
+    fn state(&self) -> ParkedState {
+        self.parking.parked.state
+    }
+
+    fn due_now(&mut self) {
+        self.parking.parked.state = ParkedState::Retrying;
+        self.next_attempt = Instant::now();
+    }
+
+    fn due(&self, began: Instant) -> Due {
+        let Parking { at, change, parked, born, .. } = &self.parking;
+        let since = SignedDuration::try_from(self.next_attempt - began).unwrap_or_default();
+        let due = Timestamp::UNIX_EPOCH + since;
+        Due {
+            at: at.clone(),
+            change: (**change).clone(),
+            answers: parked.answers.clone(),
+            called: parked.called,
+            attempts: parked.attempts,
+            doubt: parked.doubt,
+            born: *born,
+            place: Place { due, id: change.id, key: Arc::clone(&at.key) },
+        }
+    }
+
+    fn holds(&self) -> bool {
+        !(self.parking.lets_pass && matches!(self.state(), ParkedState::Rejected | ParkedState::Dead))
+    }
+
+    /// It is that change, or absorbed it.
+    fn covers(&self, id: ChangeId) -> bool {
+        self.parking.parked.called <= id && id <= self.parking.change.id
+    }
 }
 
 impl MemoryStore {
@@ -34,34 +94,87 @@ impl MemoryStore {
     /// Every parked change, in order per key.
     pub fn parked(&self) -> Vec<(RouteKey, ChangeId, Parked)> {
         let kept = self.kept();
-        kept.parked.iter().map(|((at, id), it)| (at.clone(), *id, it.parked.clone())).collect()
+        kept.parked.iter().map(|((at, id), it)| (at.clone(), *id, it.parking.parked.clone())).collect()
+    }
+
+    /// How the remotes stood when that was last told.
+    pub fn remotes(&self) -> BTreeMap<Arc<str>, RemoteGauges> {
+        self.kept().remotes.clone()
     }
 
     /// What an operator's `parked retry` does.
     pub fn retry(&self, at: &RouteKey, id: ChangeId) {
-        if let Some(parking) = self.kept().parked.get_mut(&(at.clone(), id)) {
-            parking.parked.state = ParkedState::Retrying;
+        if let Some(row) = self.kept().parked.get_mut(&(at.clone(), id)) {
+            row.parking.parked.attempts = 0;
+            row.due_now();
         }
     }
 }
 
 impl Kept {
+    fn of_key<'a>(&'a self, at: &'a RouteKey) -> impl DoubleEndedIterator<Item = (ChangeId, &'a Row)> {
+        let last = ChangeId { commit: Lsn::new(u64::MAX), ordinal: u64::MAX };
+        let of_key = self.parked.range((at.clone(), ChangeId::default())..=(at.clone(), last));
+        of_key.map(|((_, id), row)| (*id, row))
+    }
+
+    /// The oldest one that stands in the way of the others.
     fn head(&self, at: &RouteKey) -> Option<ChangeId> {
-        let from = (at.clone(), ChangeId::default());
-        let ((key, id), _) = self.parked.range(from..).next()?;
-        (key == at).then_some(*id)
+        self.of_key(at).find(|(_, row)| row.holds()).map(|(id, _)| id)
+    }
+
+    fn hold(&self, at: &RouteKey) -> Hold {
+        let hold = |(_, row): (_, &Row)| if row.holds() { Hold::Held } else { Hold::Passing };
+        self.of_key(at).map(hold).max().unwrap_or_default()
+    }
+
+    fn tail(&self, at: &RouteKey) -> Option<Tail> {
+        let (_, row) = self.of_key(at).next_back()?;
+        merge::may_merge(&row.parking).then(|| Tail::stored(row.parking.clone()))
+    }
+
+    fn park(&mut self, parkings: Vec<Parking>) {
+        let tails = parkings.iter().filter(|it| merge::may_merge(it));
+        let tails = tails.filter_map(|it| Some((it.at.clone(), self.tail(&it.at)?))).collect();
+        let merged = merge::merge(parkings, tails);
+        for (replaced, parking) in merged.replacing {
+            self.parked.remove(&(parking.at.clone(), replaced));
+            self.parked.insert((parking.at.clone(), parking.change.id), Row::new(parking));
+        }
+        for parking in merged.parkings {
+            let slot = (parking.at.clone(), parking.change.id);
+            let wanted = match parking.again {
+                true => self.parked.contains_key(&slot),
+                false => !self.of_key(&parking.at).any(|(_, row)| row.covers(slot.1)),
+            };
+            if wanted {
+                self.parked.insert(slot, Row::new(Parking { again: false, ..parking }));
+            }
+        }
+    }
+
+    /// Whether a delete half of a key change, whose insert half this is, has still to be sent.
+    fn awaits_delete(&self, parking: &Parking) -> bool {
+        let ChangeId { commit, ordinal } = parking.change.id;
+        let half = |((at, id), row): (&(RouteKey, ChangeId), &Row)| {
+            at.route == parking.at.route
+                && *id == ChangeId { commit, ordinal: ordinal - 1 }
+                && row.parking.change.op() == Op::Delete
+                && row.state() != ParkedState::Dead
+                && row.state() != ParkedState::Rejected
+        };
+        ordinal % 2 == 1 && parking.change.op() == Op::Insert && self.parked.iter().any(half)
     }
 
     fn leaving(&self, at: &RouteKey) -> Option<ChangeId> {
-        let from = (at.clone(), ChangeId::default());
-        let of_key = self.parked.range(from..).take_while(|((key, _), _)| key == at);
-        of_key.filter(|(_, it)| it.change.op() == Op::Delete).map(|((_, id), _)| *id).next()
+        self.of_key(at).find(|(_, row)| row.parking.change.op() == Op::Delete).map(|(id, _)| id)
     }
 
     /// Whether it waits for a parent although its row is deleted later.
     fn is_doomed(&self, at: &RouteKey, id: ChangeId) -> bool {
-        let waits =
-            |it: &Parking| it.parked.state == ParkedState::Waiting && it.parked.reason == ParkReason::Parent;
+        let waits = |row: &Row| {
+            row.state() == ParkedState::Waiting && row.parking.parked.reason == ParkReason::Parent
+        };
         self.parked.get(&(at.clone(), id)).is_some_and(waits) && self.leaving(at).is_some_and(|it| it > id)
     }
 
@@ -72,7 +185,8 @@ impl Kept {
     }
 
     fn release(&mut self, looked_at: impl Fn(&RouteKey) -> bool) -> u64 {
-        let free = |((_, id), it): (&(RouteKey, ChangeId), &Parking)| {
+        let free = |((_, id), row): (&(RouteKey, ChangeId), &Row)| {
+            let it = &row.parking;
             let at = it.parked.waits_for.as_ref().filter(|at| looked_at(at))?;
             let linked = |at| self.links.get(at).is_some_and(|link: &Link| !link.gone);
             let free = it.parked.state == ParkedState::Waiting
@@ -84,8 +198,8 @@ impl Kept {
         };
         let free: Vec<(RouteKey, ChangeId)> = self.parked.iter().filter_map(free).collect();
         for slot in &free {
-            if let Some(it) = self.parked.get_mut(slot) {
-                it.parked.state = ParkedState::Retrying;
+            if let Some(row) = self.parked.get_mut(slot) {
+                row.due_now();
             }
         }
         free.len() as u64
@@ -109,7 +223,7 @@ impl StateStore for MemoryStore {
         let kept = self.kept();
         let known = |at: &RouteKey| Known {
             link: kept.links.get(at).cloned(),
-            held: kept.head(at).is_some(),
+            hold: kept.hold(at),
             leaving: kept.leaving(at),
         };
         Ok(keys.iter().map(known).collect())
@@ -118,19 +232,15 @@ impl StateStore for MemoryStore {
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {
         let mut kept = self.kept();
         let mut touched = BTreeSet::new();
+        kept.remotes.extend(settlement.remotes);
         kept.links.extend(settlement.links.into_iter().map(|(at, link)| (at, (*link).clone())));
         for (at, id) in settlement.resolved {
             kept.parked.remove(&(at.clone(), id));
             touched.insert(at);
         }
-        for parking in settlement.parkings {
-            touched.insert(parking.at.clone());
-            let slot = (parking.at.clone(), parking.change.id);
-            if parking.again == kept.parked.contains_key(&slot) {
-                kept.parked.insert(slot, parking);
-            }
-        }
-        let waited_for = |it: &Parking| it.parked.waits_for.clone();
+        touched.extend(settlement.parkings.iter().map(|it| it.at.clone()));
+        kept.park(settlement.parkings);
+        let waited_for = |row: &Row| row.parking.parked.waits_for.clone();
         let parked_now = touched.iter().filter_map(|at| Some((at.clone(), kept.head(at)?)));
         let parked_now = parked_now.filter_map(|slot| kept.parked.get(&slot).and_then(waited_for));
         let stirred: BTreeSet<RouteKey> = parked_now.chain(settlement.stirred).collect();
@@ -140,12 +250,13 @@ impl StateStore for MemoryStore {
             leaving.extend(kept.leaving(&at).map(|id| (at.clone(), id)));
             let head = kept.head(&at);
             let doomed = head.is_some_and(|id| kept.is_doomed(&at, id));
-            if let Some(parking) = head.and_then(|id| kept.parked.get_mut(&(at.clone(), id)))
-                && (parking.parked.state == ParkedState::Queued || doomed)
+            if let Some(row) = head.and_then(|id| kept.parked.get_mut(&(at.clone(), id)))
+                && (row.state() == ParkedState::Queued || doomed)
             {
-                parking.parked.state = ParkedState::Retrying;
+                row.due_now();
             }
-            held.push((at, head.is_some()));
+            let hold = kept.hold(&at);
+            held.push((at, hold));
         }
         let binding = Binding { system_id: String::new(), timeline: 0, slot: String::new() };
         let checkpoint =
@@ -155,20 +266,34 @@ impl StateStore for MemoryStore {
         Ok(Settled { saved: Saved(checkpoint.lsn), held, leaving, released })
     }
 
-    async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError> {
+    async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError> {
         let kept = self.kept();
-        let retrying = |((at, id), it): &(&(RouteKey, ChangeId), &Parking)| {
-            it.parked.state == ParkedState::Retrying
-                && kept.head(at) == Some(*id)
-                && routes.contains(&at.route)
-        };
-        let due = |((at, _), it): (&(RouteKey, ChangeId), &Parking)| Due {
-            at: at.clone(),
-            change: (*it.change).clone(),
-            answers: it.parked.answers.clone(),
-            called: it.parked.called,
-        };
-        Ok(kept.parked.iter().filter(retrying).take(limit).map(due).collect())
+        let now = Instant::now();
+        let mut all = Vec::new();
+        for Wanted { route, after, limit, bytes } in wanted {
+            let retrying = kept.parked.iter().filter(|((at, id), row)| {
+                at.route == *route
+                    && row.state() == ParkedState::Retrying
+                    && row.next_attempt <= now
+                    && kept.head(at) == Some(*id)
+                    && !kept.awaits_delete(&row.parking)
+            });
+            let mut due: Vec<Due> = retrying.map(|(_, row)| row.due(self.began)).collect();
+            due.sort_by(|a, b| a.place.cmp(&b.place));
+            let mut used = 0;
+            let behind = due.into_iter().filter(|it| after.as_ref().is_none_or(|after| it.place > *after));
+            all.extend(
+                behind
+                    .take(*limit)
+                    .enumerate()
+                    .take_while(|(at, due)| {
+                        used += due.change.bytes();
+                        *at == 0 || used <= *bytes
+                    })
+                    .map(|(_, due)| due),
+            );
+        }
+        Ok(all)
     }
 
     async fn children(
@@ -202,22 +327,15 @@ impl StateStore for MemoryStore {
             |(at, it): &&(RouteKey, ChangeId)| &*at.route == route && at.key.is_empty() && *it == id;
         let whole = kept.parked.keys().find(of_table).cloned();
         let Some(whole) = whole.and_then(|slot| kept.parked.remove(&slot)) else { return Ok(0) };
-        debug_assert!(matches!(whole.change.image, Image::Truncate));
+        debug_assert!(matches!(whole.parking.change.image, Image::Truncate));
         let older = |(at, link): &(&RouteKey, &Link)| &*at.route == route && !link.gone && link.change < id;
         let keys: Vec<RouteKey> = kept.links.iter().filter(older).map(|(at, _)| at.clone()).collect();
         let count = keys.len() as u64;
         for at in keys {
-            let parked = Parked {
-                state: ParkedState::Retrying,
-                reason: ParkReason::Truncate,
-                message: whole.parked.message.clone(),
-                answers: Vec::new(),
-                attempts: 0,
-                called: id,
-                waits_for: None,
-            };
-            let change = Arc::clone(&whole.change);
-            kept.parked.insert((at.clone(), id), Parking { at, change, parked, again: false });
+            let parking = whole.parking.clone();
+            let state = ParkedState::Retrying;
+            let parked = Parked { state, called: id, wait: Duration::ZERO, ..parking.parked };
+            kept.parked.insert((at.clone(), id), Row::new(Parking { at, parked, ..parking }));
         }
         Ok(count)
     }

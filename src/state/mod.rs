@@ -8,6 +8,7 @@
 //! Another kind of store is a new file and a run of the conformance suite in `tests/it/state.rs`.
 
 mod memory;
+mod merge;
 pub mod postgres;
 
 pub use memory::MemoryStore;
@@ -17,7 +18,7 @@ pub use crate::model::RouteKey;
 use crate::model::{Answered, Change, ChangeId, Link, Lsn, Parked};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Proof that a settlement is durable. Only this room can make one, and acknowledging takes one
 /// (invariant 1).
@@ -59,10 +60,22 @@ pub struct Binding {
 pub struct Known {
     /// `None` if the key was never sent.
     pub link: Option<Link>,
-    /// The key has parked changes: later ones queue behind them.
-    pub held: bool,
+    /// Whether parked changes of the key stand in the way of later ones.
+    pub hold: Hold,
     /// The oldest of those that deletes.
     pub leaving: Option<ChangeId>,
+}
+
+/// What a key's parked changes mean for its later ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// There are none.
+    #[default]
+    Free,
+    /// They gave up and let later ones pass; some of them may have reached the remote.
+    Passing,
+    /// Later ones queue behind them.
+    Held,
 }
 
 /// A change to park.
@@ -75,8 +88,15 @@ pub struct Parking {
     /// Why, and how far it came.
     pub parked: Parked,
     /// It is parked already and this is how its retry ended; nothing, if it was discarded since.
-    /// Otherwise a change that is parked already stays as it is: it was redelivered.
+    /// Otherwise a change that is parked already, by itself or merged into a newer one, stays as
+    /// it is: it was redelivered.
     pub again: bool,
+    /// Once it has given up, later changes of the key go on.
+    pub lets_pass: bool,
+    /// While it is queued it may merge with its neighbours, since it was never sent.
+    pub merges: bool,
+    /// The key came to be with it, or with a change it absorbed.
+    pub born: bool,
 }
 
 /// A parked change, taken up again.
@@ -90,6 +110,39 @@ pub struct Due {
     pub answers: Vec<Answered>,
     /// The change its call keys are made of.
     pub called: ChangeId,
+    /// Attempts its present call has taken.
+    pub attempts: u32,
+    /// That call may have been made without our knowing the answer.
+    pub doubt: bool,
+    /// The key came to be with it, or with a change it absorbed.
+    pub born: bool,
+    /// Where it stands among what is due.
+    pub place: Place,
+}
+
+/// Where a parked change stands among those of its route that are due: they are taken up in this
+/// order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// When its next attempt was to be.
+    pub due: Timestamp,
+    /// The change.
+    pub id: ChangeId,
+    /// Its key.
+    pub key: Arc<str>,
+}
+
+/// Which parked changes of a route to take up.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The route.
+    pub route: Arc<str>,
+    /// Only those behind this place.
+    pub after: Option<Place>,
+    /// At most so many.
+    pub limit: usize,
+    /// At most so many bytes of changes and answers, unless the first alone has more.
+    pub bytes: usize,
 }
 
 /// What one route did since the last settlement, and how it stands.
@@ -107,6 +160,31 @@ pub struct RouteCounts {
     pub backing_off: u64,
     /// The newest failure since the last settlement.
     pub last_error: Option<String>,
+}
+
+/// How a remote stands, for a person to look at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemoteGauges {
+    /// `ready`, `paused`, `open` or `half_open`.
+    pub gate: &'static str,
+    /// For how long calls have not gone through.
+    pub since: Option<Duration>,
+    /// For how long they will not at least.
+    pub until: Option<Duration>,
+    /// What the remote did.
+    pub why: Option<Arc<str>>,
+    /// The quota, if the remote told it.
+    pub quota_limit: Option<u64>,
+    /// How much of it is left.
+    pub quota_left: Option<u64>,
+    /// How many changes may be under way at once now.
+    pub width: u32,
+    /// How many at most.
+    pub concurrency: u32,
+    /// How many are.
+    pub in_flight: u32,
+    /// How many keys wait for it.
+    pub waiting: u64,
 }
 
 /// What must become durable in one transaction before the source may forget.
@@ -127,6 +205,8 @@ pub struct Settlement {
     pub stirred: Vec<RouteKey>,
     /// Counters by route.
     pub counts: Vec<(Arc<str>, RouteCounts)>,
+    /// The remotes that stand otherwise than was last told.
+    pub remotes: Vec<(Arc<str>, RemoteGauges)>,
     /// Commit time of the oldest transaction that is read but not settled.
     pub pending_since: Option<Timestamp>,
 }
@@ -137,7 +217,7 @@ pub struct Settled {
     /// The receipt.
     pub saved: Saved,
     /// For each key that had a parking or a resolution: whether parked changes still hold it.
-    pub held: Vec<(RouteKey, bool)>,
+    pub held: Vec<(RouteKey, Hold)>,
     /// The oldest parked delete of each such key that has one.
     pub leaving: Vec<(RouteKey, ChangeId)>,
     /// How many waiting changes go on now.
@@ -166,15 +246,19 @@ pub trait StateStore: Send + Sync {
     /// What is known of these keys, in the order asked.
     async fn recall(&self, keys: &[RouteKey]) -> Result<Vec<Known>, StateError>;
 
-    /// Stores everything or nothing. The checkpoint never moves backwards. A queued change that
-    /// has become its key's oldest parked one becomes `retrying` at once, and so does a waiting one
-    /// that is parked or stirred here and has nothing to wait for any more (see
-    /// [`StateStore::sweep`]), or waits for a parent while a delete of its own key is queued.
+    /// Stores everything or nothing. The checkpoint never moves backwards.
+    ///
+    /// A queued change that has become the oldest one that holds its key becomes `retrying` at
+    /// once, and so does a waiting one that is parked or stirred here and has nothing to wait for
+    /// any more (see [`StateStore::sweep`]), or waits for a parent while a delete of its own key is
+    /// queued. A parking that may merge does so with the newest parked change of its key, if that
+    /// is queued and may merge too: the one that is left has the newer id and the older call keys.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError>;
 
-    /// Parked changes of these routes whose next attempt is due, each the oldest of its key, the
-    /// longest due first, at most `limit`.
-    async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError>;
+    /// Parked changes whose next attempt is due, in the order of their places within each route.
+    /// Only the oldest one that holds its key is due, and not the insert half of a key change
+    /// while its delete half is still to be sent.
+    async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError>;
 
     /// How many linked keys of these routes depend on each of these keys, by route; not counting
     /// those whose newest change is newer than the one given, since they belong to what comes after.

@@ -144,6 +144,8 @@ impl World {
         create(&client).await.expect("the tables");
         client.batch_execute(HISTORY).await.expect("the history");
         let yaml = configuration(&postgres.url(), &bank.url(), "rowcall");
+        // It opens at nearly every outage and is soon closed again.
+        let yaml = yaml.replace("open: 1s, max: 5s", "failures: 2, open: 30ms, max: 100ms");
         let rowcall = Rowcall::with_config(&adapt(yaml));
         rowcall.command(&["init"]).await.expect_code(0);
         // Only what is written after `init` is captured.
@@ -168,6 +170,10 @@ impl World {
             writers.spawn(write(writer, self.postgres.client().await, enough.clone()));
         }
         for _ in 0..rounds {
+            if dice.happens(30) {
+                // An outage: the breaker opens, and only its probes are lost.
+                faults.add(Rule::new(Fault::DropBefore).times(8));
+            }
             let mut service = self.rowcall.run();
             if dice.happens(25) {
                 // At any moment of its start.

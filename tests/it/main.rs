@@ -12,6 +12,7 @@ mod demo_show;
 mod demo_world;
 mod depends;
 mod harness_itself;
+mod limits;
 mod memory;
 mod parking;
 mod remote_tls;

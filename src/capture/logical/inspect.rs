@@ -6,6 +6,7 @@ use crate::{
     model::{Lsn, TableName},
     postgres::Client,
 };
+use jiff::Timestamp;
 use tokio_postgres::Row;
 
 /// The server's settings and the role's privileges.
@@ -77,6 +78,10 @@ pub struct Slot {
     pub lag_bytes: i64,
     /// How much log it keeps from being removed.
     pub kept_bytes: i64,
+    /// How much more may be written before the server removes what it needs; `None` without limit.
+    pub safe_bytes: Option<i64>,
+    /// When it was so, by the server's clock.
+    pub at: Timestamp,
 }
 
 /// What kind of relation a configured table is.
@@ -185,7 +190,8 @@ pub async fn slot(client: &Client, name: &str) -> Result<Option<Slot>, SourceErr
     let failed = |error| failed(doing.as_str(), &error);
     let sql = "
 select coalesce(plugin::text, ''), coalesce(database::text, ''), active_pid, coalesce(wal_status, ''),
-       confirmed_flush_lsn::text, coalesce(here.lsn - confirmed_flush_lsn, 0)::int8, coalesce(here.lsn - restart_lsn, 0)::int8
+       confirmed_flush_lsn::text, coalesce(here.lsn - confirmed_flush_lsn, 0)::int8, coalesce(here.lsn - restart_lsn, 0)::int8,
+       safe_wal_size, clock_timestamp()
   from pg_catalog.pg_replication_slots,
        (select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
                     else pg_catalog.pg_current_wal_lsn() end as lsn) here
@@ -200,6 +206,8 @@ select coalesce(plugin::text, ''), coalesce(database::text, ''), active_pid, coa
             confirmed: row.try_get::<_, Option<&str>>(4)?.and_then(|it| it.parse().ok()),
             lag_bytes: row.try_get(5)?,
             kept_bytes: row.try_get(6)?,
+            safe_bytes: row.try_get(7)?,
+            at: row.try_get(8)?,
         })
     };
     read().map(Some).map_err(failed)

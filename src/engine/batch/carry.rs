@@ -106,7 +106,9 @@ impl BatchPass {
             tracing::info!(call = %key, rows, error, "the call failed and waits until the remote takes calls again");
             return BatchVerdict::Held { error: Some(error) };
         }
-        match remote.retry.decide(failure, &key, self.batch.attempts) {
+        let decision = remote.retry.decide(failure, &key, self.batch.attempts);
+        self.batch.attempts -= u32::from(!failure.is_an_attempt());
+        match decision {
             Decision::RetryAfter(after) => {
                 tracing::info!(call = %key, attempt = self.batch.attempts, rows, wait_ms = after.as_millis() as u64, error, "the call failed and will be tried again");
                 BatchVerdict::Again { after, error }
@@ -182,6 +184,8 @@ impl BatchPass {
             answers: work.answers.clone(),
             attempts: self.batch.attempts,
             called: work.called,
+            wait: Duration::ZERO,
+            doubt: work.doubt,
             waits_for: None,
         })
     }

@@ -31,7 +31,7 @@ pub(super) struct Readied {
     pub(super) batch: BatchNo,
     pub(super) route: RouteId,
     pub(super) rank: Rank,
-    /// All of it was parked.
+    /// All of it was parked, or tried before.
     pub(super) retries: bool,
 }
 
@@ -108,7 +108,7 @@ impl Gathering {
     pub(super) fn make_ready(&mut self, batch: Batch, rank: Rank) {
         self.named += 1;
         let (no, route) = (BatchNo(self.named), batch.route);
-        let retries = batch.members.iter().all(|it| it.work.parked);
+        let retries = batch.members.iter().all(|it| it.work.parked || it.work.tried);
         self.ready.insert(no, batch);
         self.readied.push(Readied { batch: no, route, rank, retries });
     }
@@ -155,6 +155,30 @@ impl Gathering {
         for members in [batch.members, later] {
             self.make_ready(Batch { route, members, attempts: 0 }, Rank::Ahead);
         }
+    }
+
+    /// What comes from the stream of the batches of these routes, with whether it waits for another
+    /// attempt; what was parked stays.
+    pub(in crate::engine) fn take_live(
+        &mut self,
+        of: impl Fn(RouteId) -> bool,
+    ) -> Vec<(RouteId, Member, bool)> {
+        let mut taken = Vec::new();
+        let mut sift = |batch: &mut Batch, waits: bool| {
+            if of(batch.route) {
+                let (route, members) = (batch.route, std::mem::take(&mut batch.members));
+                let (parked, live): (Vec<_>, Vec<_>) = members.into_iter().partition(|it| it.work.parked);
+                batch.members = parked;
+                taken.extend(live.into_iter().map(|member| (route, member, waits)));
+            }
+            !batch.members.is_empty()
+        };
+        self.open.retain(|_, it| sift(&mut it.batch, false));
+        self.ready.retain(|_, it| sift(it, false));
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting =
+            waiting.filter_map(|Reverse(mut it)| sift(&mut it.batch, true).then_some(Reverse(it))).collect();
+        taken
     }
 
     /// Everything that is not under way, with how many of it wait for another attempt; none of it is

@@ -63,7 +63,11 @@ impl Lanes {
         while let Some(id) = self.desk.next() {
             self.lane_mut(id).queued = false;
             let ready = match self.fate(id) {
-                None => None,
+                // What waited was put aside.
+                None => {
+                    self.consider(id);
+                    None
+                }
                 Some(super::Fate::Call) => {
                     let ready = self.begin(id, None);
                     self.lane_mut(id).at_desk = ready.is_some();
@@ -85,7 +89,7 @@ impl Lanes {
         self.desk.taken -= usize::from(was_here);
     }
 
-    /// A batch waits for a slot. `retries`: all of it was parked.
+    /// A batch waits for a slot. `retries`: all of it was parked, or tried before.
     pub(in crate::engine) fn push_batch(
         &mut self,
         batch: BatchNo,

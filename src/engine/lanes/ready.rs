@@ -18,9 +18,9 @@ pub(in crate::engine) struct BatchNo(pub(in crate::engine) u64);
 /// What kind of traffic a change is. Live changes come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// From the stream.
+    /// From the stream, for the first time.
     Live,
-    /// Taken up from what is parked.
+    /// Tried before, or parked: others go first, lest one that always fails is always next.
     Retry,
 }
 

@@ -135,12 +135,13 @@ impl Family {
             fetch: self.fetches.then(|| crate::routing::Fetch::Sql("select".to_owned())),
             batch: None,
             coalesce: self.rig.coalesce,
+            on_dead: crate::routing::OnDead::Hold,
             synchronizer: Classes::standard().build(None, &declaration).expect("a synchronizer"),
         }
     }
 
     fn engine(&self) -> Engine {
-        self.rig.engine_for((0..ROUTES.len()).map(|at| self.route(at)).collect(), Arc::new(NoRows))
+        self.rig.engine_of((0..ROUTES.len()).map(|at| self.route(at)), Arc::new(NoRows))
     }
 
     /// Runs until the stream is settled and nothing is left to be done by itself.

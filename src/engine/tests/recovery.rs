@@ -90,6 +90,7 @@ async fn what_an_earlier_process_may_have_sent_is_uncertain() {
         fetch: None,
         priority: 5,
         coalesce: false,
+        on_dead: OnDead::Hold,
         batch: None,
         synchronizer,
     };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::ContentHash,
-    state::{Checkpoint, Due, Known, Settled, Settlement, StateError},
+    state::{Checkpoint, Due, Hold, Known, Settled, Settlement, StateError, Wanted},
 };
 use tokio::sync::{Semaphore, mpsc};
 use xxhash_rust::xxh3::xxh3_64;
@@ -45,7 +45,7 @@ async fn discard(rig: &Rig, key: &str, commit: u64) {
     let resolved = vec![(at(key), id(commit))];
     let settlement = Settlement { resolved, ..Settlement::default() };
     let settled = rig.store.settle(settlement).await.expect("a settlement");
-    assert_eq!(settled.held, [(at(key), false)]);
+    assert_eq!(settled.held, [(at(key), Hold::Free)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,8 +175,8 @@ impl StateStore for Slow {
         self.permits.acquire().await.expect("it is open").forget();
         self.store.settle(settlement).await
     }
-    async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError> {
-        self.store.due(routes, limit).await
+    async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError> {
+        self.store.due(wanted).await
     }
     async fn children(
         &self,

@@ -40,6 +40,7 @@ pub(in crate::remote) fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
         matches!(name, "content-type" | "location" | "etag" | "retry-after" | "date" | "x-request-id")
             || name.starts_with("ratelimit")
             || name.starts_with("x-ratelimit")
+            || name.starts_with("x-rate-limit")
     };
     let wanted = headers.iter().filter(|(name, _)| wanted(name.as_str()));
     // Postgres cannot store NUL; a header cannot carry it.

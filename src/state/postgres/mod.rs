@@ -5,10 +5,12 @@
 //! Reads go through a small pool and are never waited for by writes.
 
 mod migrate;
+mod park;
 mod parked;
 mod parked_desk;
 mod recall;
 mod release;
+mod remote_status;
 mod settle;
 mod status;
 mod stored_change;
@@ -16,9 +18,10 @@ mod stored_change;
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
 pub use parked_desk::{Filter, Listed, ParkedDesk, Shown};
 pub use recall::recall;
+pub use remote_status::{RemoteStatus, read_remotes};
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
 
-use super::{Binding, Checkpoint, Due, Known, RouteKey, Settled, Settlement, StateError, StateStore};
+use super::{Binding, Checkpoint, Due, Known, RouteKey, Settled, Settlement, StateError, StateStore, Wanted};
 use crate::{
     model::{ChangeId, Lsn},
     postgres::{self, Client, Pool, Target},
@@ -67,6 +70,13 @@ impl PostgresStore {
         Ok(Lease::Held(Box::new(Self { source: source.to_owned(), writer, readers })))
     }
 
+    /// Makes what has given up let later changes of its key pass, or hold them, as each route says
+    /// now.
+    pub async fn align(&self, routes: &[(Arc<str>, bool)]) -> Result<(), StateError> {
+        let doing = "reading which routes go on";
+        self.writer.lock().await.align(routes).await.map_err(failed(doing))
+    }
+
     async fn reader(&self, doing: &'static str) -> Result<deadpool_postgres::Object, StateError> {
         self.readers.get().await.map_err(|error| StateError { doing, message: error.to_string() })
     }
@@ -108,12 +118,12 @@ impl StateStore for PostgresStore {
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {
-        self.writer.lock().await.settle(&settlement).await
+        self.writer.lock().await.settle(settlement).await
     }
 
-    async fn due(&self, routes: &[Arc<str>], limit: usize) -> Result<Vec<Due>, StateError> {
+    async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError> {
         let doing = "reading parked changes";
-        parked::due(&*self.reader(doing).await?, &self.source, routes, limit).await
+        parked::due(&*self.reader(doing).await?, &self.source, wanted).await
     }
 
     async fn children(

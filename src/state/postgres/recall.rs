@@ -3,7 +3,7 @@
 use super::{lsn, ordinal, pg_lsn};
 use crate::{
     model::{ChangeId, ContentHash, Link},
-    state::{Known, RouteKey},
+    state::{Hold, Known, RouteKey},
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -19,11 +19,11 @@ select l.saved, l.commit_lsn, l.ordinal, l.gone, l.parents, p.held, d.commit_lsn
 from unnest($1::text[], $2::text[]) with ordinality as k (route, key, at)
 left join rowcall.link l on l.route = k.route and l.key = k.key
 cross join lateral (
-    select exists (select from rowcall.parked p where p.route = k.route and p.key = k.key) as held
+    select bool_or(p.holds) as held from rowcall.parked p where p.route = k.route and p.key = k.key
 ) p
 left join lateral (
     select d.commit_lsn, d.ordinal from rowcall.parked d
-    where p.held and d.route = k.route and d.key = k.key and d.deletes
+    where p.held is not null and d.route = k.route and d.key = k.key and d.deletes
     order by d.commit_lsn, d.ordinal limit 1
 ) d on true
 order by k.at";
@@ -54,9 +54,18 @@ pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Resul
         let leaving = row
             .get::<_, Option<PgLsn>>(6)
             .map(|commit| ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(7).unsigned_abs() });
-        Known { link, held: row.get(5), leaving }
+        Known { link, hold: hold(row.get(5)), leaving }
     };
     Ok(rows.iter().map(known).collect())
+}
+
+/// What the database says of a key's parked changes: whether any of them holds it.
+pub(super) fn hold(any_holds: Option<bool>) -> Hold {
+    match any_holds {
+        None => Hold::Free,
+        Some(false) => Hold::Passing,
+        Some(true) => Hold::Held,
+    }
 }
 
 /// A route's name has no `/`.

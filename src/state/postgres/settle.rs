@@ -1,10 +1,14 @@
 //! One settlement, one transaction, one round trip.
 
-use super::{Client, failed, lsn, ordinal, pg_lsn, release, stored_change};
+use super::{
+    Client, failed, lsn, ordinal,
+    park::{Heads, Park},
+    pg_lsn, release, remote_status,
+};
 use crate::{
     model::{ChangeId, Link, Lsn},
     postgres,
-    state::{Checkpoint, Parking, RouteCounts, RouteKey, Saved, Settled, Settlement, StateError},
+    state::{Checkpoint, RouteCounts, RouteKey, Saved, Settled, Settlement, StateError},
 };
 use std::{collections::BTreeSet, sync::Arc};
 use tokio_postgres::{
@@ -27,53 +31,6 @@ const RESOLVE: &str = "\
 delete from rowcall.parked p
 using unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[]) as t (route, key, commit_lsn, ordinal)
 where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.commit_lsn, t.ordinal)";
-
-/// A redelivered change that is parked already stays as it is. The end of a retry (`again`) is kept
-/// only if the change is still there: a person may have discarded it meanwhile.
-const PARK: &str = "\
-insert into rowcall.parked as p
-    (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
-     called_lsn, called_ordinal, waits_for_route, waits_for_key, next_attempt)
-select $1, route, key, commit_lsn, ordinal, change::jsonb, answers::jsonb, state, reason, message, attempts,
-       called_lsn, called_ordinal, waits_for_route, waits_for_key,
-       case when state = 'retrying' then now() end
-from unnest($2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::integer[], $12::pg_lsn[], $13::bigint[],
-            $15::text[], $16::text[])
-     as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
-           called_lsn, called_ordinal, waits_for_route, waits_for_key)
-where not $14 or exists (
-    select from rowcall.parked known
-    where (known.route, known.key, known.commit_lsn, known.ordinal) = (t.route, t.key, t.commit_lsn, t.ordinal))
-on conflict (route, key, commit_lsn, ordinal) do update
-set answers = excluded.answers, state = excluded.state, reason = excluded.reason,
-    message = excluded.message, attempts = excluded.attempts, next_attempt = excluded.next_attempt,
-    waits_for_route = excluded.waits_for_route, waits_for_key = excluded.waits_for_key,
-    updated_at = now()
-where $14";
-
-/// For each key touched: whether it is still held, and the oldest delete among what holds it; a
-/// queued head becomes due, and so does one that waits for a parent although its row is deleted.
-const HEADS: &str = "\
-with head as (
-    select t.route, t.key, p.commit_lsn, p.ordinal, p.state, p.reason,
-           d.commit_lsn as delete_lsn, d.ordinal as delete_ordinal
-    from unnest($1::text[], $2::text[]) as t (route, key)
-    left join lateral (
-        select commit_lsn, ordinal, state, reason from rowcall.parked p
-        where p.route = t.route and p.key = t.key order by commit_lsn, ordinal limit 1
-    ) p on true
-    left join lateral (
-        select commit_lsn, ordinal from rowcall.parked d
-        where d.route = t.route and d.key = t.key and d.deletes order by commit_lsn, ordinal limit 1
-    ) d on true
-), due as (
-    update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
-    from head h where (h.state = 'queued' or (h.state = 'waiting' and h.reason = 'parent'
-                       and (h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal)))
-      and (p.route, p.key, p.commit_lsn, p.ordinal) = (h.route, h.key, h.commit_lsn, h.ordinal)
-)
-select route, key, commit_lsn is not null, delete_lsn, delete_ordinal from head";
 
 const COUNTS: &str = "\
 insert into rowcall.route_status as s
@@ -106,6 +63,17 @@ const PENDING: &str = "update rowcall.instance set pending_since = $2, seen_at =
 const BIND: &str = "\
 with moved as (
     select from rowcall.checkpoint where source = $1 and (system_id, timeline) <> ($2, $3)
+), renumbered as (
+    -- Their order within the key is kept, ahead of everything that is still to come.
+    update rowcall.parked p
+    set commit_lsn = '0/0', ordinal = n.ordinal, called_lsn = '0/0', called_ordinal = n.ordinal, merges = false
+    from (
+        select id, commit_lsn,
+               row_number() over (partition by route, key order by commit_lsn, ordinal)
+               + coalesce(max(ordinal) filter (where commit_lsn = '0/0') over (partition by route, key), 0) as ordinal
+        from rowcall.parked where source = $1
+    ) n
+    where exists (select from moved) and p.id = n.id and n.commit_lsn > '0/0'
 ), forgotten as (
     update rowcall.link
     set commit_lsn = case when exists (select from moved) then '0/0' else commit_lsn end,
@@ -127,9 +95,9 @@ with whole as (
 ), spread as (
     insert into rowcall.parked
         (source, route, key, commit_lsn, ordinal, change, state, reason, message,
-         called_lsn, called_ordinal, next_attempt)
+         called_lsn, called_ordinal, lets_pass, doubt, next_attempt)
     select w.source, w.route, l.key, w.commit_lsn, w.ordinal, w.change, 'retrying', 'truncate',
-           w.message, w.called_lsn, w.called_ordinal, now()
+           w.message, w.called_lsn, w.called_ordinal, w.lets_pass, w.doubt, now()
     from whole w join rowcall.link l on l.route = w.route and not l.gone
          and (l.commit_lsn, l.ordinal) < (w.commit_lsn, w.ordinal)
     on conflict do nothing
@@ -147,10 +115,10 @@ pub(super) struct Writer {
     source: String,
     links: Statement,
     resolve: Statement,
-    park: Statement,
-    heads: Statement,
+    park: Park,
     release: Statement,
     counts: Statement,
+    remotes: Statement,
     forget: Statement,
     checkpoint: Statement,
     pending: Statement,
@@ -162,10 +130,10 @@ impl Writer {
         Ok(Self {
             links: client.prepare(LINKS).await?,
             resolve: client.prepare(RESOLVE).await?,
-            park: client.prepare(PARK).await?,
-            heads: client.prepare(HEADS).await?,
+            park: Park::prepare(&client).await?,
             release: release::prepare(&client).await?,
             counts: client.prepare(COUNTS).await?,
+            remotes: remote_status::prepare(&client).await?,
             forget: client.prepare(FORGET).await?,
             checkpoint: client.prepare(CHECKPOINT).await?,
             pending: client.prepare(PENDING).await?,
@@ -185,6 +153,14 @@ impl Writer {
         Ok(())
     }
 
+    pub(super) async fn align(&self, routes: &[(Arc<str>, bool)]) -> Result<(), Error> {
+        let aligned = self.park.align(&self.client, routes).await;
+        if aligned.is_err() {
+            let _ = self.client.batch_execute("rollback").await;
+        }
+        aligned
+    }
+
     pub(super) async fn spread_truncate(&self, route: &str, id: ChangeId) -> Result<u64, Error> {
         let row = self.client.query_one(SPREAD, &[&route, &pg_lsn(id.commit), &ordinal(id)]).await?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
@@ -192,7 +168,7 @@ impl Writer {
 
     /// Statements are sent without waiting for each other's answers; the commit is sent once all
     /// of them have succeeded.
-    pub(super) async fn settle(&mut self, settlement: &Settlement) -> Result<Settled, StateError> {
+    pub(super) async fn settle(&mut self, settlement: Settlement) -> Result<Settled, StateError> {
         self.settlements = self.settlements.wrapping_add(1);
         match self.write(settlement).await {
             Ok((Some(through), heads)) => {
@@ -210,26 +186,36 @@ impl Writer {
         }
     }
 
-    async fn write(&self, settlement: &Settlement) -> Result<(Option<Lsn>, Heads), Error> {
-        // What is parked comes before the links: whoever discards locks in that order too.
-        let stirred = release::stirred(settlement);
+    /// What is parked comes before the links: whoever discards locks in that order too.
+    async fn write(&self, mut settlement: Settlement) -> Result<(Option<Lsn>, Heads), Error> {
+        let keys = Keys::of(&settlement);
+        let parkings = std::mem::take(&mut settlement.parkings);
         // What is let go on is parked and comes last: whoever discards must be ahead of all this, or
         // behind it.
-        let begin = if stirred.is_empty() {
+        let begin = if keys.stirred.is_empty() {
             "begin"
         } else {
             "begin; lock table rowcall.parked in row exclusive mode"
         };
-        let (_, _, _, _, heads, _, released, _, _, rows) = tokio::try_join!(
+        let begin = self.client.batch_execute(begin);
+        if parkings.is_empty() {
+            let ((), written) = tokio::try_join!(biased; begin, self.rest(&settlement, &keys))?;
+            return Ok(written);
+        }
+        let ((), merged) = tokio::try_join!(biased; begin, self.park.merge(&self.client, parkings))?;
+        self.park.store(&self.client, &self.source, &merged).await?;
+        self.rest(&settlement, &keys).await
+    }
+
+    async fn rest(&self, settlement: &Settlement, keys: &Keys) -> Result<(Option<Lsn>, Heads), Error> {
+        let (_, heads, _, released, _, _, _, rows) = tokio::try_join!(
             biased;
-            self.client.batch_execute(begin),
             self.resolved(settlement),
-            self.park(&settlement.parkings, false),
-            self.park(&settlement.parkings, true),
-            self.heads(settlement),
+            self.park.heads(&self.client, &keys.touched),
             self.links(settlement),
-            release::release(&self.client, &self.release, stirred),
+            release::release(&self.client, &self.release, &keys.stirred),
             self.counts(settlement),
+            remote_status::write(&self.client, &self.remotes, &self.source, &settlement.remotes),
             self.forget(settlement),
             self.checkpoint(settlement),
         )?;
@@ -290,78 +276,8 @@ impl Writer {
         Ok(())
     }
 
-    async fn park(&self, parkings: &[Parking], again: bool) -> Result<(), Error> {
-        let chosen: Vec<&Parking> = parkings.iter().filter(|it| it.again == again).collect();
-        if chosen.is_empty() {
-            return Ok(());
-        }
-        let all = |of: fn(&Parking) -> String| chosen.iter().map(|it| of(it)).collect::<Vec<String>>();
-        let routes: Vec<&str> = chosen.iter().map(|it| &*it.at.route).collect();
-        let keys: Vec<&str> = chosen.iter().map(|it| &*it.at.key).collect();
-        let commits: Vec<PgLsn> = chosen.iter().map(|it| pg_lsn(it.change.id.commit)).collect();
-        let ordinals: Vec<i64> = chosen.iter().map(|it| ordinal(it.change.id)).collect();
-        let changes = all(|it| stored_change::write(&it.change));
-        let answers = all(|it| json(&it.parked.answers));
-        let states: Vec<&str> = chosen.iter().map(|it| it.parked.state.name()).collect();
-        let reasons: Vec<&str> = chosen.iter().map(|it| it.parked.reason.name()).collect();
-        let messages = all(|it| it.parked.message.replace('\0', ""));
-        let attempts: Vec<i32> =
-            chosen.iter().map(|it| i32::try_from(it.parked.attempts).unwrap_or(i32::MAX)).collect();
-        let called: Vec<PgLsn> = chosen.iter().map(|it| pg_lsn(it.parked.called.commit)).collect();
-        let called_ordinals: Vec<i64> = chosen.iter().map(|it| ordinal(it.parked.called)).collect();
-        let waits_for = |it: &&Parking| it.parked.waits_for.clone();
-        let (waits_routes, waits_keys): (Vec<_>, Vec<_>) = chosen
-            .iter()
-            .map(waits_for)
-            .map(|at| (at.as_ref().map(|at| at.route.to_string()), at.map(|at| at.key.to_string())))
-            .unzip();
-        let values: [&(dyn ToSql + Sync); 16] = [
-            &self.source,
-            &routes,
-            &keys,
-            &commits,
-            &ordinals,
-            &changes,
-            &answers,
-            &states,
-            &reasons,
-            &messages,
-            &attempts,
-            &called,
-            &called_ordinals,
-            &again,
-            &waits_routes,
-            &waits_keys,
-        ];
-        self.client.execute(&self.park, &values).await?;
-        Ok(())
-    }
-
     pub(super) async fn sweep(&self, keys: &[RouteKey]) -> Result<u64, Error> {
         release::release(&self.client, &self.release, keys).await
-    }
-
-    async fn heads(&self, settlement: &Settlement) -> Result<Heads, Error> {
-        let parked = settlement.parkings.iter().map(|it| &it.at);
-        let touched: BTreeSet<&RouteKey> =
-            settlement.resolved.iter().map(|(at, _)| at).chain(parked).collect();
-        if touched.is_empty() {
-            return Ok(Heads::default());
-        }
-        let routes: Vec<&str> = touched.iter().map(|at| &*at.route).collect();
-        let keys: Vec<&str> = touched.iter().map(|at| &*at.key).collect();
-        let rows = self.client.query(&self.heads, &[&routes, &keys]).await?;
-        let mut heads = Heads::default();
-        for row in &rows {
-            let (route, key): (&str, &str) = (row.get(0), row.get(1));
-            let at = RouteKey { route: Arc::from(route), key: Arc::from(key) };
-            if let Some(commit) = row.get::<_, Option<PgLsn>>(3) {
-                let id = ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(4).unsigned_abs() };
-                heads.leaving.push((at.clone(), id));
-            }
-            heads.held.push((at, row.get(2)));
-        }
-        Ok(heads)
     }
 
     async fn counts(&self, settlement: &Settlement) -> Result<(), Error> {
@@ -388,12 +304,18 @@ impl Writer {
     }
 }
 
-/// How the keys that a settlement touched stand, and what goes on by it.
-#[derive(Debug, Default)]
-struct Heads {
-    held: Vec<(RouteKey, bool)>,
-    leaving: Vec<(RouteKey, ChangeId)>,
-    released: u64,
+/// The keys that a settlement touches, and those whose waiting changes may go on by it.
+struct Keys {
+    touched: BTreeSet<RouteKey>,
+    stirred: BTreeSet<RouteKey>,
+}
+
+impl Keys {
+    fn of(settlement: &Settlement) -> Self {
+        let parked = settlement.parkings.iter().map(|it| &it.at);
+        let touched = settlement.resolved.iter().map(|(at, _)| at).chain(parked).cloned().collect();
+        Self { touched, stirred: release::stirred(settlement).into_iter().cloned().collect() }
+    }
 }
 
 /// What a link depends on, as it is stored; nothing for most.
@@ -403,7 +325,7 @@ fn parents(link: &Link) -> Option<String> {
 }
 
 /// Maps and answers of ours hold nothing that JSON cannot say.
-fn json<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     without_nul(serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()))
 }
 

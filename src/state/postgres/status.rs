@@ -95,7 +95,7 @@ pub struct ParkedCount {
 }
 
 /// An instance that has not reported for this long is taken for dead.
-const ALIVE: &str = "15 seconds";
+pub(super) const ALIVE: &str = "15 seconds";
 
 /// Says who is at work on the source and in what state.
 pub async fn report_instance(

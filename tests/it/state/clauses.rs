@@ -9,12 +9,13 @@ use rowcall::{
     },
     postgres::Target,
     state::{
-        Binding, Checkpoint, Known, MemoryStore, Parking, RouteCounts, RouteKey, Settlement, StateStore,
+        Binding, Checkpoint, Hold, Known, MemoryStore, Parking, RouteCounts, RouteKey, Settlement,
+        StateStore, Wanted,
         postgres::{Lease, PostgresStore, migrate},
     },
 };
 use serde_json::{Map, Value, json};
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 type Clause = for<'a> fn(&'a dyn StateStore) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
@@ -85,7 +86,7 @@ clauses! {
         let of = |known: &Known| known.link.as_ref().map(|link| link.saved["of"].clone());
         let expected = [Some("1"), None, Some("a\\,b"), None, Some(""), Some("é 'quoted' \""), Some("2"), Some("1")];
         assert_eq!(known.iter().map(of).collect::<Vec<_>>(), expected.map(|it| it.map(Value::from)));
-        assert!(known.iter().all(|known| !known.held));
+        assert!(known.iter().all(|known| known.hold == Hold::Free));
         assert!(store.recall(&[]).await.expect("an answer").is_empty());
     }
 
@@ -135,15 +136,15 @@ clauses! {
 
     async fn a_parked_change_holds_its_key_until_it_has_ended(store: &dyn StateStore) {
         let settled = store.settle(parked([parking("1", 5, ParkedState::Rejected)])).await.expect("a settlement");
-        assert_eq!(settled.held, [(at("1"), true)]);
-        assert!(recall(store, "1").await.held && !recall(store, "2").await.held);
+        assert_eq!(settled.held, [(at("1"), Hold::Held)]);
+        assert_eq!([recall(store, "1").await.hold, recall(store, "2").await.hold], [Hold::Held, Hold::Free]);
         // Its link may be written in the same breath.
         let links = vec![(at("1"), link(json!({}), 5)), (at("2"), link(json!({}), 6))];
         let resolved = Settlement { resolved: vec![(at("1"), id(5))], links, ..Settlement::default() };
         let settled = store.settle(resolved).await.expect("a settlement");
-        assert_eq!(settled.held, [(at("1"), false)], "a key without parked changes is not mentioned");
+        assert_eq!(settled.held, [(at("1"), Hold::Free)], "a key without parked changes is not mentioned");
         let known = recall(store, "1").await;
-        assert!(!known.held && known.link.is_some());
+        assert!(known.hold == Hold::Free && known.link.is_some());
     }
 
     async fn what_is_due_comes_back_whole(store: &dyn StateStore) {
@@ -162,7 +163,7 @@ clauses! {
         it.parked.called = id(3);
         it.change = Arc::clone(&change);
         store.settle(parked([it])).await.expect("a settlement");
-        let due = store.due(&routes(), 10).await.expect("what is due").pop().expect("one");
+        let due = store.due(&due_of_all(10)).await.expect("what is due").pop().expect("one");
         assert_eq!((due.at, due.answers, due.called), (at("1"), answers, id(3)));
         assert_eq!((due.change.id, due.change.committed_at), (change.id, change.committed_at));
         assert_eq!((&due.change.table.name, &due.change.table.columns), (&change.table.name, &change.table.columns));
@@ -174,16 +175,16 @@ clauses! {
         first.parked.called = id(3);
         store.settle(parked([first])).await.expect("a settlement");
         let settled = store.settle(parked([parking("1", 5, ParkedState::Rejected)])).await.expect("a settlement");
-        assert_eq!(settled.held, [(at("1"), true)]);
+        assert_eq!(settled.held, [(at("1"), Hold::Held)]);
         assert_eq!(due(store).await, [("1".to_owned(), 5)]);
-        assert_eq!(store.due(&routes(), 1).await.expect("what is due")[0].called, id(3));
+        assert_eq!(store.due(&due_of_all(1)).await.expect("what is due")[0].called, id(3));
     }
 
     async fn the_end_of_a_retry_replaces_what_was_parked(store: &dyn StateStore) {
         store.settle(parked([parking("1", 5, ParkedState::Retrying)])).await.expect("a settlement");
         let ended = |state| Parking { again: true, ..parking("1", 5, state) };
         store.settle(parked([ended(ParkedState::Dead)])).await.expect("a settlement");
-        assert!(due(store).await.is_empty() && recall(store, "1").await.held);
+        assert!(due(store).await.is_empty() && recall(store, "1").await.hold == Hold::Held);
         store.settle(parked([ended(ParkedState::Retrying)])).await.expect("a settlement");
         assert_eq!(due(store).await, [("1".to_owned(), 5)]);
     }
@@ -191,8 +192,8 @@ clauses! {
     async fn a_retry_that_ends_after_its_change_was_discarded_does_not_bring_it_back(store: &dyn StateStore) {
         let ended = Parking { again: true, ..parking("1", 5, ParkedState::Dead) };
         let settled = store.settle(parked([ended])).await.expect("a settlement");
-        assert_eq!(settled.held, [(at("1"), false)]);
-        assert!(!recall(store, "1").await.held);
+        assert_eq!(settled.held, [(at("1"), Hold::Free)]);
+        assert_eq!(recall(store, "1").await.hold, Hold::Free);
     }
 
     async fn only_what_is_retrying_and_the_oldest_of_its_key_is_due(store: &dyn StateStore) {
@@ -206,7 +207,7 @@ clauses! {
         let mut keys = due(store).await;
         keys.sort();
         assert_eq!(keys, [("1".to_owned(), 5), ("4".to_owned(), 8)]);
-        assert_eq!(store.due(&routes(), 1).await.expect("what is due").len(), 1, "no more than asked for");
+        assert_eq!(store.due(&due_of_all(1)).await.expect("what is due").len(), 1, "no more than asked for");
     }
 
     async fn a_queued_change_that_has_become_the_oldest_is_due(store: &dyn StateStore) {
@@ -217,7 +218,7 @@ clauses! {
         for next in [6, 7] {
             let resolved = vec![(at("1"), id(next - 1))];
             let settled = store.settle(Settlement { resolved, ..Settlement::default() }).await.expect("a settlement");
-            assert_eq!(settled.held, [(at("1"), true)]);
+            assert_eq!(settled.held, [(at("1"), Hold::Held)]);
             assert_eq!(due(store).await, [("1".to_owned(), next)]);
         }
         // The one before it was discarded just before it was parked itself.
@@ -232,7 +233,7 @@ clauses! {
             all.push(Parking { change: Arc::new(change), ..parking("1", 5, ParkedState::Retrying) });
         }
         store.settle(parked(all)).await.expect("a settlement");
-        let due = store.due(&routes(), 10).await.expect("what is due");
+        let due = store.due(&due_of_all(10)).await.expect("what is due");
         assert_eq!(due.iter().map(|due| due.change.id.ordinal).collect::<Vec<_>>(), [2]);
     }
 
@@ -248,10 +249,10 @@ clauses! {
         (whole.change, whole.parked.reason) = (truncate, ParkReason::Truncate);
         store.settle(Settlement { links, parkings: vec![whole], ..Settlement::default() }).await.expect("a settlement");
         assert_eq!(store.spread_truncate("loan", id(10)).await.expect("a count"), 1);
-        let due = store.due(&routes(), 10).await.expect("what is due");
+        let due = store.due(&due_of_all(10)).await.expect("what is due");
         let seen: Vec<_> = due.iter().map(|it| (&*it.at.key, it.change.id, it.change.image.clone())).collect();
         assert_eq!(seen, [("1", id(10), Image::Truncate)]);
-        assert!(!recall(store, "").await.held, "the one for the whole table has given way");
+        assert_eq!(recall(store, "").await.hold, Hold::Free, "the one for the whole table has given way");
         assert_eq!(store.spread_truncate("loan", id(10)).await.expect("a count"), 0, "once");
     }
 
@@ -298,7 +299,7 @@ clauses! {
         let settled = store.settle(settlement).await.expect("a settlement");
         assert_eq!((settled.released, settled.leaving), (0, vec![(customer("7"), id(5))]));
         let known = store.recall(&[customer("7")]).await.expect("an answer").remove(0);
-        assert_eq!((known.held, known.leaving), (true, Some(id(5))));
+        assert_eq!((known.hold, known.leaving), (Hold::Held, Some(id(5))));
         assert_eq!(store.sweep().await.expect("a sweep"), 0);
         let resolved = Settlement { resolved: vec![(customer("7"), id(5))], ..Settlement::default() };
         let settled = store.settle(resolved).await.expect("a settlement");
@@ -320,7 +321,7 @@ clauses! {
             let settlement = Settlement { links: vec![links], stirred: vec![customer("7")], ..Settlement::default() };
             assert_eq!(store.settle(settlement).await.expect("a settlement").released, released);
         }
-        let due = store.due(&routes(), 9).await.expect("what is due");
+        let due = store.due(&due_of_all(9)).await.expect("what is due");
         assert_eq!(due.iter().map(|it| it.at.clone()).collect::<Vec<_>>(), [customer("7")]);
         let again = store.settle(parked([Parking { again: true, ..waits() }])).await.expect("a settlement");
         assert_eq!(again.released, 1, "its last child went while it was being parked");
@@ -384,7 +385,7 @@ async fn recall(store: &dyn StateStore, key: &str) -> Known {
 }
 
 async fn due(store: &dyn StateStore) -> Vec<(String, u64)> {
-    let due = store.due(&routes(), 100).await.expect("what is due");
+    let due = store.due(&due_of_all(100)).await.expect("what is due");
     due.iter().map(|due| (due.at.key.to_string(), due.change.id.commit.raw())).collect()
 }
 
@@ -401,8 +402,14 @@ fn parked(parkings: impl IntoIterator<Item = Parking>) -> Settlement {
 }
 
 /// Every route the clauses use.
-pub fn routes() -> [Arc<str>; 2] {
+fn routes() -> [Arc<str>; 2] {
     ["loan".into(), "other".into()]
+}
+
+/// So many of what is due of each route the clauses use.
+pub fn due_of_all(limit: usize) -> Vec<Wanted> {
+    let wanted = |route: &str| Wanted { route: route.into(), after: None, limit, bytes: usize::MAX };
+    ["loan", "other"].map(wanted).into()
 }
 
 pub fn at(key: &str) -> RouteKey {
@@ -431,9 +438,12 @@ pub fn parking(key: &str, lsn: u64, state: ParkedState) -> Parking {
         answers: Vec::new(),
         attempts: 0,
         called: id(lsn),
+        wait: Duration::ZERO,
+        doubt: false,
         waits_for: None,
     };
-    Parking { at: at(key), change: Arc::new(change(lsn)), parked, again: false }
+    let change = Arc::new(change(lsn));
+    Parking { at: at(key), change, parked, again: false, lets_pass: false, merges: false, born: false }
 }
 
 fn change(lsn: u64) -> Change {

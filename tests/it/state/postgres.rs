@@ -1,12 +1,12 @@
 //! What the real store promises beyond the port: one writer, and all or nothing.
 
-use super::clauses::{at, begin, id, linked, open, parking, routes, through};
+use super::clauses::{at, begin, due_of_all, id, linked, open, parking, through};
 use crate::harness::{Postgres, Version, eventually, wait::LONG};
 use rowcall::{
     model::{Link, Lsn, ParkedState},
     postgres::Target,
     state::{
-        RouteCounts, Settlement, StateStore,
+        Hold, RouteCounts, Settlement, StateStore,
         postgres::{Filter, Lease, ParkedDesk, PostgresStore, migrate},
     },
 };
@@ -74,7 +74,7 @@ async fn a_settlement_that_fails_leaves_nothing_and_the_next_one_works() {
     assert!(error.contains("settling") && error.contains("\"no\""), "{error}");
     assert_eq!(store.checkpoint().await.expect("an answer"), Some(begin()));
     let known = store.recall(&[at("1")]).await.expect("an answer").remove(0);
-    assert!(known.link.is_none() && !known.held);
+    assert!(known.link.is_none() && known.hold == Hold::Free);
     store.settle(through(300)).await.expect("a settlement");
 }
 
@@ -113,10 +113,10 @@ async fn what_is_discarded_behind_an_older_parked_change_does_not_end_that_one()
     let newer = Filter { state: Some(ParkedState::Queued), ..Filter::default() };
     assert_eq!(desk.discard(&newer).await.expect("to discard"), 1);
     let known = store.recall(&[at("1")]).await.expect("an answer").remove(0);
-    assert!(known.held && known.link.is_none(), "the older one is still to be sent");
+    assert!(known.hold == Hold::Held && known.link.is_none(), "the older one is still to be sent");
     assert_eq!(desk.discard(&Filter::default()).await.expect("to discard"), 1);
     let known = store.recall(&[at("1")]).await.expect("an answer").remove(0);
-    assert_eq!((known.held, known.link.map(|link| link.change)), (false, Some(id(5))));
+    assert_eq!((known.hold, known.link.map(|link| link.change)), (Hold::Free, Some(id(5))));
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn what_is_parked_while_the_one_before_it_is_discarded_does_not_stay_queue
     }
     slow.batch_execute("commit").await.expect("to commit");
     assert_eq!(discard.await.expect("to discard"), 1);
-    assert_eq!(store.due(&routes(), 10).await.expect("what is due").len(), 1, "it has become the oldest");
+    assert_eq!(store.due(&due_of_all(10)).await.expect("what is due").len(), 1, "it has become the oldest");
 }
 
 #[tokio::test]

@@ -1,0 +1,226 @@
+//! A remote that is down for longer than the log may be kept.
+
+use super::*;
+use crate::{model::ByteSize, remote::CallError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc;
+
+fn kept(kept: u64) -> Option<KeptLog> {
+    Some(KeptLog { at: Timestamp::UNIX_EPOCH, kept, lag: kept })
+}
+
+/// A remote that can be taken down.
+fn switched() -> (Arc<AtomicBool>, FakeRemote) {
+    let down = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&down);
+    let remote = FakeRemote::answering(move |_, _| {
+        if asked.load(Ordering::Relaxed) {
+            let (remote, message) = ("fake".to_owned(), "connection refused".to_owned());
+            return Err(CallError::Transport { remote, message });
+        }
+        Ok(Answer { status: 200, ..Answer::default() })
+    });
+    (down, remote)
+}
+
+/// Yields what it is fed.
+struct Fed {
+    budget: Budget,
+    batches: mpsc::UnboundedReceiver<Vec<Captured>>,
+    acknowledged: watch::Sender<Lsn>,
+}
+
+#[async_trait]
+impl ChangeSource for Fed {
+    async fn next(&mut self) -> Result<Option<Vec<Captured>>, SourceError> {
+        let batch = self.batches.recv().await;
+        for captured in batch.iter().flatten() {
+            if let Captured::Change(change) = captured {
+                self.budget.charge(change.bytes());
+            }
+        }
+        Ok(batch)
+    }
+
+    fn acknowledge(&mut self, saved: &Saved) {
+        self.acknowledged.send_replace(saved.through());
+    }
+}
+
+impl Rig {
+    fn guarded(remote: FakeRemote) -> Self {
+        let guard = WalGuard { bytes: ByteSize(1_000), after: Span(Duration::from_secs(3_600)) };
+        let breaker = Breaker { failures: 2, open: Span(Duration::from_secs(1)), ..Breaker::default() };
+        let governor = Governor::new("fake", 2, None, &breaker);
+        Self { guard, governor, ..Self::new(remote) }
+    }
+
+    /// What each key's parked changes look like, in order: `1 100 retrying outage`.
+    fn lines(&self) -> Vec<String> {
+        let line = |(key, commit, state, reason): (String, u64, ParkedState, ParkReason)| {
+            format!("{key} {commit} {} {}", state.name(), reason.name())
+        };
+        self.parked().into_iter().map(line).collect()
+    }
+}
+
+async fn acknowledged(source: &watch::Sender<Lsn>, lsn: u64) {
+    let mut seen = source.subscribe();
+    let _ = seen.wait_for(|reached| *reached >= Lsn::new(lsn)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_remote_that_is_down_is_put_aside_and_drains_in_order_once_it_is_back() {
+    let (down, remote) = switched();
+    let rig = Rig::guarded(remote);
+    let stream =
+        Stream::new().insert("1", "a").insert("2", "a").commit().update("1", "b").insert("3", "a").commit();
+    let stream = stream.update("1", "c").commit();
+    let mut source = rig.source(stream, false);
+    let settled = source.acknowledged.clone();
+    let (go, mut stop) = watch::channel(false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), rig.remote.arrived(4)).await;
+    assert_eq!(*settled.borrow(), Lsn::ZERO, "the log is kept as long as it may be");
+    rig.kept.send_replace(kept(1_001));
+    meanwhile(run.as_mut(), acknowledged(&settled, 301)).await;
+    let aside = [
+        "1 100 retrying outage",
+        "1 200 queued behind",
+        "1 300 queued behind",
+        "2 100 retrying outage",
+        "3 200 retrying outage",
+    ];
+    assert_eq!(rig.lines(), aside);
+    let doubt: Vec<bool> = rig.store.parked().iter().map(|(_, _, it)| it.doubt).collect();
+    assert_eq!(doubt[..3], [true, false, false], "what was never sent is known not to be");
+    // One of them sees whether the remote is back.
+    let before = rig.calls().len();
+    meanwhile(run.as_mut(), rig.remote.arrived(before + 3)).await;
+    down.store(false, Ordering::Relaxed);
+    let made = rig.calls().len();
+    rig.kept.send_replace(kept(0));
+    meanwhile(run.as_mut(), rig.remote.arrived(made + 5)).await;
+    go.send_replace(true);
+    run.await.expect("it runs");
+    assert_eq!(rig.lines(), Vec::<String>::new());
+    let of_1 = rig.calls_of("1").into_iter().skip_while(|it| it.contains("create")).collect::<Vec<_>>();
+    assert_eq!(of_1, ["PATCH /update/1 b", "PATCH /update/1 c"]);
+    assert_eq!(rig.budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn within_the_guard_nothing_is_put_aside() {
+    let (_down, remote) = switched();
+    let rig = Rig::guarded(remote);
+    let mut source = rig.source(Stream::new().insert("1", "a").commit(), false);
+    let (_go, mut stop) = watch::channel(false);
+    rig.kept.send_replace(kept(1_000));
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), rig.remote.arrived(9)).await;
+    assert_eq!(rig.lines(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_is_still_arriving_is_put_aside_within_the_budget() {
+    let (down, remote) = switched();
+    let rig = Rig { budget: Budget::new(40_000), ..Rig::guarded(remote) };
+    let mut stream = Stream::new();
+    let mut batches = VecDeque::new();
+    for number in 0..1_000 {
+        stream = stream.insert(&number.to_string(), "a");
+        batches.push_back(std::mem::take(&mut stream.batch));
+    }
+    batches.push_back(stream.commit().batch);
+    let (budget, acknowledged_) = (rig.budget.clone(), watch::Sender::new(Lsn::ZERO));
+    let mut source = Script { budget, batches, ends: false, acknowledged: acknowledged_.clone() };
+    let (go, mut stop) = watch::channel(false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), rig.remote.arrived(3)).await;
+    assert!(rig.store.parked().is_empty() && !rig.budget.has_room());
+    rig.kept.send_replace(kept(2_000));
+    meanwhile(run.as_mut(), acknowledged(&acknowledged_, 101)).await;
+    assert_eq!(rig.store.parked().len(), 1_000);
+    assert!(rig.budget.used() < 10_000, "{}", rig.budget.used());
+    down.store(false, Ordering::Relaxed);
+    rig.kept.send_replace(kept(0));
+    let made = rig.calls().len();
+    meanwhile(run.as_mut(), rig.remote.arrived(made + 1_000)).await;
+    go.send_replace(true);
+    run.await.expect("it runs");
+    assert_eq!(rig.store.parked().len(), 0);
+    assert_eq!(rig.store.links().len(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_it_is_down_new_changes_go_straight_to_parked_and_merge_where_they_may() {
+    let (down, remote) = switched();
+    let rig = Rig { coalesce: true, ..Rig::guarded(remote) };
+    rig.kept.send_replace(kept(2_000));
+    let (send, batches) = mpsc::unbounded_channel();
+    let settled = watch::Sender::new(Lsn::ZERO);
+    let mut source = Fed { budget: rig.budget.clone(), batches, acknowledged: settled.clone() };
+    let (go, mut stop) = watch::channel(false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    let mut stream = Stream::new().insert("1", "a").commit();
+    for (value, reached) in [("b", 101), ("c", 201), ("d", 301), ("", 401)] {
+        send.send(std::mem::take(&mut stream.batch)).expect("it listens");
+        meanwhile(run.as_mut(), acknowledged(&settled, reached)).await;
+        stream = stream.update("1", value).commit();
+    }
+    assert_eq!(rig.lines(), ["1 100 retrying outage", "1 400 queued behind"]);
+    down.store(false, Ordering::Relaxed);
+    let made = rig.calls().len();
+    meanwhile(run.as_mut(), rig.remote.arrived(made + 2)).await;
+    go.send_replace(true);
+    run.await.expect("it runs");
+    assert_eq!(rig.calls()[made..], ["POST /create/1 a", "PATCH /update/1 d"]);
+    assert_eq!(rig.link("1").expect("a link").change, id(400));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_gave_up_holds_its_key_or_lets_later_ones_pass() {
+    for (on_dead, made) in [(OnDead::Hold, 1), (OnDead::Continue, 2)] {
+        let rig = Rig { on_dead, ..Rig::new(FakeRemote::new()) };
+        rig.remote.reply(status(422));
+        rig.run(Stream::new().insert("1", "a").commit().insert("1", "b").commit()).await;
+        assert_eq!(rig.calls().len(), made, "{on_dead:?}");
+        assert_eq!(rig.lines()[0], "1 100 rejected refused");
+        // Superseded by then, or next in its turn.
+        rig.store.retry(&at("1"), id(100));
+        let (go, mut stop) = watch::channel(false);
+        let mut source = rig.source(Stream::new(), false);
+        source.batches.clear();
+        let run = rig.engine().run(&mut source, &mut stop);
+        tokio::pin!(run);
+        let store = Arc::clone(&rig.store);
+        meanwhile(run.as_mut(), async {
+            while !store.parked().is_empty() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+        go.send_replace(true);
+        run.await.expect("it runs");
+        let calls = rig.calls_of("1").split_off(1);
+        match on_dead {
+            OnDead::Hold => assert_eq!(calls, ["POST /create/1 a", "PATCH /update/1 b"]),
+            OnDead::Continue => assert_eq!(calls, ["POST /create/1 b"], "superseded"),
+        }
+        assert_eq!(rig.link("1").expect("a link").change, id(200));
+    }
+}
+
+/// Going on without what a half-done sequence saved would create things twice.
+#[tokio::test(start_paused = true)]
+async fn a_half_done_change_that_gave_up_holds_its_key_all_the_same() {
+    let rig = Rig { on_dead: OnDead::Continue, ..Rig::new(FakeRemote::new()) };
+    rig.remote.reply(status(201)).reply(status(422));
+    rig.run(Stream::new().insert("1", "two").commit().insert("1", "b").commit()).await;
+    assert_eq!(rig.calls(), ["POST /create/1 two", "POST /second/1 two"]);
+    assert_eq!(rig.lines(), ["1 100 rejected refused", "1 200 queued behind"]);
+}
