@@ -19,6 +19,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 /// One source with everything that hangs on it.
 pub(super) struct SourcePlan {
@@ -129,6 +130,11 @@ impl SourcePlan {
         format!("rowcall_{}", self.slot)
     }
 
+    /// Stands for a remote and its address.
+    fn told_to(&self, remote: &str) -> u64 {
+        xxh3_64(format!("{remote}\n{}", self.loaded.config.remotes[remote].url).as_bytes())
+    }
+
     /// The remotes, as the engine takes them.
     pub(super) fn engine_remotes(&self) -> Vec<Remote> {
         let remote = |it: &PlannedRemote| {
@@ -200,6 +206,7 @@ impl SourcePlan {
                 key: key.clone(),
                 further: further.clone(),
                 remote: RemoteId(at as u16),
+                told_to: self.told_to(remote),
                 fetch: entity.fetch.clone(),
                 priority: entity.priority,
                 coalesce: entity.coalesce,

@@ -322,11 +322,7 @@ impl Engine {
             }
             Event::Due(routes, due) => self.polled(&routes, due?),
             Event::Children(lanes, children) => self.told_of_children(&lanes, &children?),
-            Event::Swept(released) => {
-                if released? > 0 {
-                    self.poll_parked();
-                }
-            }
+            Event::Swept(released) => self.swept(released),
         }
         Ok(())
     }

@@ -111,6 +111,13 @@ impl Pending {
             Outcome::Skipped { reason } => {
                 tracing::debug!(route = &*route.name, key = &**key, change = %work.id(), reason = &*reason, "skipped");
                 self.counts(id).skipped += changes;
+                if work.would_end_otherwise() && link.is_none_or(|link| link.change < work.id()) {
+                    let known = left.link.as_ref().or(link);
+                    let known =
+                        known.map_or_else(|| Link { gone: true, ..Link::default() }, |it| Link::clone(it));
+                    left.link = Some(Arc::new(Link { change: work.id(), ..known }));
+                    left.unsettled = true;
+                }
             }
             Outcome::Parked(parked) => {
                 left.hold = self.park((id, route), &at, work, parked);
@@ -182,7 +189,9 @@ impl Pending {
             change: Arc::clone(&work.change),
             again: work.parked,
             lets_pass,
-            merges: work.may_still_merge() && parked.state == ParkedState::Queued,
+            // What it depends on is not known where it is stored: one that merged could wait for what
+            // waits for it.
+            merges: work.may_still_merge() && parked.state == ParkedState::Queued && route.parents.is_empty(),
             born: work.is_born(),
             parked,
         });

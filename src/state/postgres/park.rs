@@ -68,9 +68,9 @@ from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[], $5::pg_lsn[], $6
      as t (route, key, old_lsn, old_ordinal, commit_lsn, ordinal, change, born)
 where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.old_lsn, t.old_ordinal)";
 
-/// For each key touched: whether it is still held, and its oldest parked delete; a queued head
+/// For each key touched: whether it is still held, and its oldest delete that holds it; a queued head
 /// becomes due, and so does one that waits for a parent although its row is deleted.
-const HEADS: &str = "\
+pub(super) const HEADS: &str = "\
 with head as (
     select t.route, t.key, p.commit_lsn, p.ordinal, p.state, p.reason,
            d.commit_lsn as delete_lsn, d.ordinal as delete_ordinal
@@ -81,7 +81,7 @@ with head as (
     ) p on true
     left join lateral (
         select commit_lsn, ordinal from rowcall.parked d
-        where d.route = t.route and d.key = t.key and d.deletes order by commit_lsn, ordinal limit 1
+        where d.route = t.route and d.key = t.key and d.deletes and d.holds order by commit_lsn, ordinal limit 1
     ) d on true
 ), due as (
     update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()

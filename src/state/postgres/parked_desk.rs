@@ -1,6 +1,6 @@
 //! What an operator does with parked changes: list, show, retry, discard.
 
-use super::{lsn, stored_change};
+use super::{lsn, park, stored_change};
 use crate::model::{Answered, Change, ChangeId, Lsn, ParkReason, ParkedState};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -128,7 +128,8 @@ impl ParkedDesk<'_> {
 
     /// Gives the matching ones up for good: they count as done, so that a redelivery does not
     /// bring them back, and what queued behind them goes on. One behind an older parked change
-    /// does not count as done, or the older one would too.
+    /// does not count as done, or the older one would too. What was discarded may have been sent, so it
+    /// is not certain any more what the remote was told.
     pub async fn discard(&mut self, filter: &Filter) -> Result<u64, Error> {
         let transaction = self.client.transaction().await?;
         // One of two that do not see each other would leave what it parks behind nothing, queued
@@ -149,17 +150,12 @@ impl ParkedDesk<'_> {
                     select from rowcall.parked older where older.route = $1 and older.key = $2
                       and (older.commit_lsn, older.ordinal) < ($3, $4))
                 on conflict (route, key) do update
-                set commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal
+                set commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal, content = null
                 where (l.commit_lsn, l.ordinal) < (excluded.commit_lsn, excluded.ordinal)";
             transaction.execute(done, &[&route, &key, &commit, &ordinal]).await?;
-            let next = "\
-                update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
-                where p.route = $1 and p.key = $2 and p.state = 'queued'
-                  and (p.commit_lsn, p.ordinal) =
-                      (select commit_lsn, ordinal from rowcall.parked
-                       where route = $1 and key = $2 order by commit_lsn, ordinal limit 1)";
-            transaction.execute(next, &[&route, &key]).await?;
         }
+        let of = |at| rows.iter().map(|row| row.get(at)).collect::<Vec<&str>>();
+        transaction.execute(park::HEADS, &[&of(0), &of(1)]).await?;
         transaction.commit().await?;
         Ok(rows.len() as u64)
     }

@@ -23,7 +23,7 @@ cross join lateral (
 ) p
 left join lateral (
     select d.commit_lsn, d.ordinal from rowcall.parked d
-    where p.held is not null and d.route = k.route and d.key = k.key and d.deletes
+    where p.held is not null and d.route = k.route and d.key = k.key and d.deletes and d.holds
     order by d.commit_lsn, d.ordinal limit 1
 ) d on true
 order by k.at";
