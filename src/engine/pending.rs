@@ -82,7 +82,7 @@ impl Pending {
         key: &Arc<str>,
         work: &mut Work,
         link: Option<&Arc<Link>>,
-        outcome: Outcome,
+        (outcome, mut claimed): (Outcome, Vec<RouteKey>),
     ) -> Left {
         let at = RouteKey { route: Arc::clone(&route.name), key: Arc::clone(key) };
         let changes = 1 + work.absorbed.len() as u64;
@@ -120,7 +120,7 @@ impl Pending {
                 }
             }
             Outcome::Parked(parked) => {
-                left.hold = self.park((id, route), &at, work, parked);
+                left.hold = self.park((id, route), &at, work, (parked, std::mem::take(&mut claimed)));
                 left.parking = true;
             }
         }
@@ -128,6 +128,7 @@ impl Pending {
             self.stir(&at, route.waited_for, link.map(|it| &**it), new);
         }
         if work.parked && !left.parking {
+            self.stirred.extend(claimed);
             self.resolved.push((at.clone(), work.id()));
             left.parking = true;
         }
@@ -160,7 +161,7 @@ impl Pending {
         (id, route): (RouteId, &Route),
         at: &RouteKey,
         work: &mut Work,
-        parked: Parked,
+        (parked, parents): (Parked, Vec<RouteKey>),
     ) -> Hold {
         let counts = self.counts(id);
         counts.parked += u64::from(!work.parked);
@@ -189,10 +190,14 @@ impl Pending {
             change: Arc::clone(&work.change),
             again: work.parked,
             lets_pass,
-            // What it depends on is not known where it is stored: one that merged could wait for what
+            // One that names other parents, or deletes what a child needs in between, could wait for what
             // waits for it.
-            merges: work.may_still_merge() && parked.state == ParkedState::Queued && route.parents.is_empty(),
+            merges: work.may_still_merge()
+                && parked.state == ParkedState::Queued
+                && route.parents.is_empty()
+                && !(route.waited_for && work.change.op() == Op::Delete),
             born: work.is_born(),
+            parents,
             parked,
         });
         if lets_pass && given_up { Hold::Passing } else { Hold::Held }
