@@ -211,6 +211,7 @@ fn sample() -> Result<(Arc<dyn Synchronizer>, Change), Box<dyn Error>> {
         settings: &json!({ "branch": "0042" }),
         when: Some("{{ row.amount > 0 }}"),
         validate: &[],
+        rules: &[],
         always: false,
         at: Locator::default().at("entities.loan"),
         columns: None,

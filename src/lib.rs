@@ -10,6 +10,8 @@
 //! 5. [`remote`]: how a call is made: HTTP, auth, retry.
 //! 6. [`state`]: what survives a crash: checkpoint, links, parked changes.
 //!
+//! And on the way back: [`write_back`] brings what was captured into the rows.
+//!
 //! [`model`] holds the nouns they share and imports none of them; [`postgres`] is how the server
 //! is reached. [`config`] puts the rooms' own settings together; [`app`] builds the rooms from it
 //! and is the only place that does; [`cli`] is one file a command.
@@ -27,3 +29,4 @@ pub mod remote;
 pub mod routing;
 pub mod state;
 pub mod synchronize;
+pub mod write_back;

@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("capture", &["model", "postgres", "state"]),
     ("routing", &["model", "mapping", "synchronize"]),
     ("engine", &["model", "mapping", "state", "call_log", "remote", "synchronize", "capture", "routing"]),
+    ("write_back", &["model", "postgres", "state", "capture", "routing"]),
     // The rooms' settings types, and what reads the texts in them.
     ("config", &["model", "postgres", "mapping", "remote", "synchronize", "capture", "routing", "engine"]),
     ("demo", &["model"]),
@@ -34,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "capture",
             "routing",
             "engine",
+            "write_back",
             "config",
         ],
     ),

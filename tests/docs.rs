@@ -45,12 +45,14 @@ fn build(page: &str, example: &str) {
     }
     for (name, entity) in &loaded.config.entities {
         let (sequences, at) = (entity.sequences(), loaded.locator.at(format!("entities.{name}")));
+        let rules = loaded.rules(name, &entity.remotes[0]);
         let declaration = Declaration {
             entity: name,
             sequences: &sequences,
             settings: &entity.settings,
             when: entity.when.as_deref(),
             validate: &entity.validate,
+            rules: &rules,
             always: entity.always,
             at,
             columns: None,

@@ -3,6 +3,7 @@
 use super::{
     App, AppError, clock,
     plan::{Described, SourcePlan},
+    slot_watch::danger,
 };
 use crate::{
     capture::{
@@ -16,6 +17,7 @@ use crate::{
     postgres::{self, Client},
     remote::{self, HttpRemote},
     state::postgres::pending_migrations,
+    write_back,
 };
 use serde::Serialize;
 
@@ -89,7 +91,22 @@ async fn check_source(plan: &SourcePlan, findings: &mut Findings) {
     }
     check_tables(plan, &client, findings).await;
     check_templates(plan, findings).await;
+    check_write_back(plan, &client, findings).await;
     check_state(plan, findings).await;
+}
+
+async fn check_write_back(plan: &SourcePlan, client: &Client, findings: &mut Findings) {
+    let (role, origin, destinations) = (&plan.target.user, plan.origin(), plan.planned_destinations());
+    if destinations.is_empty() {
+        return;
+    }
+    match write_back::lacking(client, role, &origin, &destinations).await {
+        Ok(lacking) if lacking.is_empty() => {
+            findings.good(format!("rows may be written back as origin `{origin}`"))
+        }
+        Ok(lacking) => lacking.into_iter().for_each(|it| findings.bad(it.what, it.fix)),
+        Err(error) => findings.bad(postgres::explain(&error), "see the server's log"),
+    }
 }
 
 async fn check_tables(plan: &SourcePlan, client: &Client, findings: &mut Findings) {
@@ -198,11 +215,8 @@ fn judge_slot(plan: &SourcePlan, server: &Server, slot: &Slot, findings: &mut Fi
                  changed in between"
             ),
         );
-    } else if slot.wal_status == "unreserved" {
-        findings.warning(
-            format!("slot `{name}` is about to be lost: it keeps {} MB of log", slot.kept_bytes >> 20),
-            "let `rowcall run` catch up, or raise `max_slot_wal_keep_size`",
-        );
+    } else if let Some(danger) = danger(plan, slot) {
+        findings.warning(danger, "let `rowcall run` catch up, or raise `max_slot_wal_keep_size`");
     } else {
         let active = if slot.active_pid.is_some() { ", in use" } else { "" };
         findings.good(format!("slot `{name}`{active}, {} KB behind", slot.lag_bytes >> 10));

@@ -8,6 +8,7 @@ use crate::{
         Checkpoint,
         postgres::{PostgresStore, migrate, migrations_sql, read_checkpoint},
     },
+    write_back,
 };
 
 /// What `init` did for one source.
@@ -40,6 +41,14 @@ impl App {
             sql.push_str(&format!("-- Source `{}`: least privileges, as an administrator.\n", plan.name));
             for grant in setup::grants(role, &plan.target.database, &plan.tables) {
                 sql.push_str(&format!("{grant}\n"));
+            }
+            let written = plan.planned_destinations();
+            if !written.is_empty() {
+                sql.push_str("\n-- For `write_back`, as a superuser.\n");
+                for grant in write_back::grants(role, &written) {
+                    sql.push_str(&format!("{grant}\n"));
+                }
+                sql.push_str(&format!("{}\n", write_back::create_origin(&plan.origin())));
             }
             sql.push_str("\n-- The publication, as the owner of its tables; the slot, as the role above.\n");
             for statement in setup::statements(wanted(&plan), server_version) {
@@ -80,6 +89,17 @@ async fn init(plan: &SourcePlan, rebind: bool) -> Result<Initialised, AppError> 
         .collect();
     let made = setup::set_up(&client, wanted(plan)).await.map_err(AppError::failed)?;
     statements.extend(made.statements);
+    if !plan.planned_destinations().is_empty() {
+        let origin = write_back::set_up(&client, &plan.origin()).await.map_err(|error| {
+            AppError::Failed(format!(
+                "replication origin `{}`, under which rows are written back, cannot be made: {}; run the statements of \
+                 `rowcall init --print` as a superuser",
+                plan.origin(),
+                postgres::explain(&error)
+            ))
+        })?;
+        statements.extend(origin);
+    }
     let mut notes: Vec<String> = made
         .extra
         .iter()

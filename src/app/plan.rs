@@ -7,11 +7,13 @@ use crate::{
     capture::{Capture, PostgresReader, WalGuard},
     config::Loaded,
     engine::Remote,
+    mapping::Names,
     model::{Table, TableName},
     postgres::Target,
     remote::{Governor, HttpRemote, RemoteClient, RetryPolicy},
-    routing::{EntitySettings, Fetch, KeyColumns, RemoteId, Route},
+    routing::{EntitySettings, Fetch, KeyColumns, RemoteId, Route, WriteBack},
     synchronize::{Classes, Declaration, Synchronizer},
+    write_back::Destination,
 };
 use secrecy::ExposeSecret;
 use std::{
@@ -47,8 +49,8 @@ pub(super) struct PlannedRemote {
     pub(super) governor: Arc<Governor>,
 }
 
-/// What is built so far, by entity.
-type Synchronizers<'a> = BTreeMap<&'a str, Arc<dyn Synchronizer>>;
+/// What is built so far, by entity and remote: they may differ in their rules.
+type Synchronizers<'a> = BTreeMap<(&'a str, &'a str), Arc<dyn Synchronizer>>;
 
 /// The tables as the database has them.
 pub(super) type Described = BTreeMap<TableName, Table>;
@@ -135,6 +137,26 @@ impl SourcePlan {
         xxh3_64(format!("{remote}\n{}", self.loaded.config.remotes[remote].url).as_bytes())
     }
 
+    /// Where the values go that these routes write back.
+    pub(super) fn destinations(&self, routes: &[Arc<Route>]) -> Vec<Destination> {
+        let destination = |route: &Arc<Route>| {
+            let write_back = route.write_back.as_ref()?;
+            Some(Destination {
+                route: Arc::clone(&route.name),
+                table: route.table.clone(),
+                key: route.key.clone(),
+                columns: write_back.columns().map(str::to_owned).collect(),
+            })
+        };
+        routes.iter().filter_map(destination).collect()
+    }
+
+    /// The same before the tables are known, so without keys.
+    pub(super) fn planned_destinations(&self) -> Vec<Destination> {
+        let routes = self.routes(None).unwrap_or_default();
+        self.destinations(&routes.into_iter().map(Arc::new).collect::<Vec<_>>())
+    }
+
     /// The remotes, as the engine takes them.
     pub(super) fn engine_remotes(&self) -> Vec<Remote> {
         let remote = |it: &PlannedRemote| {
@@ -159,32 +181,35 @@ impl SourcePlan {
         let mut errors = Vec::new();
         let mut synchronizers = Synchronizers::new();
         for name in self.parents_first() {
-            match self.synchronizer(name, described, &synchronizers) {
-                Ok(synchronizer) => drop(synchronizers.insert(name, synchronizer)),
-                Err(more) => errors.extend(more),
+            for remote in &self.loaded.config.entities[name].remotes {
+                match self.synchronizer(name, remote, described, &synchronizers) {
+                    Ok(synchronizer) => drop(synchronizers.insert((name, remote), synchronizer)),
+                    Err(more) => errors.extend(more),
+                }
             }
         }
         let mut routes = Vec::new();
         for name in &self.entities {
-            let Some(synchronizer) = synchronizers.get(name.as_str()) else { continue };
-            match self.routes_of(name, synchronizer, described) {
+            match self.routes_of(name, &synchronizers, described) {
                 Ok(more) => routes.extend(more),
                 Err(more) => errors.extend(more),
             }
         }
+        // What is said of a common rule is the same for all who follow it.
+        let mut said = BTreeSet::new();
+        errors.retain(|error| said.insert(error.clone()));
         if errors.is_empty() { Ok(routes) } else { Err(errors) }
     }
 
     fn routes_of(
         &self,
         name: &str,
-        synchronizer: &Arc<dyn Synchronizer>,
+        built: &Synchronizers<'_>,
         described: Option<&Described>,
     ) -> Result<Vec<Route>, Vec<String>> {
         let entity = &self.loaded.config.entities[name];
         let table = table_name(&entity.table).map_err(|error| vec![error])?;
         let shape = described.and_then(|it| it.get(&table));
-        let parents = self.parents(name, shape)?;
         let mut further = Vec::new();
         for (child, settings) in &entity.tables {
             further.push((table_name(child).map_err(|error| vec![error])?, settings.key.0.clone()));
@@ -198,9 +223,29 @@ impl SourcePlan {
             check_keys(name, &table, &key, &further, described)?;
         }
         let several = entity.remotes.len() > 1;
-        let route = |remote: &String| {
-            let at = self.remotes.iter().position(|it| it.name == *remote)?;
-            Some(Route {
+        let mut routes = Vec::new();
+        let mut errors = Vec::new();
+        for remote in &entity.remotes {
+            let at = self.remotes.iter().position(|it| it.name == *remote);
+            let (Some(at), Some(synchronizer)) = (at, built.get(&(name, remote.as_str()))) else { continue };
+            let parents = match self.parents(name, remote, shape) {
+                Ok(parents) => parents,
+                Err(more) => {
+                    errors.extend(more);
+                    continue;
+                }
+            };
+            let names =
+                Names { columns: shape.map(columns), saved: synchronizer.saves().into(), ..Names::default() };
+            let at_place = self.loaded.locator.at(format!("entities.{name}.write_back"));
+            let write_back = match WriteBack::new(&entity.write_back, &key, &names, &at_place) {
+                Ok(write_back) => write_back,
+                Err(more) => {
+                    errors.extend(more);
+                    continue;
+                }
+            };
+            routes.push(Route {
                 name: if several { format!("{name}.{remote}").into() } else { name.into() },
                 table: table.clone(),
                 key: key.clone(),
@@ -216,14 +261,16 @@ impl SourcePlan {
                 deleted_last: false,
                 parents: parents.iter().filter_map(|it| self.at_remote(it, remote)).collect(),
                 synchronizer: Arc::clone(synchronizer),
-            })
-        };
-        Ok(entity.remotes.iter().filter_map(route).collect())
+                write_back: write_back.map(Arc::new),
+            });
+        }
+        if errors.is_empty() { Ok(routes) } else { Err(errors) }
     }
 
     fn synchronizer(
         &self,
         name: &str,
+        remote: &str,
         described: Option<&Described>,
         built: &Synchronizers<'_>,
     ) -> Result<Arc<dyn Synchronizer>, Vec<String>> {
@@ -236,12 +283,13 @@ impl SourcePlan {
             settings: &entity.settings,
             when: entity.when.as_deref(),
             validate: &entity.validate,
+            rules: &self.loaded.rules(name, remote),
             always: entity.always,
             at: self.loaded.locator.at(format!("entities.{name}")),
             columns: shape.map(columns),
             batched: entity.batch.is_some(),
             fetched: matches!(entity.fetch, Some(Fetch::Sql(_))),
-            parents: parents::names(name, entity, built),
+            parents: parents::names(name, remote, entity, built),
         };
         let built = self.classes.build(entity.class.as_deref(), &declaration);
         built.map_err(|errors| errors.iter().map(ToString::to_string).collect())

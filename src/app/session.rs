@@ -11,6 +11,7 @@ use crate::{
     postgres,
     routing::{OnDead, Route, Router},
     state::{Binding, Checkpoint, StateError, StateStore, postgres::PostgresStore},
+    write_back::{self, Destination, Writer},
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -69,7 +70,9 @@ pub(super) async fn run(
     let first = stored.is_none();
     // Before anything is bound: a first start that is refused has not happened.
     let router = Router::new(routes(plan, &reader, first).await?);
+    let destinations = plan.destinations(router.routes());
     check_tables(plan, &client).await?;
+    check_write_back(plan, &client, &destinations, first).await?;
     check_renamed(plan, &*store).await?;
     let checkpoint = match stored {
         Some(checkpoint) => {
@@ -97,6 +100,14 @@ pub(super) async fn run(
     store.align(&passing(&router)).await?;
     let mut source = LogicalSource::open(&plan.target, options).await?;
     tracing::info!(source = plan.name, slot = plan.slot, at = %checkpoint.lsn, "streaming");
+    let writer = Writer {
+        source: plan.name.clone(),
+        target: plan.target.clone(),
+        origin: plan.origin(),
+        destinations,
+        store: Arc::clone(&store) as _,
+        reader: Arc::clone(&reader) as _,
+    };
     let kept = watch::Sender::new(None);
     let parts = Parts {
         router,
@@ -113,10 +124,16 @@ pub(super) async fn run(
         guard: plan.guard.clone(),
         kept: kept.subscribe(),
     };
-    let result = tokio::select! {
-        result = Engine::new(parts, checkpoint.lsn).run(&mut source, stop) => result,
-        () = watch_slot(plan, &kept) => Ok(()),
+    let (over, ends) = watch::channel(false);
+    let streaming = async {
+        let result = tokio::select! {
+            result = Engine::new(parts, checkpoint.lsn).run(&mut source, stop) => result,
+            () = watch_slot(plan, &kept) => Ok(()),
+        };
+        over.send_replace(true);
+        result
     };
+    let (result, ()) = tokio::join!(streaming, writer.run(ends));
     source.close().await;
     match result {
         Ok(()) => Ok(()),
@@ -170,6 +187,27 @@ async fn check_tables(plan: &SourcePlan, client: &postgres::Client) -> Result<()
     for problem in check::bad_tables(plan, client).await {
         tracing::warn!(source = plan.name, "{problem}");
     }
+    Ok(())
+}
+
+/// Values that cannot be written back are kept, and everything else goes on; but a first start is
+/// when somebody is there to grant what is missing.
+async fn check_write_back(
+    plan: &SourcePlan,
+    client: &postgres::Client,
+    destinations: &[Destination],
+    first: bool,
+) -> Result<(), SessionError> {
+    if destinations.is_empty() {
+        return Ok(());
+    }
+    let lacking = write_back::lacking(client, &plan.target.user, &plan.origin(), destinations).await;
+    let lacking = lacking.map_err(|error| SessionError::Passing(postgres::explain(&error)))?;
+    let lines: Vec<String> = lacking.iter().map(|it| format!("{}: {}", it.what, it.fix)).collect();
+    if first && !lines.is_empty() {
+        return Err(SessionError::Final(lines.join("\n")));
+    }
+    lines.iter().for_each(|line| tracing::warn!(source = plan.name, "{line}"));
     Ok(())
 }
 

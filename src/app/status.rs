@@ -1,6 +1,6 @@
 //! `rowcall status`: how far each source is, and what each route did.
 
-use super::{App, AppError};
+use super::{App, AppError, slot_watch::danger};
 use crate::{
     capture::logical::inspect,
     postgres,
@@ -33,6 +33,10 @@ pub struct SourceLine {
     pub kept_bytes: Option<i64>,
     /// `reserved`, `extended`, `unreserved` or `lost`.
     pub wal_status: Option<String>,
+    /// How much more may be written before the slot is lost; `None` without limit.
+    pub safe_bytes: Option<i64>,
+    /// What threatens the slot, and what to do about it.
+    pub danger: Option<String>,
     /// Why the source could not be asked.
     pub problem: Option<String>,
 }
@@ -60,6 +64,8 @@ impl App {
                 lag_bytes: None,
                 kept_bytes: None,
                 wal_status: None,
+                safe_bytes: None,
+                danger: None,
                 problem: None,
             };
             let slot = match postgres::connect(&plan.target).await {
@@ -70,6 +76,8 @@ impl App {
                 Ok(Some(slot)) => {
                     line.lag_bytes = Some(slot.lag_bytes);
                     line.kept_bytes = Some(slot.kept_bytes);
+                    line.safe_bytes = slot.safe_bytes;
+                    line.danger = danger(&plan, &slot);
                     line.wal_status = Some(slot.wal_status);
                 }
                 Ok(None) => line.problem = Some(format!("replication slot `{}` does not exist", plan.slot)),

@@ -4,9 +4,9 @@ use super::{
 };
 use crate::{
     app::App,
-    model::{ParkReason, ParkedState},
+    model::{ParkReason, ParkedState, Span},
     postgres::explain,
-    state::postgres::{Filter, Listed, ParkedDesk, Shown},
+    state::postgres::{Filter, Listed, ParkedDesk, Shown, Total},
 };
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -14,7 +14,7 @@ use serde_json::json;
 /// Works on the state database; a running service notices by itself.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  rowcall parked list --state dead\n  rowcall parked retry --route loan --reason refused\n  rowcall parked discard 17"
+    after_help = "Example:\n  rowcall parked summary\n  rowcall parked list --state dead --older-than 1h\n  rowcall parked retry --route loan --reason refused\n  rowcall parked discard 17"
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -42,28 +42,30 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// Say how many there are, by route, state and reason, and since when.
+    Summary {
+        #[command(flatten)]
+        which: Which,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Try again now; what queued behind follows in order.
-    Retry {
-        #[command(flatten)]
-        which: Which,
-        /// All of them.
-        #[arg(long)]
-        all: bool,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Retry(Several),
     /// Give up for good: the change is never sent; what queued behind goes on.
-    Discard {
-        #[command(flatten)]
-        which: Which,
-        /// All of them.
-        #[arg(long)]
-        all: bool,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Discard(Several),
+}
+
+#[derive(Debug, Args)]
+struct Several {
+    #[command(flatten)]
+    which: Which,
+    /// All of them.
+    #[arg(long)]
+    all: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +84,12 @@ struct Which {
     /// Only for this reason, such as refused, timeout, invalid or template.
     #[arg(long, value_parser = reason)]
     reason: Option<ParkReason>,
+    /// Only what has been parked for longer than this, such as 90s, 15m or 2h.
+    #[arg(long)]
+    older_than: Option<Span>,
+    /// Only what has been parked for no longer than this.
+    #[arg(long)]
+    newer_than: Option<Span>,
 }
 
 fn state(text: &str) -> Result<ParkedState, String> {
@@ -95,8 +103,9 @@ fn reason(text: &str) -> Result<ParkReason, String> {
 }
 
 impl From<Which> for Filter {
-    fn from(Which { ids, route, key, state, reason }: Which) -> Self {
-        Self { ids, route, key, state, reason }
+    fn from(Which { ids, route, key, state, reason, older_than, newer_than }: Which) -> Self {
+        let [older_than, newer_than] = [older_than, newer_than].map(|it| it.map(|Span(it)| it));
+        Self { ids, route, key, state, reason, older_than, newer_than }
     }
 }
 
@@ -123,7 +132,15 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
             }
             Err(Failure::Failed(format!("nothing is parked under the id {id}; see `rowcall parked list`")))
         }
-        What::Retry { which, all, json } => {
+        What::Summary { which, json } => {
+            let filter = Filter::from(which);
+            let mut totals = Vec::new();
+            for desk in &desks {
+                totals.extend(desk.totals(&filter).await.map_err(failed)?);
+            }
+            if json { print_json(&totals) } else { print(&summary(&totals)) }
+        }
+        What::Retry(Several { which, all, json }) => {
             let filter = chosen(which, all)?;
             unambiguous(&desks, &filter).await?;
             let mut count = 0;
@@ -132,7 +149,7 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
             }
             done(count, "will be tried again", json)
         }
-        What::Discard { which, all, json } => {
+        What::Discard(Several { which, all, json }) => {
             let filter = chosen(which, all)?;
             unambiguous(&desks, &filter).await?;
             let mut count = 0;
@@ -151,11 +168,15 @@ fn chosen(which: Which, all: bool) -> Result<Filter, Failure> {
         || filter.route.is_some()
         || filter.key.is_some()
         || filter.state.is_some()
-        || filter.reason.is_some();
+        || filter.reason.is_some()
+        || filter.older_than.is_some()
+        || filter.newer_than.is_some();
     if narrowed || all {
         return Ok(filter);
     }
-    Err(Failure::Usage("say which: ids, --route, --key, --state, --reason, or --all".to_owned()))
+    Err(Failure::Usage(
+        "say which: ids, --route, --key, --state, --reason, --older-than, --newer-than, or --all".to_owned(),
+    ))
 }
 
 /// Ids count from 1 in each state database: with several of them an id alone may mean two changes.
@@ -180,6 +201,19 @@ fn done(count: u64, what: &str, json: bool) -> Result<(), Failure> {
         return print_json(&json!({ "count": count }));
     }
     print(&format!("{count} parked {} {what}", if count == 1 { "change" } else { "changes" }))
+}
+
+fn summary(totals: &[Total]) -> String {
+    if totals.is_empty() {
+        return "nothing is parked".to_owned();
+    }
+    let head = ["route", "state", "reason", "changes", "oldest since"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for it in totals {
+        let oldest = format!("{:.0}", it.oldest);
+        rows.push(vec![it.route.clone(), it.state.clone(), it.reason.clone(), it.count.to_string(), oldest]);
+    }
+    table(&rows)
 }
 
 fn list(listed: &[Listed], count: i64) -> String {

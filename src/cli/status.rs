@@ -50,7 +50,7 @@ fn text(status: &Status) -> String {
             }
         }
         text.push('\n');
-        if let Some(problem) = &line.problem {
+        for problem in [&line.danger, &line.problem].into_iter().flatten() {
             text.push_str(&format!("  ✗ {problem}\n"));
         }
     }
@@ -71,6 +71,14 @@ fn text(status: &Status) -> String {
             let state = count.state.map_or("?", |it| it.name());
             let reason = count.reason.map_or("?", |it| it.name());
             text.push_str(&format!("{}: {} parked, {state} ({reason})\n", route.route, count.count));
+        }
+        if route.to_write_back > 0 {
+            let rows = if route.to_write_back == 1 { "row" } else { "rows" };
+            text.push_str(&format!("{}: {} {rows} to be written back\n", route.route, route.to_write_back));
+        }
+        if let Some(error) = &route.write_back_error {
+            let line = error.lines().next().unwrap_or_default();
+            text.push_str(&format!("{}: cannot be written back: {line}\n", route.route));
         }
         if let (Some(error), Some(at)) = (&route.last_error, route.last_error_at) {
             let line = error.lines().next().unwrap_or_default();

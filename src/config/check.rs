@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod limits;
+mod rules;
 
 use super::{
     report::{Faulty, Report, did_you_mean, quoted},
@@ -26,9 +27,18 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     }
     for (name, remote) in &config.remotes {
         check.remote(name, remote);
+        if let Some(rules) = &remote.rules {
+            check.rules(&["remotes", name, "rules"], rules, false);
+        }
     }
     for (name, entity) in &mut config.entities {
         check.entity(name, entity);
+        if let Some(rules) = &entity.rules {
+            check.rules(&["entities", name, "rules"], rules, true);
+        }
+    }
+    if let Some(rules) = &config.rules {
+        check.rules(&["rules"], rules, false);
     }
     check.dependencies(&config.entities);
     if config.limits.memory.0 < 1 << 20 {
@@ -164,6 +174,13 @@ impl Check<'_> {
             entity.source = Some(source);
         }
         self.remotes(name, entity);
+        if entity.remotes.len() > 1 && !entity.write_back.is_empty() {
+            let message = format!(
+                "entities.{name} has several remotes, which would write over each other's values: make it one entity for \
+                 each remote, or leave `write_back` out"
+            );
+            self.say(&at("write_back"), message);
+        }
         if let Some((key, message)) = entity.batch.and_then(|it| it.complaint()) {
             self.say(&[&base[..], &["batch", key]].concat(), message);
         }

@@ -40,7 +40,10 @@ pub use settings::{Config, Log, LogFormat, schema};
 pub use show::show;
 pub use tree::Spot;
 
-use crate::mapping::{Locator, Place};
+use crate::{
+    mapping::{Locator, Place},
+    synchronize::Layer,
+};
 use report::Report;
 use serde_json::Value;
 use std::{io::Read, path::Path, sync::Arc};
@@ -55,6 +58,19 @@ pub struct Loaded {
     pub locator: Locator,
     /// The file as it was named.
     pub file: String,
+}
+
+impl Loaded {
+    /// The rules around what an entity says to a remote, the most common ones first.
+    pub fn rules(&self, entity: &str, remote: &str) -> Vec<Layer<'_>> {
+        let layer = |rules, path: String| Layer { rules, at: self.locator.at(path) };
+        let of_remote = self.config.remotes.get(remote).and_then(|it| it.rules.as_ref());
+        let of_entity = self.config.entities.get(entity).and_then(|it| it.rules.as_ref());
+        let common = self.config.rules.as_ref().map(|it| layer(it, "rules".to_owned()));
+        let nearer = of_remote.map(|it| layer(it, format!("remotes.{remote}.rules")));
+        let nearest = of_entity.map(|it| layer(it, format!("entities.{entity}.rules")));
+        common.into_iter().chain(nearer).chain(nearest).collect()
+    }
 }
 
 /// No configuration is longer; a wrong path may name something endless.
@@ -115,8 +131,9 @@ fn read(tree: &Node, folder: &Path, env: Environment<'_>, report: &mut Report) -
     let key = |block: &str| [Segment::Key(block.to_owned())];
     let limits = take("limits").and_then(|it| decode::part(tree, &key("limits"), it, true, report));
     let log = take("log").and_then(|it| decode::part(tree, &key("log"), it, true, report));
+    let rules = take("rules").and_then(|it| decode::part(tree, &key("rules"), it, true, report));
     let (limits, log) = (limits.unwrap_or_default(), log.unwrap_or_default());
-    let mut config = Config { sources, remotes, entities, limits, log };
+    let mut config = Config { sources, remotes, entities, rules, limits, log };
     check::check(tree, &mut config, report);
     config
 }

@@ -11,12 +11,10 @@ pub const PLANNED: &[&str] = &[
     "remotes.*.redact",
     "entities.*.initial",
     "entities.*.schedule",
-    "entities.*.write_back",
     "entities.*.read",
     "call_log",
     "admin",
     "log.otlp",
-    "rules",
 ];
 
 /// Whether the key at the path's end belongs to a later version.

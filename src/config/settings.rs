@@ -1,4 +1,4 @@
-use crate::{capture, engine, remote, routing};
+use crate::{capture, engine, model::DataRules, remote, routing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,6 +14,9 @@ pub struct Config {
     pub remotes: BTreeMap<String, remote::Settings>,
     /// The business objects, by name.
     pub entities: BTreeMap<String, routing::EntitySettings>,
+    /// What is said once about the data of every entity.
+    #[serde(default)]
+    pub rules: Option<DataRules>,
     /// What the process may use.
     #[serde(default)]
     pub limits: engine::Limits,

@@ -83,7 +83,7 @@ impl Engine {
     }
 
     pub(super) fn ended(&mut self, ended: Ended) {
-        let Ended { lane, work, verdict } = ended;
+        let Ended { lane, mut work, verdict } = ended;
         self.lanes.back(lane);
         let route = self.lanes.key(lane).0;
         match verdict {
@@ -102,9 +102,17 @@ impl Engine {
                 self.lanes.resume(lane, work, rank);
             }
             Verdict::Again { after, error } => {
+                let message = error.clone();
                 self.pending.counts(route).last_error = Some(error);
-                if self.lanes.is_put_aside(self.lanes.remote_of(lane)) && !work.parked {
+                let remote = self.lanes.remote_of(lane);
+                if self.lanes.is_put_aside(remote) && !work.parked {
                     return self.put_aside(lane, work, true, Duration::ZERO, None);
+                }
+                if work.parked && self.is_shut(remote) {
+                    // It was to see whether the remote is back. The next one is another's turn, and
+                    // an outage is no reason to give up.
+                    work.attempts = work.attempts.saturating_sub(1);
+                    return self.put_aside(lane, work, true, after, Some(&message));
                 }
                 self.in_flight[usize::from(route.0)].backing_off += 1;
                 let until = Instant::now() + after;

@@ -530,7 +530,7 @@ impl Lanes {
     fn queue(&mut self, id: LaneId) {
         let calls = self.fate(id) == Some(Fate::Call);
         self.lane_mut(id).queued = true;
-        if calls && self.to_desk(id) {
+        if calls && self.queue_at_desk(id) {
             return;
         }
         let (now, lane) = (self.now, self.lane(id));

@@ -24,6 +24,7 @@ mod stop;
 mod unchanged;
 mod watermark;
 mod work;
+mod write_back;
 
 pub use carry::Remote;
 pub use outage::KeptLog;

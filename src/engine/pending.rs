@@ -2,13 +2,17 @@ use super::{
     lanes::{Claim, LaneId, Left},
     unchanged,
     work::{Charge, Work},
+    write_back,
 };
 use crate::{
-    model::{ChangeId, ContentHash, Link, LinkUpdate, Lsn, Outcome, ParkReason, Parked, ParkedState},
+    model::{ChangeId, ContentHash, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked, ParkedState},
     routing::{OnDead, Route, RouteId},
-    state::{Hold, Parking, RouteCounts, RouteKey, Settlement},
+    state::{Hold, Owing, Parking, RouteCounts, RouteKey, Settlement},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry as Slot},
+    sync::Arc,
+};
 
 /// Outcomes that wait for the next settlement.
 #[derive(Debug, Default)]
@@ -20,6 +24,8 @@ pub(super) struct Pending {
     stirred: Vec<RouteKey>,
     claims: Vec<Claim>,
     counts: HashMap<RouteId, RouteCounts>,
+    /// What goes back into the rows, the newest of each key.
+    write_backs: HashMap<LaneId, Owing>,
     /// Parked changes stay in memory until they are stored.
     charges: Vec<Arc<Charge>>,
     outcomes: usize,
@@ -90,6 +96,7 @@ impl Pending {
         let claim = |(parent, child)| Claim { parent, child, lane };
         self.claims.extend(work.claims.drain(..).map(claim));
         let mut left = Left::default();
+        let ended = write_back::Ended::of(&outcome).filter(|_| route.write_back.is_some());
         if !matches!(outcome, Outcome::Applied { .. }) && work.may_have_been_sent(self.sent_before) {
             left.link = unchanged::uncertain(link);
         }
@@ -122,6 +129,19 @@ impl Pending {
             Outcome::Parked(parked) => {
                 left.hold = self.park((id, route), &at, work, (parked, std::mem::take(&mut claimed)));
                 left.parking = true;
+            }
+        }
+        if let Some(ended) = ended
+            && let Some(owing) = self.owing(id, route, &at, work, left.link.as_ref().or(link), &ended)
+        {
+            match self.write_backs.entry(lane) {
+                // What it does not say anew is still to be written.
+                Slot::Occupied(mut before) => {
+                    let Owing { values, transaction, .. } = owing;
+                    before.get_mut().values.extend(values);
+                    before.get_mut().transaction = transaction;
+                }
+                Slot::Vacant(slot) => drop(slot.insert(owing)),
             }
         }
         if let Some(new) = &left.link {
@@ -214,6 +234,7 @@ impl Pending {
         let mut settlement = Settlement {
             parkings: std::mem::take(&mut self.parkings),
             resolved: std::mem::take(&mut self.resolved),
+            write_backs: self.write_backs.drain().map(|(_, owing)| owing).collect(),
             stirred: std::mem::take(&mut self.stirred),
             counts: self.counts.drain().map(|(id, counts)| (route_name(id), counts)).collect(),
             ..Settlement::default()

@@ -242,6 +242,7 @@ impl Rig {
             on_dead: self.on_dead,
             batch: None,
             synchronizer: Arc::new(Mirror),
+            write_back: None,
         }
     }
 

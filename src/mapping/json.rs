@@ -1,14 +1,17 @@
 use super::{
     About, At, Escape, Expression, Kind, MappingError, Names, Reads, Scope, Text, braces,
-    expression::write_string,
+    expression::{Val, write_string},
 };
 use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A JSON body whose strings are templates. The keys of objects are literal.
 #[derive(Debug)]
 pub struct Json {
     root: Part,
     at: At,
+    /// What is written there: the same text gives the same.
+    fingerprint: u64,
 }
 
 #[derive(Debug)]
@@ -30,7 +33,9 @@ const EACH: &str = "each";
 impl Json {
     /// Compiles a body.
     pub fn parse(value: &Value, at: &At, names: &Names) -> Result<Self, MappingError> {
-        Ok(Self { root: Part::parse(value, at, names)?, at: at.clone() })
+        // A value always serialises.
+        let fingerprint = xxh3_64(&serde_json::to_vec(value).unwrap_or_default());
+        Ok(Self { root: Part::parse(value, at, names)?, at: at.clone(), fingerprint })
     }
 
     /// Appends the body's JSON text.
@@ -49,6 +54,26 @@ impl Json {
     /// Adds what its expressions read.
     pub fn reads(&self, reads: &mut Reads) {
         self.root.reads(reads);
+    }
+
+    /// The value, for an expression that it is part of.
+    pub(super) fn val<'a>(&'a self, scope: &Scope<'a>) -> Result<Val<'a>, MappingError> {
+        match &self.root {
+            Part::Value(expression) => expression.val(scope),
+            part => Ok(part.value(scope, &self.at)?.map_or(Val::Optional(None), Val::from)),
+        }
+    }
+
+    /// The expression, if it is nothing but one.
+    pub(super) fn expression(&self) -> Option<&Expression> {
+        match &self.root {
+            Part::Value(expression) => Some(expression),
+            _ => None,
+        }
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// The body as a value; `None` if it is one expression whose value is not known, or missing as

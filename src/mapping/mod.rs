@@ -29,6 +29,7 @@ mod braces;
 mod error;
 mod escape;
 mod expression;
+mod fragments;
 mod json;
 #[cfg(test)]
 mod manual;
@@ -44,7 +45,8 @@ pub use at::{At, Locator, Place};
 pub use error::{Kind, MappingError};
 pub use escape::Escape;
 pub use expression::{Evaluated, Expression, Named};
+pub use fragments::Fragments;
 pub use json::Json;
 pub use reads::Reads;
-pub use scope::{About, Names, ParentNames, Scope};
+pub use scope::{About, Ended, Names, ParentNames, Scope};
 pub use text::Text;

@@ -21,6 +21,8 @@ pub struct Reads {
     pub(super) op: bool,
     /// What we know of the key ourselves: no part of the hash.
     pub(super) link: bool,
+    /// What the fragments in them say, of which the expressions have only the names.
+    pub(super) fragments: BTreeSet<u64>,
     /// The change's id or time, which are never the same twice.
     pub(super) change: bool,
 }
@@ -59,6 +61,7 @@ impl Reads {
             return None;
         }
         let mut hasher = Xxh3::with_seed(seed);
+        self.fragments.iter().for_each(|fragment| hasher.write_u64(*fragment));
         row(&mut hasher, &self.row, scope.row)?;
         row(&mut hasher, &self.old, scope.old)?;
         fetched(&mut hasher, &self.fetched, scope.fetched);

@@ -1,3 +1,4 @@
+use super::Fragments;
 use crate::model::{Answer, Answered, ChangeId, Op, Row};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -19,6 +20,10 @@ pub struct Names {
     pub saved: Arc<[Arc<str>]>,
     /// Whether the entity has a `fetch` query, so that `fetched` is in scope.
     pub fetched: bool,
+    /// What `fragment.<name>` stands for.
+    pub fragments: Arc<Fragments>,
+    /// Whether `outcome` and `error` are in scope, and `saved` and `answers` are not.
+    pub outcome: bool,
     /// How many rows the call is about.
     pub about: About,
     /// What the entity depends on: `parent.<entity>.<name>`.
@@ -82,6 +87,11 @@ impl Names {
         Self { item: true, ..self }
     }
 
+    /// With these fragments.
+    pub fn with_fragments(self, fragments: Fragments) -> Self {
+        Self { fragments: Arc::new(fragments), ..self }
+    }
+
     /// With what is in scope for so many rows.
     pub fn about(self, about: About) -> Self {
         Self { about, ..self }
@@ -122,10 +132,21 @@ pub struct Scope<'a> {
     pub answer: Option<&'a Answer>,
     /// The item of a `for_each`.
     pub item: Option<&'a Value>,
+    /// How the change ended, in `write_back`.
+    pub outcome: Option<Ended<'a>>,
     /// The rows of the batch, each with its own scope, where the call carries several.
     pub members: Option<&'a [Scope<'a>]>,
     /// The place of the row in its batch.
     pub index: Option<usize>,
     /// The body of `answer`, where it is read once for many expressions.
     pub body: Option<&'a Value>,
+}
+
+/// How a change ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// `outcome`.
+    pub name: &'a str,
+    /// `error`.
+    pub error: Option<&'a str>,
 }

@@ -2,7 +2,7 @@ use super::{
     Oauth2, Tls,
     governor::{Breaker, Rate},
 };
-use crate::model::Span;
+use crate::model::{DataRules, Span};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub struct Settings {
     /// What happens after a failure that may pass.
     #[serde(default)]
     pub retry: Retry,
+    /// What is said once about the data of every entity that is sent there.
+    #[serde(default)]
+    pub rules: Option<DataRules>,
     /// Allow plain HTTP to a host that is not loopback.
     #[serde(default)]
     pub allow_http: bool,

@@ -9,11 +9,13 @@ mod batch;
 mod key;
 mod parents;
 mod settings;
+mod write_back;
 
 pub use batch::Batch;
 pub use key::{join as join_key, split as split_key};
 pub use parents::{Parent, ParentKeys};
 pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns, OnDead};
+pub use write_back::WriteBack;
 
 use crate::{
     model::{Answered, Change, ChangeId, ContentHash, Image, Table, TableId, TableName},
@@ -61,6 +63,8 @@ pub struct Route {
     pub batch: Option<Batch>,
     /// Decides the calls.
     pub synchronizer: Arc<dyn Synchronizer>,
+    /// What is written into the row when a change has ended.
+    pub write_back: Option<Arc<WriteBack>>,
 }
 
 impl fmt::Debug for Route {

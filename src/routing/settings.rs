@@ -1,6 +1,7 @@
 use super::Batch;
 use crate::{
     mapping::ParentNames,
+    model::DataRules,
     synchronize::{Sequences, StepSettings, ValidateRule},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -36,6 +37,9 @@ pub struct EntitySettings {
     /// Changes for which this expression is false are skipped.
     #[serde(default)]
     pub when: Option<String>,
+    /// Fragments and rules of this entity, nearer than the common ones and its remote's.
+    #[serde(default)]
+    pub rules: Option<DataRules>,
     /// What must hold of a row before anything is sent; a row that breaks a rule is parked.
     #[serde(default)]
     pub validate: Vec<ValidateRule>,
@@ -65,6 +69,10 @@ pub struct EntitySettings {
     /// Whether a change is sent even when the remote was told the same before.
     #[serde(default)]
     pub always: bool,
+    /// What is written into the row itself when a change of it has ended: by column, a value with
+    /// `link`, `outcome` and `error` in scope.
+    #[serde(default)]
+    pub write_back: BTreeMap<String, Value>,
     /// A synchronizer written in Rust, by name, instead of the sequences.
     #[serde(default)]
     pub class: Option<String>,

@@ -1,6 +1,6 @@
 use super::{
-    Binding, Checkpoint, Due, Hold, Known, Parking, Place, RELEASED_AT_ONCE, RemoteGauges, RouteKey, Saved,
-    Settled, Settlement, StateError, StateStore, Wanted,
+    Binding, Checkpoint, Due, Hold, Known, Owed, Owing, Parking, Place, RELEASED_AT_ONCE, RemoteGauges,
+    Repaid, RouteKey, Saved, Settled, Settlement, StateError, StateStore, Wanted,
     merge::{self, Tail},
 };
 use crate::model::{ChangeId, Image, Link, Lsn, Op, ParkReason, Parked, ParkedState};
@@ -32,6 +32,8 @@ struct Kept {
     links: BTreeMap<RouteKey, Link>,
     parked: BTreeMap<(RouteKey, ChangeId), Row>,
     remotes: BTreeMap<Arc<str>, RemoteGauges>,
+    owed: BTreeMap<RouteKey, Owed>,
+    versions: i64,
 }
 
 #[derive(Debug)]
@@ -251,6 +253,15 @@ impl StateStore for MemoryStore {
         let mut touched = BTreeSet::new();
         kept.remotes.extend(settlement.remotes);
         kept.links.extend(settlement.links.into_iter().map(|(at, link)| (at, (*link).clone())));
+        for owing in settlement.write_backs {
+            kept.versions += 1;
+            let version = kept.versions;
+            let before = kept.owed.remove(&owing.at).map(|it| it.owing.values);
+            let mut values = before.unwrap_or_default();
+            values.extend(owing.values);
+            let owing = Owing { values, ..owing };
+            kept.owed.insert(owing.at.clone(), Owed { owing, version, attempts: 0 });
+        }
         for (at, id) in settlement.resolved {
             kept.parked.remove(&(at.clone(), id));
             touched.insert(at);
@@ -311,6 +322,26 @@ impl StateStore for MemoryStore {
             );
         }
         Ok(all)
+    }
+
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError> {
+        Ok(self.kept().owed.values().filter(|it| it.attempts == 0).take(limit).cloned().collect())
+    }
+
+    /// Time stands still here: what has failed is not due again.
+    async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError> {
+        let mut kept = self.kept();
+        for (owed, repaid) in ended {
+            let at = &owed.owing.at;
+            if kept.owed.get(at).is_none_or(|it| it.version != owed.version) {
+                continue;
+            }
+            match repaid {
+                Repaid::Done => drop(kept.owed.remove(at)),
+                Repaid::Failed { .. } => kept.owed.get_mut(at).into_iter().for_each(|it| it.attempts += 1),
+            }
+        }
+        Ok(())
     }
 
     async fn children(

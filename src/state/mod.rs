@@ -18,6 +18,7 @@ pub use crate::model::RouteKey;
 use crate::model::{Answered, Change, ChangeId, Link, Lsn, Parked};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use std::{sync::Arc, time::Duration};
 
 /// Proof that a settlement is durable. Only this room can make one, and acknowledging takes one
@@ -212,6 +213,44 @@ pub struct Settlement {
     pub remotes: Vec<(Arc<str>, RemoteGauges)>,
     /// Commit time of the oldest transaction that is read but not settled.
     pub pending_since: Option<Timestamp>,
+    /// What is to be written into the source's rows; at most one for each key.
+    pub write_backs: Vec<Owing>,
+}
+
+/// Something that is to be written into a row of the source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owing {
+    /// Whose row.
+    pub at: RouteKey,
+    /// By column.
+    pub values: Map<String, Value>,
+    /// The transaction that made the row what it is, which others may not see yet.
+    pub transaction: Option<u32>,
+}
+
+/// Something that is still to be written into a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owed {
+    /// What.
+    pub owing: Owing,
+    /// Tells it from what was owed to the row before.
+    pub version: i64,
+    /// How often it was tried in vain.
+    pub attempts: u32,
+}
+
+/// How an attempt to write something back ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Repaid {
+    /// It is in the row, or there is no such row any more.
+    Done,
+    /// It is to be tried again.
+    Failed {
+        /// After this long.
+        again_in: Duration,
+        /// What the database said.
+        error: String,
+    },
 }
 
 /// Waiting changes that a settlement or a sweep lets go on, at most; [`StateStore::sweep`] finds the
@@ -267,6 +306,13 @@ pub trait StateStore: Send + Sync {
     /// while its delete half is still to be sent, unless that waits for children: they may have to
     /// move to the new key first.
     async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError>;
+
+    /// What is due to be written into the source's rows, the longest due first, at most `limit`.
+    /// What is settled later for a key takes the place of what is owed to it, column by column.
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError>;
+
+    /// These attempts have ended. What has been replaced meanwhile stays owed.
+    async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError>;
 
     /// How many linked keys of these routes depend on each of these keys, and how many parked
     /// changes of theirs that go on by themselves, by route. What is newer than the change given

@@ -1,6 +1,6 @@
 //! The visible table of classes, and how a program adds its own.
 
-use super::{BuildError, Declared, Gate, Rules, Sequences, Synchronizer, ValidateRule};
+use super::{BuildError, Declared, Gate, Layer, Rules, Sequences, Synchronizer, ValidateRule};
 use crate::mapping::{At, Names, ParentNames};
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
@@ -18,6 +18,8 @@ pub struct Declaration<'a> {
     pub when: Option<&'a str>,
     /// Its `validate`.
     pub validate: &'a [ValidateRule],
+    /// The rules around it, the most common ones first.
+    pub rules: &'a [Layer<'a>],
     /// Whether it has a `batch`, so that its calls carry many rows.
     pub batched: bool,
     /// Its `always`.
@@ -87,8 +89,9 @@ impl Classes {
             let message = format!("there is no synchronizer class `{class}`: there are `{known}`");
             return Err(vec![BuildError::new(&declaration.at.child("class"), message)]);
         };
-        let Declaration { sequences, when, validate, always, at, columns, fetched, parents, .. } =
-            declaration;
+        let Declaration { sequences, always, at, columns, fetched, parents, .. } = declaration;
+        // Whatever uses them would seem wrong too.
+        let fragments = declaration.fragments()?;
         let inner = build(declaration).and_then(|inner| match inner.batching() {
             None if declaration.batched => {
                 let message = format!(
@@ -103,9 +106,9 @@ impl Classes {
             Err(_) => super::declared::saved_names(sequences),
         };
         let (columns, parents) = (columns.clone(), Arc::clone(parents));
-        let names = Names { columns, saved, fetched: *fetched, parents, ..Names::default() };
+        let names = Names { columns, saved, fetched: *fetched, parents, fragments, ..Names::default() };
         // The rules are read even if the steps are wrong, to say everything at once.
-        match (inner, Rules::new(*when, validate, at, &names)) {
+        match (inner, Rules::new(declaration, &names)) {
             (Ok(inner), Ok(rules)) if rules.is_empty() && !always => Ok(inner),
             (Ok(inner), Ok(rules)) => Ok(Arc::new(Gate::new(rules, inner, *always))),
             (inner, rules) => Err(inner.err().into_iter().chain(rules.err()).flatten().collect()),

@@ -1,9 +1,9 @@
 //! Which changes a synchronizer is asked about at all: `when`, `validate` and `always`.
 
-use super::{Batching, BuildError, Step, Synchronizer, ValidateRule, Work, scope};
+use super::{Batching, BuildError, Declaration, Step, Synchronizer, ValidateRule, Work, scope};
 use crate::{
     mapping::{At, Expression, MappingError, Names},
-    model::{Answered, ContentHash, Op, ParkReason, one_line},
+    model::{self, Answered, ContentHash, Op, ParkReason, one_line},
 };
 use std::sync::Arc;
 
@@ -18,18 +18,26 @@ pub struct Rules {
 
 #[derive(Debug)]
 struct Rule {
+    when: Option<Expression>,
     expression: Expression,
+    /// `rule <name>: `, if it has a name.
+    name: String,
     message: String,
 }
 
+/// A rule as it is written, wherever that is.
+struct Written<'a> {
+    name: Option<&'a str>,
+    rule: &'a str,
+    message: &'a str,
+    when: Option<&'a str>,
+    at: At,
+}
+
 impl Rules {
-    /// Reads the rules of the entity at `at`; on failure says all that is wrong with them.
-    pub fn new(
-        when: Option<&str>,
-        validate: &[ValidateRule],
-        at: &At,
-        names: &Names,
-    ) -> Result<Self, Vec<BuildError>> {
+    /// Reads what the declaration says; on failure says all that is wrong with it. Common rules
+    /// come before the remote's, and those before the entity's own.
+    pub fn new(declaration: &Declaration<'_>, names: &Names) -> Result<Self, Vec<BuildError>> {
         let mut errors = Vec::new();
         let mut of_parents = false;
         let orphaned = Names { parents: [].into(), ..names.clone() };
@@ -38,12 +46,14 @@ impl Rules {
             of_parents |= !names.parents.is_empty() && Expression::parse(text, at, &orphaned).is_err();
             read.map_err(|error| errors.push(BuildError::from(error))).ok()
         };
-        let when = when.and_then(|text| read(text, &at.child("when")));
-        let rules = validate.iter().enumerate().filter_map(|(index, rule)| {
-            let expression = read(&rule.rule, &at.child("validate").index(index).child("rule"))?;
-            let told = if rule.message.is_empty() { String::new() } else { format!("{} ", rule.message) };
-            let message = format!("{told}(the row violates the rule `{}`)", one_line(rule.rule.trim(), 200));
-            Some(Rule { expression, message })
+        let when = declaration.when.and_then(|text| read(text, &declaration.at.child("when")));
+        let rules = written(declaration).into_iter().filter_map(|it| {
+            let when = match it.when {
+                Some(when) => Some(read(when, &it.at.child("when"))?),
+                None => None,
+            };
+            let expression = read(it.rule, &it.at.child("rule"))?;
+            Some(Rule { when, expression, name: it.called(), message: it.told() })
         });
         let validate = rules.collect();
         if errors.is_empty() { Ok(Self { when, validate, of_parents }) } else { Err(errors) }
@@ -53,6 +63,40 @@ impl Rules {
     pub fn is_empty(&self) -> bool {
         self.when.is_none() && self.validate.is_empty()
     }
+}
+
+impl Written<'_> {
+    fn called(&self) -> String {
+        self.name.map(|name| format!("rule {name}: ")).unwrap_or_default()
+    }
+
+    /// What the person is told who finds a row parked for it.
+    fn told(&self) -> String {
+        let message = if self.message.is_empty() { String::new() } else { format!("{} ", self.message) };
+        format!("{message}(the row violates the rule `{}`)", one_line(self.rule.trim(), 200))
+    }
+}
+
+/// Every rule that is about the entity, in the order they are asked.
+fn written<'a>(declaration: &Declaration<'a>) -> Vec<Written<'a>> {
+    let mut all = Vec::new();
+    for layer in declaration.rules {
+        let at = layer.at.child("validate");
+        let concerns = |rule: &model::DataRule| {
+            rule.entities.as_ref().is_none_or(|it| it.iter().any(|it| it == declaration.entity))
+        };
+        for (index, rule) in layer.rules.validate.iter().enumerate().filter(|(_, rule)| concerns(rule)) {
+            let model::DataRule { name, rule, message, when, .. } = rule;
+            all.push(Written { name: Some(name), rule, message, when: when.as_deref(), at: at.index(index) });
+        }
+    }
+    let at = declaration.at.child("validate");
+    for (index, rule) in declaration.validate.iter().enumerate() {
+        let ValidateRule { name, rule, message, when } = rule;
+        let (name, when) = (name.as_deref(), when.as_deref());
+        all.push(Written { name, rule, message, when, at: at.index(index) });
+    }
+    all
 }
 
 /// Lets through what the rules allow, to any synchronizer.
@@ -93,10 +137,14 @@ impl Gate {
         {
             return Ok(Some(Step::Skip(self.unwanted.clone())));
         }
-        for rule in &self.rules.validate {
-            if !rule.expression.truth(&scope)? {
-                let message = rule.message.clone();
-                return Ok(Some(Step::Reject { reason: ParkReason::Invalid, message }));
+        for Rule { when, expression, name, message } in &self.rules.validate {
+            let is_asked = when.as_ref().map_or(Ok(true), |when| when.truth(&scope));
+            let reject =
+                |reason, message| Ok(Some(Step::Reject { reason, message: format!("{name}{message}") }));
+            match is_asked.and_then(|asked| Ok(!asked || expression.truth(&scope)?)) {
+                Ok(true) => {}
+                Ok(false) => return reject(ParkReason::Invalid, message.clone()),
+                Err(error) => return reject(ParkReason::Template, error.to_string()),
             }
         }
         Ok(None)

@@ -19,6 +19,7 @@ mod classes;
 mod declared;
 mod error;
 mod gate;
+mod layers;
 mod settings;
 
 pub use batching::{Batching, Rejection, Results};
@@ -26,6 +27,7 @@ pub use classes::{Build, CLASSES, Classes, DECLARED, Declaration};
 pub use declared::{Declared, saved_names};
 pub use error::BuildError;
 pub use gate::{Gate, Rules};
+pub use layers::{Layer, fragments};
 pub use settings::{Accept, OnStatus, Sequences, StepSettings, ValidateRule};
 
 use crate::{
@@ -129,6 +131,7 @@ pub fn scope<'a>(work: &Work<'a>) -> Scope<'a> {
         answers: &[],
         answer: None,
         item: None,
+        outcome: None,
         members: None,
         index: None,
         body: None,

@@ -93,11 +93,17 @@ pub enum OnStatus {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ValidateRule {
+    /// What it is called where a row is parked for it.
+    #[serde(default)]
+    pub name: Option<String>,
     /// An expression that must be true.
     pub rule: String,
     /// What to tell the person who finds the row parked.
     #[serde(default)]
     pub message: String,
+    /// Rows for which this expression is false are not asked.
+    #[serde(default)]
+    pub when: Option<String>,
 }
 
 /// Reads a text or a list. Serde's own way with such a choice loses what is wrong inside the list,

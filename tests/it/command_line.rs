@@ -3,6 +3,6 @@
 
 mod check;
 mod failures;
-mod init;
+pub mod init;
 mod looking;
 mod secrets;

@@ -4,6 +4,7 @@
 mod harness;
 
 mod auth;
+mod batches;
 mod capture;
 mod command_line;
 mod connect;
@@ -14,8 +15,10 @@ mod depends;
 mod harness_itself;
 mod limits;
 mod memory;
+mod outage;
 mod parking;
 mod remote_tls;
 mod replicate;
 mod resume;
 mod state;
+mod write_back;

@@ -9,7 +9,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// One entry of `depends_on`, for all remotes.
+/// One entry of `depends_on`, for one remote.
 pub(super) struct Dependency {
     entity: Arc<str>,
     key: Arc<Expression>,
@@ -35,10 +35,17 @@ impl SourcePlan {
     }
 
     /// The entity's dependencies, their expressions read.
-    pub(super) fn parents(&self, name: &str, shape: Option<&Table>) -> Result<Vec<Dependency>, Vec<String>> {
+    pub(super) fn parents(
+        &self,
+        name: &str,
+        remote: &str,
+        shape: Option<&Table>,
+    ) -> Result<Vec<Dependency>, Vec<String>> {
         let entity = &self.loaded.config.entities[name];
         let fetched = matches!(entity.fetch, Some(Fetch::Sql(_)));
-        let names = Names { columns: shape.map(columns), fetched, ..Names::default() };
+        let fragments = synchronize::fragments(&self.loaded.rules(name, remote))
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let names = Names { columns: shape.map(columns), fetched, fragments, ..Names::default() };
         let (mut dependencies, mut errors) = (Vec::new(), Vec::new());
         for (parent, text) in &entity.depends_on {
             let at = self.loaded.locator.at(format!("entities.{name}")).child("depends_on").child(parent);
@@ -63,11 +70,16 @@ impl SourcePlan {
 }
 
 /// What an entity's expressions may name of its parents.
-pub(super) fn names(name: &str, entity: &EntitySettings, built: &Synchronizers<'_>) -> Arc<[ParentNames]> {
+pub(super) fn names(
+    name: &str,
+    remote: &str,
+    entity: &EntitySettings,
+    built: &Synchronizers<'_>,
+) -> Arc<[ParentNames]> {
     let of = |parent: &String| {
         // It is being built: what a class of its own saves is not known yet.
         let own = || synchronize::saved_names(&entity.sequences());
-        let saved = match built.get(parent.as_str()) {
+        let saved = match built.get(&(parent.as_str(), remote)) {
             Some(synchronizer) => Some(synchronizer.saves().into()),
             None => (parent == name && entity.class.is_none()).then(own),
         };

@@ -71,12 +71,14 @@ fn the_expressions_of_the_example_are_right() {
     let loaded = load_example();
     for (name, columns) in columns {
         let entity = &loaded.config.entities[*name];
+        let rules = loaded.rules(name, &entity.remotes[0]);
         let declaration = Declaration {
             entity: name,
             sequences: &entity.sequences(),
             settings: &entity.settings,
             when: entity.when.as_deref(),
             validate: &entity.validate,
+            rules: &rules,
             always: entity.always,
             at: loaded.locator.at(format!("entities.{name}")),
             columns: Some(columns.iter().map(|it| (*it).into()).collect()),

@@ -9,6 +9,8 @@ pub enum Address<'a> {
     },
     /// A part of an object that is posted: `/loans/L1/schedule`.
     Part { object: &'a str, name: &'a str },
+    /// Many objects of this collection at once.
+    Batch { collection: &'a str, removes: bool },
 }
 
 impl<'a> Address<'a> {
@@ -33,6 +35,12 @@ impl<'a> Address<'a> {
             [Some("loans"), Some(_), Some("collateral"), Some(_), None] => Self::Object { drawn: true },
             [Some("objects"), Some(_), None, ..] => Self::Collection { parent: None, letter: 'O' },
             [Some("objects"), Some(_), Some(_), None, _] => Self::Object { drawn: false },
+            [Some("batch"), Some("objects"), Some(_), None, _] => {
+                Self::Batch { collection: &path["/batch".len()..], removes: false }
+            }
+            [Some("batch"), Some("objects"), Some(_), Some("remove"), None] => {
+                Self::Batch { collection: &above(1)?["/batch".len()..], removes: true }
+            }
             _ => return None,
         })
     }
@@ -56,6 +64,10 @@ mod tests {
             ("/objects/row", Some(Address::Collection { parent: None, letter: 'O' })),
             ("/objects/row/7", Some(Address::Object { drawn: false })),
             ("/objects/row/7/x", None),
+            ("/batch/objects/row", Some(Address::Batch { collection: "/objects/row", removes: false })),
+            ("/batch/objects/row/remove", Some(Address::Batch { collection: "/objects/row", removes: true })),
+            ("/batch/objects/row/x", None),
+            ("/batch/objects", None),
             ("/loans/L1/collateral/K2/x", None),
             ("/customers/", None),
             ("/customers", None),

@@ -17,6 +17,8 @@ pub enum Fault {
         /// The seconds to wait.
         retry_after: u32,
     },
+    /// 413 if the body is longer than this many bytes, nothing applied.
+    TooLarge(usize),
     /// The answer comes this much later, in milliseconds.
     Delay(u64),
     /// Nothing happens until the faults are cleared; then it is as if there had been none.

@@ -54,6 +54,11 @@ pub async fn answer(
             response.headers_mut().insert(header::RETRY_AFTER, retry_after.into());
             response
         }
+        Fault::TooLarge(most) if body.len() > most => {
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            plain(status, json!({ "error": format!("more than {most} bytes") }).to_string().into())
+        }
+        Fault::TooLarge(_) => respond(act(&bank, &parts, body)),
         Fault::Delay(millis) => {
             tokio::time::sleep(Duration::from_millis(millis)).await;
             respond(act(&bank, &parts, body))

@@ -1,6 +1,7 @@
 //! A stateful fake of a bank's API that remembers everything it did.
 
 mod address;
+mod batch;
 mod family;
 mod faults;
 mod http;

@@ -125,6 +125,7 @@ impl Store {
         match address {
             Address::Collection { parent, letter } => self.create(request, parent, letter),
             Address::Object { drawn } => self.change(request, drawn),
+            Address::Batch { collection, removes } => self.batch(request, collection, removes),
             Address::Part { object, name } => self.attach(request, object, name),
         }
     }
@@ -177,7 +178,7 @@ impl Store {
         self.applied(request, &path, StatusCode::CREATED, format!("{{\"id\":\"{letter}{number}\"}}").into())
     }
 
-    fn change(&self, request: &Request<'_>, drawn: bool) -> Reply {
+    pub(super) fn change(&self, request: &Request<'_>, drawn: bool) -> Reply {
         let path = request.path;
         let mut objects = lock(&self.objects[shard(path)]);
         let known = objects.contains_key(path);
@@ -260,7 +261,7 @@ impl Store {
         }
     }
 
-    fn refuse(&self, status: StatusCode, why: &str) -> Reply {
+    pub(super) fn refuse(&self, status: StatusCode, why: &str) -> Reply {
         self.counts.refused.fetch_add(1, Relaxed);
         Reply { status, body: json!({ "error": why }).to_string().into() }
     }

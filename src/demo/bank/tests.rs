@@ -169,3 +169,42 @@ async fn a_forgetful_bank_says_yes_and_keeps_nothing() {
     assert_eq!(customer.bank.stats(), Stats { requests: 4, applied: 4, ..Stats::default() });
     assert_eq!((customer.bank.dump().len(), customer.bank.journal().len()), (0, 0));
 }
+
+#[tokio::test]
+async fn many_objects_are_put_and_removed_at_once_and_each_is_in_the_journal() {
+    let customer = Customer::new().await;
+    let items = json!({ "items": [{ "id": 1, "v": "a" }, { "id": 2, "bad": "no" }, { "id": "x" }] });
+    let (status, answer) = customer.post("/batch/objects/row", "k1", items.clone()).await;
+    assert_eq!(status, 200);
+    let results =
+        json!([{ "id": "1", "status": 201 }, { "id": "2", "error": "no" }, { "id": "x", "status": 201 }]);
+    assert_eq!(answer["results"], results);
+    customer.post("/batch/objects/row", "k1", items).await;
+    let poison = json!({ "items": [{ "id": 3 }, { "id": 4, "poison": true }] });
+    assert_eq!(customer.status(Method::POST, "/batch/objects/row", poison).await, 422);
+    let remove = json!({ "ids": [1, 9] });
+    let (_, answer) = customer.post("/batch/objects/row/remove", "k2", remove).await;
+    assert_eq!(
+        answer["results"],
+        json!([{ "id": "1", "status": 204 }, { "id": "9", "error": "it does not exist" }])
+    );
+    let journal = customer.bank.journal();
+    let told: Vec<String> =
+        journal.iter().map(|it| format!("{:?} {} {}", it.effect, it.method, it.object)).collect();
+    assert_eq!(
+        told,
+        [
+            "Applied PUT /objects/row/1",
+            "Applied PUT /objects/row/x",
+            "Duplicate POST /batch/objects/row",
+            "Applied DELETE /objects/row/1",
+        ]
+    );
+    assert_eq!(customer.bank.dump().len(), 1);
+    customer.bank.faults().add(Rule::new(Fault::TooLarge(20)));
+    assert_eq!(
+        customer.status(Method::POST, "/batch/objects/row", json!({ "items": [{ "id": 70 }] })).await,
+        413
+    );
+    assert_eq!(customer.status(Method::POST, "/batch/objects/row", json!({ "items": [] })).await, 200);
+}

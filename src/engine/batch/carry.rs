@@ -84,12 +84,16 @@ impl BatchPass {
         let result = tokio::select! {
             biased;
             result = remote.client.call(call, &key) => result,
-            () = leaving(&mut self.phase) => return BatchVerdict::Interrupted,
+            () = leaving(&mut self.phase) => {
+                self.doubt(true);
+                return BatchVerdict::Interrupted;
+            }
         };
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) => {
                 tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, rows, "answered");
                 self.slot.succeeded(answer, Instant::now());
+                self.doubt(false);
                 let _answer = self.count(answer.body.len());
                 return match batching.results(&self.shown(), answer) {
                     Results::Refused(rejection) => self.refused(rejection),
@@ -100,6 +104,9 @@ impl BatchPass {
             Err(error) => Failure::Error(error),
         };
         let error = describe(call, failure);
+        if failure.leaves_doubt() {
+            self.doubt(true);
+        }
         let blame = self.slot.failed(failure, &error, Instant::now());
         if blame == Blame::Remote && remote.retry.may_pass(failure) {
             self.batch.attempts -= 1;
@@ -119,6 +126,11 @@ impl BatchPass {
             }
             Decision::GiveUp { state, reason } => self.parked(state, reason, &error),
         }
+    }
+
+    /// Whether the members may be at the remote without our knowing.
+    fn doubt(&mut self, doubt: bool) {
+        self.batch.members.iter_mut().for_each(|it| it.work.doubt = doubt);
     }
 
     fn shown(&self) -> Vec<synchronize::Work<'_>> {

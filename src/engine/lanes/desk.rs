@@ -43,7 +43,7 @@ impl Desk {
 
 impl Lanes {
     /// Puts the lane here if its work goes into a batch.
-    pub(super) fn to_desk(&mut self, id: LaneId) -> bool {
+    pub(super) fn queue_at_desk(&mut self, id: LaneId) -> bool {
         let lane = self.lane(id);
         let (route, key) = &lane.key;
         let remote = usize::from(self.places[usize::from(route.0)].0.0);

@@ -29,6 +29,7 @@ fn declared_as(each: Value, when: Option<&str>) -> Arc<dyn Synchronizer> {
         settings: &Value::Null,
         when,
         validate: &[],
+        rules: &[],
         always: false,
         parents: Arc::default(),
         batched: true,
@@ -289,6 +290,57 @@ async fn what_an_earlier_process_may_have_sent_has_other_keys_and_the_rest_has_t
     assert_eq!(fresh, keys(99).await, "it was not there to be sent");
     assert_eq!([&fresh, &again, &once_more].into_iter().collect::<BTreeSet<_>>().len(), 3);
     assert!(fresh.starts_with("t-00000007-64-0-") && fresh.ends_with("-put"), "{fresh}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_says_nothing_new_takes_no_part_and_one_that_failed_is_not_taken_for_told() {
+    let rig = Rig::new(bank());
+    rig.run_batches(sizes(2), inserts(Stream::new(), 1..=2).commit()).await;
+    let mut stream = Stream::new();
+    stream.commit = 200;
+    // Back to what it was last told, after something that was sent and failed.
+    rig.run_batches(sizes(2), stream.insert("1", "v1").insert("2", "bad").commit()).await;
+    assert_eq!(rig.batches(), ["/put v1 v2", "/put bad"]);
+    assert!(rig.link("1").expect("a link").content.is_some());
+    assert!(rig.link("2").expect("a link").content.is_none(), "who knows what it has now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_breaker_is_open_batches_wait_without_losing_attempts() {
+    let governor = Governor::new("fake", 8, None, &Breaker { failures: 2, ..Breaker::default() });
+    let rig = Rig { attempts: 3, governor, ..Rig::new(bank()) };
+    for _ in 0..6 {
+        rig.remote.break_off();
+    }
+    assert_eq!(rig.run_batches(sizes(2), inserts(Stream::new(), 1..=2).commit()).await, Lsn::new(101));
+    let seen = rig.remote.seen();
+    assert!(seen.iter().all(|it| *it == seen[0]), "the same call each time");
+    assert_eq!(rig.parked(), []);
+    assert_eq!(seen.len(), 7);
+}
+
+/// What is in a batch merges no more, so no more is gathered than the remote can soon take.
+#[tokio::test(start_paused = true)]
+async fn only_a_few_batches_are_gathered_ahead_of_a_remote_that_is_busy() {
+    let rig = Rig { coalesce: true, governor: governor(1, None), ..Rig::new(bank().held()) };
+    let (_go, mut stop) = watch::channel(false);
+    let mut stream = inserts(Stream::new(), 1..=20).commit();
+    let mut source = rig.source(Stream::new(), true);
+    source.batches = VecDeque::from([std::mem::take(&mut stream.batch)]);
+    let later = (1..=20).fold(stream, |stream, key| stream.update(&key.to_string(), &format!("w{key}")));
+    source.batches.push_back(later.commit().batch);
+    let run = rig.batching(sizes(1)).run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), rig.remote.arrived(1)).await;
+    for _ in 0..100 {
+        assert!(futures_util::poll!(run.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    rig.remote.release(100);
+    run.await.expect("it runs");
+    let batches = rig.batches();
+    assert!(batches.len() < 30, "the others merged: {batches:?}");
+    assert!((1..=20).all(|key| batches.contains(&format!("/put w{key}"))));
 }
 
 proptest! {

@@ -104,6 +104,7 @@ impl Family {
             settings: &Value::Null,
             when: self.when.filter(|_| name == "loan"),
             validate: &[],
+            rules: &[],
             always: false,
             at: At::default(),
             columns: Some(Arc::clone(&columns)),
@@ -138,6 +139,7 @@ impl Family {
             coalesce: self.rig.coalesce,
             on_dead: crate::routing::OnDead::Hold,
             synchronizer: Classes::standard().build(None, &declaration).expect("a synchronizer"),
+            write_back: None,
         }
     }
 
@@ -231,7 +233,16 @@ impl Family {
             };
             let change = Arc::new(change);
             let (again, lets_pass, merges, born, parents) = (false, false, false, false, Vec::new());
-            parkings.push(crate::state::Parking { at, change, parked, again, lets_pass, merges, born, parents });
+            parkings.push(crate::state::Parking {
+                at,
+                change,
+                parked,
+                again,
+                lets_pass,
+                merges,
+                born,
+                parents,
+            });
         }
         let settlement = crate::state::Settlement { parkings, ..Default::default() };
         let _ = self.rig.store.settle(settlement).await.expect("a settlement");

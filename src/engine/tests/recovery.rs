@@ -94,6 +94,7 @@ async fn what_an_earlier_process_may_have_sent_is_uncertain() {
         on_dead: OnDead::Hold,
         batch: None,
         synchronizer,
+        write_back: None,
     };
     engine.router = Router::new([route(Arc::clone(&uncertain) as Arc<dyn Synchronizer>)]);
     let ground = Arc::get_mut(&mut engine.ground).expect("not shared yet");

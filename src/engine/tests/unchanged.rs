@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::ContentHash,
-    state::{Checkpoint, Due, Hold, Known, Settled, Settlement, StateError, Wanted},
+    state::{Checkpoint, Due, Hold, Known, Owed, Repaid, Settled, Settlement, StateError, Wanted},
 };
 use tokio::sync::{Semaphore, mpsc};
 use xxhash_rust::xxh3::xxh3_64;
@@ -177,6 +177,12 @@ impl StateStore for Slow {
     }
     async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError> {
         self.store.due(wanted).await
+    }
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError> {
+        self.store.owed(limit).await
+    }
+    async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError> {
+        self.store.repaid(ended).await
     }
     async fn children(
         &self,

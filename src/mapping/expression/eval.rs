@@ -4,7 +4,7 @@ use super::{
     node::{Access, Each, Node, NodeKind, Presence},
     operators,
 };
-use crate::mapping::Scope;
+use crate::mapping::{Scope, fragments};
 use std::borrow::Cow;
 
 /// Evaluates an expression: the scope, and the values of the loops it is in.
@@ -98,6 +98,11 @@ impl<'s, 'a> Evaluation<'s, 'a> {
                 )
                 .into())),
             },
+            NodeKind::Fragment(json) => json.val(self.scope).map_err(|error| Problem {
+                kind: error.kind(),
+                message: fragments::inside(&error),
+                span: node.span.clone(),
+            }),
             NodeKind::Each { how, over, filter, body } => self.each(*how, over, filter.as_deref(), body),
         }
     }

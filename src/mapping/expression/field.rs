@@ -146,6 +146,8 @@ pub(super) fn name<'a>(scope: &Scope<'a>, name: Name) -> Result<Val<'a>, Fault> 
         ]),
         Name::Answers => Val::Answers(scope.answers),
         Name::Answer => Val::Answer(scope.answer.ok_or_else(|| Fault::from("there is no answer here"))?),
+        Name::Outcome => scope.outcome.map_or(Val::Null, |outcome| outcome.name.into()),
+        Name::Error => scope.outcome.and_then(|outcome| outcome.error).map_or(Val::Null, Val::from),
         Name::Item => {
             scope.item.map(Val::from).ok_or_else(|| Fault::from("there is no `for_each` item here"))?
         }

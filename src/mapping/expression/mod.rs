@@ -25,7 +25,9 @@ pub(super) use value::{Val, write_string};
 
 use super::{At, Kind, MappingError, Names, Scope, braces};
 use crate::model::{Cell, Row};
+use cel::common::ast::{IdedExpr, SourceInfo};
 use eval::Evaluation;
+use lower::Lowering;
 use node::{Access, Name, Node, NodeKind};
 use serde_json::Value;
 use std::sync::Arc;
@@ -70,7 +72,9 @@ impl Expression {
     /// Compiles what stands between the braces.
     pub(super) fn compile(text: &str, at: &At, names: &Names) -> Result<Self, MappingError> {
         let text: Arc<str> = text.trim().into();
-        match read(&text, names) {
+        let lowered =
+            read(&text, |expr: &IdedExpr, source: &SourceInfo| Lowering::new(source, names).node(expr));
+        match lowered {
             Ok(root) => Ok(Self { root, text, at: at.clone() }),
             Err(problem) => Err(MappingError::within(problem, &text, at)),
         }
@@ -158,7 +162,11 @@ impl Expression {
 
 /// The column, if the node is nothing but one.
 fn column<'a>(node: &Node, scope: &Scope<'a>) -> Option<(&'a Row, usize)> {
-    let NodeKind::Field { of, name, how: Access::Need } = &node.kind else { return None };
+    let (of, name) = match &node.kind {
+        NodeKind::Field { of, name, how: Access::Need } => (of, name),
+        NodeKind::Fragment(json) => return json.expression()?.column(scope),
+        _ => return None,
+    };
     let row = match of.kind {
         NodeKind::Name(Name::Row) => scope.row?,
         NodeKind::Name(Name::Old) => scope.old?,
@@ -175,7 +183,11 @@ pub(super) fn function_names() -> impl Iterator<Item = &'static str> {
     functions::FUNCTIONS.iter().map(|it| it.name)
 }
 
-fn read(text: &str, names: &Names) -> Result<Node, Problem> {
+/// What is made of what the parser read.
+trait Then<T>: FnOnce(&IdedExpr, &SourceInfo) -> Result<T, Problem> + Send {}
+impl<T, F: FnOnce(&IdedExpr, &SourceInfo) -> Result<T, Problem> + Send> Then<T> for F {}
+
+fn read<T: Send>(text: &str, then: impl Then<T>) -> Result<T, Problem> {
     let syntax =
         |message: &str| Problem { kind: Kind::Syntax, message: message.to_owned(), span: 0..text.len() };
     if text.is_empty() {
@@ -184,16 +196,25 @@ fn read(text: &str, names: &Names) -> Result<Node, Problem> {
     guard::check(text)?;
     // On a thread of its own for the sake of its stack. Should the parser panic, that ends here too.
     std::thread::scope(|scope| {
-        let reader = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || parse(text, names));
+        let reader = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || parse(text, then));
         let read = reader.ok().and_then(|thread| thread.join().ok());
         read.unwrap_or_else(|| Err(syntax("it cannot be read")))
     })
 }
 
-fn parse(text: &str, names: &Names) -> Result<Node, Problem> {
+fn parse<T>(text: &str, then: impl Then<T>) -> Result<T, Problem> {
     // Without macros: loops and `has` are lowered by ourselves, which keeps their places.
     let parser = cel::Env::default().parser().enable_ident_escape_syntax(true);
     let read = parser.parse_with_source_info(text);
     let (expr, source) = read.map_err(|errors| lower::syntax::problem(errors, text))?;
-    lower::Lowering::new(&source, names).node(&expr)
+    then(&expr, &source)
+}
+
+/// The names of the fragments that an expression uses.
+pub(super) fn fragments_in(text: &str) -> Result<Vec<String>, Problem> {
+    read(text, |expr: &IdedExpr, _: &SourceInfo| {
+        let mut found = Vec::new();
+        lower::fragment::uses(expr, &mut found);
+        Ok(found)
+    })
 }

@@ -1,4 +1,5 @@
 use super::{Val, exact::Arithmetic, functions::Function};
+use crate::mapping::Json;
 use std::{ops::Range, sync::Arc};
 
 /// A part of an expression, ready to be evaluated, and where it is written.
@@ -57,6 +58,8 @@ pub(super) enum NodeKind {
         of: Box<Node>,
         default: Box<Node>,
     },
+    /// What stands behind `fragment.<name>`.
+    Fragment(Box<Json>),
     Each {
         how: Each,
         over: Box<Node>,
@@ -80,11 +83,18 @@ pub(super) enum Name {
     Answers,
     Answer,
     Item,
+    /// How the change ended, in `write_back`.
+    Outcome,
+    /// Why it failed, in `write_back`.
+    Error,
     Rows,
     Keys,
     Links,
     Index,
 }
+
+/// The name that fragments stand behind.
+pub(super) const FRAGMENT: &str = "fragment";
 
 /// The names as they are written.
 pub(super) const NAMES: &[(&str, Name)] = &[
@@ -100,6 +110,8 @@ pub(super) const NAMES: &[(&str, Name)] = &[
     ("answers", Name::Answers),
     ("answer", Name::Answer),
     ("item", Name::Item),
+    ("outcome", Name::Outcome),
+    ("error", Name::Error),
     ("rows", Name::Rows),
     ("keys", Name::Keys),
     ("links", Name::Links),

@@ -22,6 +22,10 @@ fn node(at: &Node, reads: &mut Reads) {
             _ => node(of, reads),
         },
         NodeKind::Literal(_) | NodeKind::Local(_) => {}
+        NodeKind::Fragment(json) => {
+            json.reads(reads);
+            reads.fragments.insert(json.fingerprint());
+        }
         NodeKind::Not(of) | NodeKind::Negate(of) | NodeKind::Matches { of, pattern: _ } => node(of, reads),
         NodeKind::Index { of, index: other, .. } | NodeKind::OrValue { of, default: other } => {
             node(of, reads);
@@ -78,6 +82,8 @@ fn name(root: Name, field: Option<&Arc<str>>, reads: &mut Reads) {
             return;
         }
         Name::Key | Name::Keys | Name::Answers | Name::Answer | Name::Item | Name::Index => return,
+        // Known only when all is sent.
+        Name::Outcome | Name::Error => return,
     };
     match field {
         Some(field) => fields.name(field),

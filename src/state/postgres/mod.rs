@@ -14,14 +14,18 @@ mod remote_status;
 mod settle;
 mod status;
 mod stored_change;
+mod write_back;
 
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
-pub use parked_desk::{Filter, Listed, ParkedDesk, Shown};
+pub use parked_desk::{Filter, Listed, ParkedDesk, Shown, Total};
 pub use recall::recall;
 pub use remote_status::{RemoteStatus, read_remotes};
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
 
-use super::{Binding, Checkpoint, Due, Known, RouteKey, Settled, Settlement, StateError, StateStore, Wanted};
+use super::{
+    Binding, Checkpoint, Due, Known, Owed, Repaid, RouteKey, Settled, Settlement, StateError, StateStore,
+    Wanted,
+};
 use crate::{
     model::{ChangeId, Lsn},
     postgres::{self, Client, Pool, Target},
@@ -124,6 +128,16 @@ impl StateStore for PostgresStore {
     async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError> {
         let doing = "reading parked changes";
         parked::due(&*self.reader(doing).await?, &self.source, wanted).await
+    }
+
+    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError> {
+        let doing = "reading what is to be written back";
+        write_back::owed(&*self.reader(doing).await?, &self.source, limit).await.map_err(failed(doing))
+    }
+
+    async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError> {
+        let doing = "remembering what was written back";
+        self.writer.lock().await.repaid(ended).await.map_err(failed(doing))
     }
 
     async fn children(

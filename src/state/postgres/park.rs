@@ -78,7 +78,7 @@ where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.old_lsn, t.
 
 /// For each key touched: whether it is still held, and its oldest delete that holds it; a queued head
 /// becomes due, and so does one that waits for a parent although its row is deleted.
-pub(super) const HEADS: &str = "\
+const HEADS: &str = "\
 with head as (
     select t.route, t.key, p.commit_lsn, p.ordinal, p.state, p.reason,
            d.commit_lsn as delete_lsn, d.ordinal as delete_ordinal

@@ -1,10 +1,11 @@
 //! What an operator does with parked changes: list, show, retry, discard.
 
-use super::{lsn, park, stored_change};
+use super::{lsn, stored_change};
 use crate::model::{Answered, Change, ChangeId, Lsn, ParkReason, ParkedState};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use std::time::Duration;
 use tokio_postgres::{Client, Error, Row, types::ToSql};
 
 /// Which parked changes are meant. Everything left out matches.
@@ -20,6 +21,25 @@ pub struct Filter {
     pub state: Option<ParkedState>,
     /// For this reason.
     pub reason: Option<ParkReason>,
+    /// Parked for longer than this.
+    pub older_than: Option<Duration>,
+    /// Parked for no longer than this.
+    pub newer_than: Option<Duration>,
+}
+
+/// How many changes of a route are parked in one state for one reason.
+#[derive(Clone, Debug, Serialize)]
+pub struct Total {
+    /// The route.
+    pub route: String,
+    /// Where they stand.
+    pub state: String,
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub count: i64,
+    /// Since when the oldest of them.
+    pub oldest: Timestamp,
 }
 
 /// One line of the list.
@@ -77,19 +97,38 @@ p.attempts, p.parked_at, p.next_attempt";
 const MATCHES: &str = "\
 (cardinality($1::bigint[]) = 0 or p.id = any($1)) and ($2::text is null or p.route = $2)
 and ($3::text is null or p.key = $3) and ($4::text is null or p.state = $4)
-and ($5::text is null or p.reason = $5)";
+and ($5::text is null or p.reason = $5)
+and ($6::float8 is null or p.parked_at < now() - make_interval(secs => $6))
+and ($7::float8 is null or p.parked_at >= now() - make_interval(secs => $7))";
 
 impl ParkedDesk<'_> {
     /// The oldest first within each key.
     pub async fn list(&self, filter: &Filter, limit: i64) -> Result<Vec<Listed>, Error> {
         let sql = format!(
             "select {COLUMNS} from rowcall.parked p where {MATCHES}
-             order by p.route, p.key, p.commit_lsn, p.ordinal limit $6"
+             order by p.route, p.key, p.commit_lsn, p.ordinal limit $8"
         );
         let values = filter.values();
         let mut values = values.refs();
         values.push(&limit);
         Ok(self.client.query(&sql, &values).await?.iter().map(read).collect())
+    }
+
+    /// How many match, by route, state and reason.
+    pub async fn totals(&self, filter: &Filter) -> Result<Vec<Total>, Error> {
+        let sql = format!(
+            "select p.route, p.state, p.reason, count(*), min(p.parked_at) from rowcall.parked p where {MATCHES}
+             group by p.route, p.state, p.reason order by p.route, count(*) desc, p.state, p.reason"
+        );
+        let rows = self.client.query(&sql, &filter.values().refs()).await?;
+        let total = |row: &Row| Total {
+            route: row.get(0),
+            state: row.get(1),
+            reason: row.get(2),
+            count: row.get(3),
+            oldest: row.get(4),
+        };
+        Ok(rows.iter().map(total).collect())
     }
 
     /// How many match.
@@ -135,49 +174,79 @@ impl ParkedDesk<'_> {
         // One of two that do not see each other would leave what it parks behind nothing, queued
         // for ever: a settlement waits until the discarding is done, and the other way round.
         transaction.batch_execute("lock table rowcall.parked in share row exclusive mode").await?;
-        let delete = format!(
-            "delete from rowcall.parked p where {MATCHES}
-             returning p.route, p.key, p.commit_lsn, p.ordinal"
+        let sql = format!(
+            "with given_up as (
+                delete from rowcall.parked p where {MATCHES} returning p.route, p.key, p.commit_lsn, p.ordinal
+            ), {DISCARD}"
         );
-        let rows = transaction.query(&delete, &filter.values().refs()).await?;
-        for row in &rows {
-            let (route, key): (&str, &str) = (row.get(0), row.get(1));
-            let (commit, ordinal): (tokio_postgres::types::PgLsn, i64) = (row.get(2), row.get(3));
-            let done = "\
-                insert into rowcall.link as l (route, key, commit_lsn, ordinal, gone)
-                select $1, $2, $3, $4, true
-                where not exists (
-                    select from rowcall.parked older where older.route = $1 and older.key = $2
-                      and (older.commit_lsn, older.ordinal) < ($3, $4))
-                on conflict (route, key) do update
-                set commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal, content = null
-                where (l.commit_lsn, l.ordinal) < (excluded.commit_lsn, excluded.ordinal)";
-            transaction.execute(done, &[&route, &key, &commit, &ordinal]).await?;
-        }
-        let of = |at| rows.iter().map(|row| row.get(at)).collect::<Vec<&str>>();
-        transaction.execute(park::HEADS, &[&of(0), &of(1)]).await?;
+        let row = transaction.query_one(&sql, &filter.values().refs()).await?;
         transaction.commit().await?;
-        Ok(rows.len() as u64)
+        Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 }
+
+/// All keys at once. Every part sees the table as it was, so what is left is told from what was
+/// given up.
+const DISCARD: &str = "\
+left_over as (
+    select p.route, p.key, p.commit_lsn, p.ordinal, p.state, p.holds
+    from (select distinct route, key from given_up) k
+    join rowcall.parked p on p.route = k.route and p.key = k.key
+    where not exists (
+        select from given_up g
+        where (g.route, g.key, g.commit_lsn, g.ordinal) = (p.route, p.key, p.commit_lsn, p.ordinal))
+), oldest as (
+    select distinct on (route, key) route, key, commit_lsn, ordinal
+    from left_over order by route, key, commit_lsn, ordinal
+), done as (
+    insert into rowcall.link as l (route, key, commit_lsn, ordinal, gone)
+    select distinct on (g.route, g.key) g.route, g.key, g.commit_lsn, g.ordinal, true
+    from given_up g left join oldest o on o.route = g.route and o.key = g.key
+    where o.route is null or (g.commit_lsn, g.ordinal) < (o.commit_lsn, o.ordinal)
+    order by g.route, g.key, g.commit_lsn desc, g.ordinal desc
+    on conflict (route, key) do update
+    set commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal, content = null
+    where (l.commit_lsn, l.ordinal) < (excluded.commit_lsn, excluded.ordinal)
+), head as (
+    select distinct on (route, key) route, key, commit_lsn, ordinal, state
+    from left_over where holds order by route, key, commit_lsn, ordinal
+), next as (
+    update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
+    from head h
+    where h.state = 'queued'
+      and (p.route, p.key, p.commit_lsn, p.ordinal) = (h.route, h.key, h.commit_lsn, h.ordinal)
+)
+select count(*) from given_up";
 
 /// A filter's values as parameters.
 struct Values<'a> {
     filter: &'a Filter,
     state: Option<&'static str>,
     reason: Option<&'static str>,
+    older_than: Option<f64>,
+    newer_than: Option<f64>,
 }
 
 impl Filter {
     fn values(&self) -> Values<'_> {
         let (state, reason) = (self.state.map(ParkedState::name), self.reason.map(ParkReason::name));
-        Values { filter: self, state, reason }
+        let seconds = |it: Option<Duration>| it.map(|it| it.as_secs_f64());
+        let (older_than, newer_than) = (seconds(self.older_than), seconds(self.newer_than));
+        Values { filter: self, state, reason, older_than, newer_than }
     }
 }
 
 impl Values<'_> {
     fn refs(&self) -> Vec<&(dyn ToSql + Sync)> {
-        vec![&self.filter.ids, &self.filter.route, &self.filter.key, &self.state, &self.reason]
+        vec![
+            &self.filter.ids,
+            &self.filter.route,
+            &self.filter.key,
+            &self.state,
+            &self.reason,
+            &self.older_than,
+            &self.newer_than,
+        ]
     }
 }
 

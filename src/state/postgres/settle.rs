@@ -3,7 +3,7 @@
 use super::{
     Client, failed, lsn, ordinal,
     park::{Heads, Park},
-    pg_lsn, release, remote_status,
+    pg_lsn, release, remote_status, write_back,
 };
 use crate::{
     model::{ChangeId, Lsn},
@@ -111,8 +111,8 @@ const FORGET_EVERY: u32 = 64;
 /// The one connection that writes, with its statements prepared.
 #[derive(Debug)]
 pub(super) struct Writer {
-    client: Client,
-    source: String,
+    pub(super) client: Client,
+    pub(super) source: String,
     links: Statement,
     resolve: Statement,
     park: Park,
@@ -122,6 +122,7 @@ pub(super) struct Writer {
     forget: Statement,
     checkpoint: Statement,
     pending: Statement,
+    pub(super) owe: Statement,
     settlements: u32,
 }
 
@@ -137,6 +138,7 @@ impl Writer {
             forget: client.prepare(FORGET).await?,
             checkpoint: client.prepare(CHECKPOINT).await?,
             pending: client.prepare(PENDING).await?,
+            owe: client.prepare(write_back::OWE).await?,
             client,
             source: source.to_owned(),
             settlements: 0,
@@ -208,11 +210,12 @@ impl Writer {
     }
 
     async fn rest(&self, settlement: &Settlement, keys: &Keys) -> Result<(Option<Lsn>, Heads), Error> {
-        let (_, heads, _, released, _, _, _, rows) = tokio::try_join!(
+        let (_, heads, _, _, released, _, _, _, rows) = tokio::try_join!(
             biased;
             self.resolved(settlement),
             self.park.heads(&self.client, &keys.touched),
             self.links(settlement),
+            self.owe(&settlement.write_backs),
             release::release(&self.client, &self.release, &keys.stirred),
             self.counts(settlement),
             remote_status::write(&self.client, &self.remotes, &self.source, &settlement.remotes),

@@ -77,6 +77,10 @@ pub struct RouteStatus {
     pub backing_off: i64,
     /// Parked changes by state and reason.
     pub parked_by: Vec<ParkedCount>,
+    /// Rows that values are still to be written back into.
+    pub to_write_back: i64,
+    /// Why that failed for one of them.
+    pub write_back_error: Option<String>,
     /// The newest failure.
     pub last_error: Option<String>,
     /// When it was.
@@ -138,6 +142,12 @@ pub async fn read_status(
             route.parked_by.push(count);
         }
     }
+    for row in client.query(OWED, &[&sources]).await? {
+        let name: &str = row.get(0);
+        if let Some(route) = routes.iter_mut().find(|it| it.route == name) {
+            (route.to_write_back, route.write_back_error) = (row.get(1), row.get(2));
+        }
+    }
     Ok((sources_read, routes))
 }
 
@@ -158,6 +168,10 @@ from rowcall.route_status where source = any($1) order by source, route";
 const PARKED: &str = "\
 select route, state, reason, count(*) from rowcall.parked where source = any($1)
 group by route, state, reason order by route, count(*) desc";
+
+const OWED: &str = "\
+select route, count(*), min('key ' || key || ': ' || error) from rowcall.write_back where source = any($1)
+group by route";
 
 fn read_source(row: &tokio_postgres::Row) -> SourceStatus {
     let instance = row.get::<_, Option<String>>(5).map(|name| InstanceStatus {
@@ -186,6 +200,8 @@ fn read_route(row: &tokio_postgres::Row) -> RouteStatus {
         in_flight: row.get(4),
         backing_off: row.get(5),
         parked_by: Vec::new(),
+        to_write_back: 0,
+        write_back_error: None,
         last_error: row.get(6),
         last_error_at: row.get(7),
     }

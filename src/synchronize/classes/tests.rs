@@ -7,7 +7,7 @@ use crate::{
 use serde_json::json;
 
 fn rule(rule: &str, message: &str) -> ValidateRule {
-    ValidateRule { rule: rule.to_owned(), message: message.to_owned() }
+    ValidateRule { name: None, rule: rule.to_owned(), message: message.to_owned(), when: None }
 }
 
 fn build(
@@ -24,6 +24,7 @@ fn build(
         settings: &Value::Null,
         when,
         validate,
+        rules: &[],
         always: false,
         at: Locator::default().at("entities.loan"),
         columns: None,
@@ -140,6 +141,103 @@ fn a_class_of_the_programs_own_gets_what_it_was_made_with() {
     assert_eq!(next(&*behind, Op::Insert, false, &[]), skip("`when` is false"));
 }
 
+/// The declared loan behind these rules, the most common ones first.
+fn ruled(layers: &[Value], validate: &[ValidateRule]) -> Result<Arc<dyn Synchronizer>, Vec<String>> {
+    let rules: Vec<crate::model::DataRules> =
+        layers.iter().map(|it| serde_json::from_value(it.clone()).expect("rules")).collect();
+    let at = |index: usize| Locator::default().at(format!("rules{index}"));
+    let layers: Vec<_> =
+        rules.iter().enumerate().map(|(index, rules)| Layer { rules, at: at(index) }).collect();
+    let sequences: Sequences = serde_json::from_value(declared::loan()).expect("well-formed settings");
+    let declaration = Declaration {
+        rules: &layers,
+        entity: "loan",
+        sequences: &sequences,
+        settings: &Value::Null,
+        when: None,
+        validate,
+        always: false,
+        at: Locator::default().at("entities.loan"),
+        columns: Some(["id", "customer_id", "amount", "months", "items"].map(Arc::from).into()),
+        parents: Arc::default(),
+        batched: false,
+        fetched: false,
+    };
+    let built = Classes::standard().build(None, &declaration);
+    built.map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+fn rejected(layers: &[Value], validate: &[ValidateRule]) -> String {
+    let gate = ruled(layers, validate).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    match next(&*gate, Op::Insert, false, &[]) {
+        Step::Reject { message, .. } => message,
+        step => format!("{step:?}"),
+    }
+}
+
+#[test]
+fn rules_are_asked_from_the_common_to_the_particular_and_name_themselves() {
+    let rule = |name: &str, truth: bool| json!({ "validate": [{ "name": name, "rule": truth.to_string(), "message": "No." }] });
+    let own = |truth: bool| {
+        [ValidateRule {
+            name: Some("own".into()),
+            rule: truth.to_string(),
+            message: String::new(),
+            when: None,
+        }]
+    };
+    let layers =
+        |common, remote, entity| [rule("common", common), rule("remote", remote), rule("entity", entity)];
+    let told = |name: &str| format!("rule {name}: No. (the row violates the rule `false`)");
+    assert_eq!(rejected(&layers(false, false, false), &own(false)), told("common"));
+    assert_eq!(rejected(&layers(true, false, false), &own(false)), told("remote"));
+    assert_eq!(rejected(&layers(true, true, false), &own(false)), told("entity"));
+    assert_eq!(
+        rejected(&layers(true, true, true), &own(false)),
+        "rule own: (the row violates the rule `false`)"
+    );
+    assert!(rejected(&layers(true, true, true), &own(true)).starts_with("Send("));
+}
+
+#[test]
+fn a_rule_is_asked_of_its_entities_and_where_its_when_is_true() {
+    let rules = |more: Value| {
+        let mut rule = json!({ "name": "r", "rule": "{{ row.months > 100 }}" });
+        rule.as_object_mut().expect("keys").extend(more.as_object().expect("keys").clone());
+        [json!({ "validate": [rule] })]
+    };
+    let passes = |more| rejected(&rules(more), &[]).starts_with("Send(");
+    assert!(!passes(json!({})));
+    assert!(!passes(json!({ "entities": ["customer", "loan"] })));
+    assert!(
+        passes(json!({ "entities": ["customer"], "rule": "{{ row.no_such_column }}" })),
+        "its columns are theirs"
+    );
+    assert!(!passes(json!({ "when": "{{ row.months == 12 }}" })));
+    assert!(passes(json!({ "when": "{{ row.months != 12 }}" })));
+    let Err(errors) = ruled(&rules(json!({ "rule": "{{ row.no_such_column }}" })), &[]) else {
+        panic!("no such column")
+    };
+    assert!(errors[0].starts_with("rules0.validate[0].rule: the table has no column"), "{errors:?}");
+    // A rule that cannot be answered names itself too.
+    let told = rejected(&rules(json!({ "rule": "{{ row.months }}" })), &[]);
+    assert!(told.starts_with("rule r: rules0.validate[0].rule: it must be true or false"), "{told}");
+}
+
+#[test]
+fn fragments_serve_steps_and_rules_and_are_read_once() {
+    let layers = [
+        json!({ "fragments": { "months": "{{ row.months }}" } }),
+        json!({ "validate": [{ "name": "short", "rule": "{{ fragment.months <= 6 }}", "message": "Too long." }] }),
+    ];
+    assert!(rejected(&layers, &[]).starts_with("rule short: Too long. "));
+    let Err(errors) = ruled(&[json!({ "fragments": { "a": "{{ fragment.a }}" } })], &[]) else {
+        panic!("a circle")
+    };
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("rules0.fragments.a: these fragments use each other"), "{errors:?}");
+}
+
 #[test]
 fn a_class_that_makes_calls_for_one_row_takes_no_batch() {
     struct Single;
@@ -155,6 +253,7 @@ fn a_class_that_makes_calls_for_one_row_takes_no_batch() {
         settings: &Value::Null,
         when: None,
         validate: &[],
+        rules: &[],
         at: Locator::default().at("entities.loan"),
         columns: None,
         always: false,

@@ -82,6 +82,7 @@ impl Declared {
             columns: columns.clone(),
             saved: names::saved(sequences),
             fetched: *fetched,
+            fragments: declaration.fragments()?,
             about: if *batched { About::Batch } else { About::Row },
             parents: Arc::clone(parents),
             ..Names::default()

@@ -75,7 +75,7 @@ each_version! {
 }
 
 /// As the superuser, like an administrator would.
-async fn psql(postgres: &Postgres, script: &str) {
+pub async fn psql(postgres: &Postgres, script: &str) {
     let mut psql = tokio::process::Command::new("psql")
         .args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", &postgres.url()])
         .stdin(Stdio::piped())

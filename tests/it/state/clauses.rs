@@ -9,8 +9,8 @@ use rowcall::{
     },
     postgres::Target,
     state::{
-        Binding, Checkpoint, Hold, Known, MemoryStore, Parking, RELEASED_AT_ONCE, RouteCounts, RouteKey,
-        Settlement, StateStore, Wanted,
+        Binding, Checkpoint, Hold, Known, MemoryStore, Owing, Parking, RELEASED_AT_ONCE, Repaid, RouteCounts,
+        RouteKey, Settlement, StateStore, Wanted,
         postgres::{Lease, PostgresStore, migrate},
     },
 };
@@ -113,6 +113,40 @@ clauses! {
         store.bind(&begin()).await.expect("to bind");
         let link = recall(store, "1").await.link.expect("a link");
         assert_eq!((link.change, link.content), (id(5), None), "changes that were sent may be given up by this");
+    }
+
+    async fn what_is_owed_to_a_row_stays_until_it_is_written(store: &dyn StateStore) {
+        let owe = |key: &str, values: Value, transaction| {
+            let Value::Object(values) = values else { panic!("an object") };
+            let write_backs = vec![Owing { at: at(key), values, transaction }];
+            Settlement { write_backs, ..Settlement::default() }
+        };
+        let owed = async || store.owed(10).await.expect("what is owed");
+        assert_eq!(owed().await, []);
+        let exact: Value = serde_json::from_str(r#"{"a": 12345678901234567890.10, "b": null}"#).expect("JSON");
+        store.settle(owe("1", exact, Some(u32::MAX))).await.expect("a settlement");
+        store.settle(owe("2", json!({ "a": "é" }), None)).await.expect("a settlement");
+        assert_eq!(store.owed(1).await.expect("what is owed").len(), 1);
+        let first = owed().await;
+        assert_eq!(first.len(), 2);
+        let one = first.iter().find(|it| &*it.owing.at.key == "1").expect("it is owed");
+        assert_eq!((one.owing.transaction, one.attempts), (Some(u32::MAX), 0));
+        // Said anew while it is being written: what it does not say is still owed.
+        store.settle(owe("1", json!({ "b": 2 }), None)).await.expect("a settlement");
+        let ended: Vec<_> = first.iter().map(|it| (it.clone(), Repaid::Done)).collect();
+        store.repaid(&ended).await.expect("to remember");
+        let again = owed().await;
+        let values: Value = serde_json::from_str(r#"{"a": 12345678901234567890.10, "b": 2}"#).expect("JSON");
+        assert_eq!(again.iter().map(|it| Value::Object(it.owing.values.clone())).collect::<Vec<_>>(), [values]);
+        // In vain: it is owed still, and not due.
+        let failed = Repaid::Failed { again_in: Duration::from_secs(3_600), error: "no".to_owned() };
+        store.repaid(&[(again[0].clone(), failed)]).await.expect("to remember");
+        assert_eq!(owed().await, []);
+        store.settle(owe("1", json!({ "c": 3 }), None)).await.expect("a settlement");
+        let due = owed().await;
+        assert_eq!((due[0].owing.values.len(), due[0].attempts), (3, 0));
+        store.repaid(&[(due[0].clone(), Repaid::Done)]).await.expect("to remember");
+        assert_eq!(owed().await, []);
     }
 
     async fn a_deleted_key_is_remembered_as_gone(store: &dyn StateStore) {
@@ -224,6 +258,85 @@ clauses! {
         // The one before it was discarded just before it was parked itself.
         store.settle(parked([parking("2", 9, Queued)])).await.expect("a settlement");
         assert_eq!(due(store).await.len(), 2);
+    }
+
+    async fn what_gave_up_and_lets_pass_holds_its_key_no_more(store: &dyn StateStore) {
+        use ParkedState::{Dead, Queued, Retrying};
+        let passes = |state| Parking { lets_pass: true, ..parking("1", 5, state) };
+        let settled = store.settle(parked([passes(Retrying), parking("1", 6, Queued)])).await.expect("a settlement");
+        assert_eq!(settled.held, [(at("1"), Hold::Held)], "it has not given up yet");
+        let again = Parking { again: true, ..passes(Dead) };
+        let settled = store.settle(parked([again])).await.expect("a settlement");
+        assert_eq!((settled.held, due(store).await), (vec![(at("1"), Hold::Held)], vec![("1".to_owned(), 6)]));
+        let resolved = Settlement { resolved: vec![(at("1"), id(6))], ..Settlement::default() };
+        assert_eq!(store.settle(resolved).await.expect("a settlement").held, [(at("1"), Hold::Passing)]);
+        assert_eq!(recall(store, "1").await.hold, Hold::Passing);
+    }
+
+    async fn queued_changes_merge_and_what_they_absorbed_is_known_again(store: &dyn StateStore) {
+        use ParkedState::{Queued, Retrying};
+        let merging = |lsn, notes| {
+            let new = row("1", notes);
+            let image = Image::Update { old: None, new };
+            let change = Arc::new(Change { image, ..change(lsn) });
+            Parking { merges: true, change, ..parking("1", lsn, Queued) }
+        };
+        let first = [parking("1", 5, Retrying), merging(6, Cell::Text("known")), merging(7, Cell::Unchanged)];
+        store.settle(parked(first)).await.expect("a settlement");
+        store.settle(parked([merging(8, Cell::Unchanged)])).await.expect("a settlement");
+        // Redelivered, after a crash.
+        let again = |lsn| Parking { merges: false, ..merging(lsn, Cell::Null) };
+        store.settle(parked([again(6), again(7), again(8)])).await.expect("a settlement");
+        let resolved = |lsn| Settlement { resolved: vec![(at("1"), id(lsn))], ..Settlement::default() };
+        store.settle(resolved(5)).await.expect("a settlement");
+        let due = store.due(&due_of_all(9)).await.expect("what is due");
+        let seen: Vec<_> = due.iter().map(|it| (it.change.id, it.called, it.change.image.row())).collect();
+        assert_eq!(seen, [(id(8), id(6), Some(&row("1", Cell::Text("known"))))]);
+        // It may have been sent by now.
+        store.settle(parked([merging(9, Cell::Null)])).await.expect("a settlement");
+        let settled = store.settle(resolved(8)).await.expect("a settlement");
+        assert_eq!(settled.held, [(at("1"), Hold::Held)]);
+        let settled = store.settle(resolved(9)).await.expect("a settlement");
+        assert_eq!(settled.held, [(at("1"), Hold::Free)]);
+    }
+
+    async fn what_is_due_comes_page_by_page_and_within_its_bytes(store: &dyn StateStore) {
+        let keys = ["a", "b", "c", "d", "e"];
+        let all = keys.map(|key| parking(key, 5, ParkedState::Retrying));
+        store.settle(parked(all)).await.expect("a settlement");
+        let mut seen = Vec::new();
+        let mut after = None;
+        loop {
+            let wanted = Wanted { after, ..due_of_all(2).remove(0) };
+            let page = store.due(&[wanted]).await.expect("what is due");
+            let Some(last) = page.last() else { break };
+            assert!(page.len() <= 2);
+            after = Some(last.place.clone());
+            seen.extend(page.iter().map(|it| it.at.key.to_string()));
+        }
+        assert_eq!(seen, keys);
+        let wanted = Wanted { bytes: 1, ..due_of_all(9).remove(0) };
+        assert_eq!(store.due(&[wanted]).await.expect("what is due").len(), 1, "one in any case");
+        let late = Parking { again: true, ..parking("a", 5, ParkedState::Retrying) };
+        let late = Parking { parked: Parked { wait: Duration::from_secs(3_600), ..late.parked.clone() }, ..late };
+        store.settle(parked([late])).await.expect("a settlement");
+        assert_eq!(due(store).await.len(), 4, "not yet");
+    }
+
+    async fn the_insert_half_of_a_key_change_is_due_after_its_delete_half(store: &dyn StateStore) {
+        let half = |key, ordinal, image: fn(Row) -> Image| {
+            let id = ChangeId { commit: Lsn::new(5), ordinal };
+            let change = Arc::new(Change { id, image: image(row(key, Cell::Null)), ..change(5) });
+            let it = parking(key, 5, ParkedState::Retrying);
+            Parking { change, parked: Parked { called: id, ..it.parked.clone() }, ..it }
+        };
+        let delete = half("2", 2, |old| Image::Delete { old });
+        let halves = parked([half("1", 3, |new| Image::Insert { new }), delete.clone()]);
+        store.settle(halves).await.expect("a settlement");
+        assert_eq!(due(store).await, [("2".to_owned(), 5)]);
+        let resolved = Settlement { resolved: vec![(at("2"), delete.change.id)], ..Settlement::default() };
+        store.settle(resolved).await.expect("a settlement");
+        assert_eq!(due(store).await, [("1".to_owned(), 5)]);
     }
 
     async fn changes_of_one_transaction_are_in_the_order_of_their_ordinals(store: &dyn StateStore) {

@@ -67,6 +67,11 @@ impl Lowering<'_> {
 
     pub(super) fn index(&mut self, expr: &IdedExpr, of: &IdedExpr, index: &IdedExpr, how: Access) -> Lowered {
         let index = self.node(index)?;
+        if let NodeKind::Literal(Val::Text(name)) = &index.kind
+            && self.is_fragments(of)
+        {
+            return self.fragment(expr, name, how);
+        }
         let of = self.node(of)?;
         if let NodeKind::Literal(Val::Text(name)) = &index.kind {
             if let NodeKind::Name(root) = of.kind {

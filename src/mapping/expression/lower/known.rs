@@ -8,7 +8,7 @@ use crate::mapping::{
         Problem,
         functions::{self, FUNCTIONS, Function, Style},
         nearest,
-        node::{NAMES, Name, NodeKind},
+        node::{FRAGMENT, NAMES, Name, NodeKind},
     },
 };
 use cel::common::ast::IdedExpr;
@@ -20,9 +20,13 @@ impl Lowering<'_> {
             return Ok(NodeKind::Local(slot));
         }
         let unknown = |message: String| self.problem(expr, Kind::UnknownName, message);
+        if name == FRAGMENT {
+            return Err(unknown(format!("say which fragment: `{FRAGMENT}.<name>`")));
+        }
         let Some((_, found)) = NAMES.iter().find(|(known, _)| *known == name) else {
             let in_scope = NAMES.iter().filter(|(_, it)| self.in_scope(*it).is_ok()).map(|(known, _)| *known);
-            let known: Vec<&str> = self.loops.iter().map(String::as_str).chain(in_scope).collect();
+            let known: Vec<&str> =
+                self.loops.iter().map(String::as_str).chain(in_scope).chain([FRAGMENT]).collect();
             let columns = self.names.columns.iter().flat_map(|columns| columns.iter());
             let hint = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -45,6 +49,16 @@ impl Lowering<'_> {
                 .to_owned()),
             Name::Item if !self.names.item => {
                 Err("`item` is known only in a step with `for_each`".to_owned())
+            }
+            Name::Outcome | Name::Error if !self.names.outcome => {
+                Err("`outcome` and `error` are known only in `write_back`".to_owned())
+            }
+            Name::Answers | Name::Saved if self.names.outcome => {
+                Err("in `write_back` everything that was saved is in `link`".to_owned())
+            }
+            Name::Row | Name::Old if self.names.outcome => {
+                Err("`write_back` writes into the row as it will be then; what is in it is there already"
+                    .to_owned())
             }
             Name::Fetched if !self.names.fetched => {
                 Err("`fetched` is known only where the entity has a `fetch` query".to_owned())
@@ -115,7 +129,7 @@ impl Lowering<'_> {
             Name::Answers => (of(&self.names.steps), "the sequence has no step"),
             Name::Answer => (fixed(ANSWER), "an answer has no"),
             Name::Change => (fixed(CHANGE), "a change has no"),
-            Name::Op | Name::Key | Name::Index => {
+            Name::Op | Name::Key | Name::Index | Name::Outcome | Name::Error => {
                 let what = if root == Name::Index { "a number" } else { "text" };
                 let message = format!("this is {what} and has no field `{name}`");
                 return Err(Problem { kind: Kind::UnknownName, message, span });

@@ -1,6 +1,7 @@
 //! From what the CEL parser read to what is evaluated.
 
 mod call;
+pub(super) mod fragment;
 mod known;
 mod span;
 pub(super) mod syntax;
@@ -95,6 +96,9 @@ impl<'t> Lowering<'t> {
 
     /// `x.name`, `has(x.name)` and `x.?name`.
     fn field(&mut self, expr: &IdedExpr, of: &IdedExpr, name: &str, how: Access) -> Lowered {
+        if self.is_fragments(of) {
+            return self.fragment(expr, name, how);
+        }
         let of = self.node(of)?;
         let span = self.name_after(expr, name);
         match &of.kind {

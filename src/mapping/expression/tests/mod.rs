@@ -122,6 +122,7 @@ impl World {
             index: None,
             body: None,
             item: self.item.as_ref(),
+            outcome: None,
         }
     }
 }

@@ -188,6 +188,7 @@ fn what_was_fetched_counts_as_far_as_it_is_read() {
         settings: &Value::Null,
         when: None,
         validate: &[],
+        rules: &[],
         always: false,
         at: Locator::default().at("entities.loan"),
         columns: None,

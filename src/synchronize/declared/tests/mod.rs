@@ -64,6 +64,7 @@ fn read_as(sequences: Value, batched: bool) -> Result<Declared, Vec<BuildError>>
         settings: &Value::Null,
         when: None,
         validate: &[],
+        rules: &[],
         always: false,
         at,
         columns: None,
