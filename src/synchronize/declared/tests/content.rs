@@ -44,12 +44,16 @@ fn hash_when(linked: bool, steps: Value) -> Option<ContentHash> {
 
 #[test]
 fn what_is_created_is_not_what_is_updated_only_where_a_step_is_for_either() {
+    let save = json!({ "id": "{{ answer.body.id }}" });
     for (steps, same) in [
-        (json!([{ "put": "/loans/{{ row.id }}", "body": { "link": "{{ saved.?id }}" } }]), true),
+        (
+            json!([{ "put": "/loans/{{ row.id }}", "body": { "known": "{{ has(link.id) }}" }, "save": save }]),
+            true,
+        ),
         (
             json!([
-                { "if": "{{ link == null }}", "post": "/loans", "body": { "id": "{{ row.id }}" } },
-                { "if": "{{ link != null }}", "put": "/loans/{{ row.id }}", "body": { "id": "{{ row.id }}" } },
+                { "if": "{{ !has(link.id) }}", "post": "/loans", "body": { "id": "{{ row.id }}" }, "save": save },
+                { "if": "{{ has(link.id) }}", "put": "/loans/{{ row.id }}", "body": { "id": "{{ row.id }}" } },
             ]),
             false,
         ),
