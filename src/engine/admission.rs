@@ -6,7 +6,7 @@ use crate::{
     routing::RemoteId,
     state::RemoteGauges,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::{sync::Notify, time::Instant};
 
 /// The engine's seats at its remotes.
@@ -84,13 +84,13 @@ impl Admission {
         &mut self,
         lanes: &Lanes,
         now: Instant,
-        changed: &mut Vec<(Arc<str>, RemoteGauges)>,
+        changed: &mut BTreeMap<Arc<str>, RemoteGauges>,
     ) {
         for (at, place) in self.seats.iter_mut().enumerate() {
             let governor = place.seat.governor();
             let gauges = (governor.gauges(now), lanes.waiting_for(RemoteId(at as u16)));
             if place.told.as_ref() != Some(&gauges) {
-                changed.push((Arc::from(governor.name()), as_stored(&gauges.0, gauges.1, now)));
+                changed.insert(Arc::from(governor.name()), as_stored(&gauges.0, gauges.1, now));
                 place.told = Some(gauges);
             }
         }

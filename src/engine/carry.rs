@@ -240,6 +240,7 @@ impl Pass {
                 self.keep(answer.body.len());
                 self.work.answers.push(Answered { step: call.step, answer });
                 self.work.attempts = 0;
+                self.work.suspicion = None;
                 self.work.doubt = false;
                 return Ok(());
             }
@@ -268,7 +269,8 @@ impl Pass {
     }
 
     fn blame(&mut self, failure: Failure<'_>, why: &str) -> Blame {
-        self.slot.as_mut().map_or(Blame::Change, |slot| slot.failed(failure, why, Instant::now()))
+        let Some(slot) = &mut self.slot else { return Blame::Change };
+        slot.failed(failure, why, &mut self.work.suspicion, Instant::now())
     }
 
     /// The call may have been made: whoever goes on must look first, and not at what was found

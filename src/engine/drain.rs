@@ -152,6 +152,7 @@ impl Engine {
             prepared: None,
             answers,
             attempts,
+            suspicion: None,
             tried: false,
             doubt,
             charges: vec![Arc::new(Charge::make(&self.budget, bytes))],

@@ -83,7 +83,7 @@ impl Engine {
     }
 
     pub(super) fn ended(&mut self, ended: Ended) {
-        let Ended { lane, mut work, verdict } = ended;
+        let Ended { lane, work, verdict } = ended;
         self.lanes.back(lane);
         let route = self.lanes.key(lane).0;
         match verdict {
@@ -93,6 +93,11 @@ impl Engine {
                 if *self.phase.borrow() != Phase::Running =>
             {
                 self.interrupted(lane, work, true);
+            }
+            // It was to see whether the remote is back; the next one is another's turn.
+            Verdict::Held { error: Some(error) } if work.parked && self.is_down(lane) => {
+                self.put_aside(lane, work, true, Duration::ZERO, Some(&error));
+                self.pending.counts(route).last_error = Some(error);
             }
             Verdict::Held { error } => {
                 let rank = if error.is_some() { Rank::Anew } else { Rank::Ahead };
@@ -109,9 +114,6 @@ impl Engine {
                     return self.put_aside(lane, work, true, Duration::ZERO, None);
                 }
                 if work.parked && self.is_shut(remote) {
-                    // It was to see whether the remote is back. The next one is another's turn, and
-                    // an outage is no reason to give up.
-                    work.attempts = work.attempts.saturating_sub(1);
                     return self.put_aside(lane, work, true, after, Some(&message));
                 }
                 self.in_flight[usize::from(route.0)].backing_off += 1;

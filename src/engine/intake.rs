@@ -63,6 +63,7 @@ impl Engine {
             prepared: None,
             answers: Vec::new(),
             attempts: 0,
+            suspicion: None,
             tried: false,
             doubt: false,
             charges: vec![Arc::clone(charge)],

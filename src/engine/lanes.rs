@@ -247,7 +247,8 @@ impl Lanes {
         let id = self.lane_of(key);
         let lane = self.lane_mut(id);
         let at_work = lane.busy || lane.unsaved_parkings > 0;
-        let taken_up = !at_work && lane.waiting.front().is_none_or(|it| !it.parked);
+        // Between two calls of a sequence nothing goes before it, and its answers stay (invariant 3).
+        let taken_up = !at_work && lane.waiting.front().is_none_or(|it| !it.parked && !it.has_begun());
         if taken_up {
             lane.held = true;
             lane.waiting.push_front(work);
@@ -534,7 +535,10 @@ impl Lanes {
             return;
         }
         let (now, lane) = (self.now, self.lane(id));
-        let again = lane.waiting.front().is_some_and(|work| work.parked || work.tried);
+        // A sequence that is half done and that the remote let down keeps its class, behind those that
+        // wait already: if it is what lets the remote down, the others get through.
+        let again =
+            lane.waiting.front().is_some_and(|work| work.parked || (work.tried && work.answers.is_empty()));
         let (rank, route) = (lane.rank, lane.key.0);
         if !calls {
             return self.callless.push_back(id);

@@ -45,7 +45,12 @@ use lanes::{LaneId, Lanes};
 use outage::Outages;
 use parents::Family;
 use pending::{Batch, Pending};
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -117,7 +122,7 @@ pub struct Engine {
     /// A gauge has changed and nothing else is there to be settled.
     gauges_due: bool,
     /// Remotes whose gauges have changed since they were last told.
-    remotes_due: Vec<(Arc<str>, RemoteGauges)>,
+    remotes_due: BTreeMap<Arc<str>, RemoteGauges>,
     saved_through: Lsn,
 }
 
@@ -215,7 +220,7 @@ impl Engine {
             settling: false,
             recalling: false,
             gauges_due: false,
-            remotes_due: Vec::new(),
+            remotes_due: BTreeMap::new(),
             saved_through: resume,
         }
     }

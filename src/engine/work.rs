@@ -2,6 +2,7 @@ use super::{carry::Prepared, keyless, lanes::LaneId, parents::Kin};
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Lsn, Op},
+    remote::Suspicion,
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -72,6 +73,8 @@ pub(super) struct Work {
     pub(super) answers: Vec<Answered>,
     /// Attempts of the present call.
     pub(super) attempts: u32,
+    /// Whether its failures are its own, as far as they could be the remote's.
+    pub(super) suspicion: Option<Suspicion>,
     /// An attempt was made in this process: what the remote may have heard is never merged.
     pub(super) tried: bool,
     /// The present call may have been made without our knowing the answer.
@@ -110,6 +113,11 @@ impl Work {
     pub(super) fn sent_along(&mut self) {
         self.attempts += 1;
         self.tried = true;
+    }
+
+    /// Calls of it may have been made in this process: nothing else of its key comes before it now.
+    pub(super) fn has_begun(&self) -> bool {
+        self.tried || !self.answers.is_empty()
     }
 
     /// It has no key of its own, so it shares no call.

@@ -1,6 +1,6 @@
 //! What a person reads about a call that failed.
 
-use super::Failure;
+use super::{Failure, governor::quota::is_throttled};
 use crate::model::{Answer, Call, one_line};
 
 /// How many characters of a path are shown.
@@ -36,6 +36,7 @@ fn hint(answer: &Answer) -> Option<String> {
             }
             None => " (redirects are not followed: correct the URL)".to_owned(),
         }),
+        _ if is_throttled(answer) => None,
         401 | 403 => Some(" (check the remote's `auth` and what it is allowed to do)".to_owned()),
         _ => None,
     }

@@ -31,7 +31,9 @@ mod conformance;
 pub use auth::{BadHeader, Fault, Oauth2, Placement, Trouble};
 pub use check::check;
 pub use fake::{FakeRemote, SeenCall};
-pub use governor::{Blame, Breaker, Gate, Gauges, Governor, Quota, Rate, Seat, Slot, Standing, Wait};
+pub use governor::{
+    Blame, Breaker, Gate, Gauges, Governor, Quota, Rate, Seat, Slot, Standing, Suspicion, Wait,
+};
 pub use http::{HttpRemote, RemoteError};
 pub use message::describe;
 pub use probe::probe;

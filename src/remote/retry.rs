@@ -1,7 +1,7 @@
 //! What to do after a call that did not succeed. Pure: no clock and no random source; the spread
 //! between calls comes from the call's own key, so the same call always waits the same time.
 
-use super::{CallError, Retry, Trouble};
+use super::{CallError, Retry, Trouble, governor::quota::is_throttled};
 use crate::model::{Answer, CallKey, ParkReason, ParkedState};
 use jiff::fmt::rfc2822;
 use std::time::Duration;
@@ -80,7 +80,10 @@ impl RetryPolicy {
     /// Whether the same call may succeed later.
     pub fn may_pass(&self, failure: Failure<'_>) -> bool {
         match failure {
-            Failure::Answer(answer) => self.on.contains(&answer.status),
+            // A 403 that is no refusal but a limit passes like a 429.
+            Failure::Answer(answer) => {
+                self.on.contains(&answer.status) || (answer.status == 403 && is_throttled(answer))
+            }
             Failure::Error(
                 CallError::Transport { .. } | CallError::Timeout { .. } | CallError::Token { .. },
             ) => true,
@@ -108,6 +111,7 @@ impl RetryPolicy {
 
 fn reason(failure: Failure<'_>) -> ParkReason {
     match failure {
+        Failure::Answer(answer) if is_throttled(answer) => ParkReason::Refused,
         Failure::Answer(Answer { status: 401 | 403, .. }) => ParkReason::Auth,
         Failure::Answer(Answer { status: 409, .. }) => ParkReason::Conflict,
         Failure::Answer(_) => ParkReason::Refused,

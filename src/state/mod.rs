@@ -19,7 +19,7 @@ use crate::model::{Answered, Change, ChangeId, Link, Lsn, Parked};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Proof that a settlement is durable. Only this room can make one, and acknowledging takes one
 /// (invariant 1).
@@ -210,7 +210,7 @@ pub struct Settlement {
     /// Counters by route.
     pub counts: Vec<(Arc<str>, RouteCounts)>,
     /// The remotes that stand otherwise than was last told.
-    pub remotes: Vec<(Arc<str>, RemoteGauges)>,
+    pub remotes: BTreeMap<Arc<str>, RemoteGauges>,
     /// Commit time of the oldest transaction that is read but not settled.
     pub pending_since: Option<Timestamp>,
     /// What is to be written into the source's rows; at most one for each key.

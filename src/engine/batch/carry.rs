@@ -107,7 +107,7 @@ impl BatchPass {
         if failure.leaves_doubt() {
             self.doubt(true);
         }
-        let blame = self.slot.failed(failure, &error, Instant::now());
+        let blame = self.slot.failed(failure, &error, &mut self.batch.suspicion, Instant::now());
         if blame == Blame::Remote && remote.retry.may_pass(failure) {
             self.batch.attempts -= 1;
             tracing::info!(call = %key, rows, error, "the call failed and waits until the remote takes calls again");

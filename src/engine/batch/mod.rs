@@ -20,6 +20,7 @@ pub(super) use gather::Gathering;
 use super::{Ground, lanes::LaneId, work::Work};
 use crate::{
     model::{Call, CallKey, Link},
+    remote::Suspicion,
     routing::RouteId,
     synchronize::{self, Batching},
 };
@@ -48,6 +49,7 @@ pub(super) struct Batch {
     members: Vec<Member>,
     /// Attempts of this call.
     attempts: u32,
+    suspicion: Option<Suspicion>,
 }
 
 /// One change of a batch. Its lane is busy with it.

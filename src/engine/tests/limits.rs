@@ -217,15 +217,104 @@ async fn how_a_remote_stands_is_told_when_it_changes() {
     assert!(told.since.is_some() && told.until.is_some_and(|it| it > Duration::from_secs(5)), "{told:?}");
 }
 
+/// One key in each of so many batches, this many seconds apart, from second 5 on.
+fn trickle(batches: u64, apart: u64) -> impl Iterator<Item = (u64, Stream)> {
+    let one =
+        move |at: u64| (5 + at * apart, from(200 + at * 100).insert(&(10 + at).to_string(), "a").commit());
+    (0..batches).map(one)
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_change_that_breaks_the_remote_each_time_dies_and_others_get_through() {
+async fn a_change_that_breaks_the_remote_each_time_dies_while_others_get_through() {
     let log = Log::default();
     let broken = |path: &str, _: Duration| status(if path == "/create/1" { 500 } else { 200 });
     let rig = Rig { governor: breaking(1), ..Rig::new(log.remote(broken)) };
-    let late = from(200).insert("2", "a").commit();
-    rig.run_timed(rig.engine(), vec![(0, inserts([1])), (5, late)]).await;
+    let others = trickle(100, 5);
+    rig.run_timed(rig.engine(), std::iter::once((0, inserts([1]))).chain(others).collect()).await;
     assert_eq!(rig.parked(), [("1".to_owned(), 100, ParkedState::Dead, ParkReason::Refused)]);
-    assert_eq!(rig.calls()[..2], ["POST /create/1 a", "POST /create/2 a"], "another probes first");
+    assert_eq!(rig.calls()[..2], ["POST /create/1 a", "POST /create/10 a"], "another probes first");
+    assert_eq!(rig.store.links().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_kills_no_change_however_it_is_answered_and_however_few_there_are() {
+    for (answer, keys) in [(503, 1), (502, 2), (504, 1), (500, 1), (500, 3)] {
+        let log = Log::default();
+        let remote = log.remote(move |_, since| status(if since.as_secs() < 3_600 { answer } else { 200 }));
+        let rig = Rig { governor: breaking(5), attempts: 8, ..Rig::new(remote) };
+        rig.run(inserts(1..=keys)).await;
+        assert_eq!(rig.parked(), [], "{answer} for {keys}");
+        assert_eq!(rig.store.links().len(), keys as usize);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_throttled_while_all_others_are_served_dies_in_the_end() {
+    for refusal in [429, 503] {
+        let log = Log::default();
+        let remote = log.remote(move |path, _| match path {
+            "/create/1" => Ok(Answer { status: refusal, ..throttled(30).expect("an answer") }),
+            _ => status(200),
+        });
+        let rig = Rig::new(remote);
+        let others = trickle(200, 3);
+        rig.run_timed(rig.engine(), std::iter::once((0, inserts([1]))).chain(others).collect()).await;
+        assert_eq!(rig.parked(), [("1".to_owned(), 100, ParkedState::Dead, ParkReason::Refused)]);
+        assert_eq!(rig.store.links().len(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_done_change_that_the_remote_never_answers_lets_others_through() {
+    let log = Log::default();
+    let remote = log.remote(|path, _| if path == "/second/1" { lost() } else { status(200) });
+    let rig = Rig { governor: breaking(1), ..Rig::new(remote) };
+    let (_go, mut stop) = watch::channel(false);
+    let stream = (2..30).fold(Stream::new().insert("1", "two a"), |it, key| it.insert(&key.to_string(), "a"));
+    let mut source = rig.source(stream.commit(), false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(600))).await;
+    assert_eq!(rig.store.links().len(), 28);
+    assert_eq!(rig.parked(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sequence_that_the_remote_let_down_goes_on_before_what_came_later() {
+    let log = Log::default();
+    let refused = std::sync::atomic::AtomicBool::new(false);
+    let remote = log.remote(move |path, _| {
+        let first = path == "/second/1" && !refused.swap(true, std::sync::atomic::Ordering::Relaxed);
+        if first { throttled(10) } else { status(200) }
+    });
+    let rig = Rig { governor: governor(1, rate(1, 1, 1)), ..Rig::new(remote) };
+    let (half, late) = (Stream::new().insert("1", "two a").commit(), from(200));
+    let late = (2..20).fold(late, |it, key| it.insert(&key.to_string(), "a")).commit();
+    rig.run_timed(rig.engine(), vec![(0, half), (5, late)]).await;
+    let second = "POST /second/1 two a";
+    assert_eq!(rig.calls()[..3], ["POST /create/1 two a", second, second]);
+}
+
+/// The parked change would be sent in the middle of the newer one's sequence, whose answers were
+/// put behind it.
+#[tokio::test(start_paused = true)]
+async fn a_parked_change_does_not_come_into_the_middle_of_a_newer_sequence() {
+    let governor = governor(8, rate(1, 30, 1));
+    let rig = Rig { on_dead: OnDead::Continue, governor, ..Rig::new(FakeRemote::new()) };
+    rig.remote.reply(status(422));
+    let stream =
+        inserts([1]).batch.into_iter().chain(from(200).update("1", "two b").commit().batch).collect();
+    let (_go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream { batch: stream, ..Stream::new() }, false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(45))).await;
+    assert_eq!(rig.calls(), ["POST /create/1 a", "POST /create/1 two b"]);
+    rig.store.retry(&at("1"), id(100));
+    meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(100))).await;
+    assert_eq!(rig.calls()[2..], ["POST /second/1 two b"]);
+    assert_eq!(rig.parked(), [], "what is newer is applied");
+    assert_eq!(rig.link("1").map(|it| it.change), Some(id(200)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,26 +330,26 @@ async fn what_the_remote_may_have_heard_is_not_merged_with_what_comes_later() {
 
 #[tokio::test(start_paused = true)]
 async fn live_changes_go_before_retries_that_have_waited_no_longer_than_a_minute() {
-    let rig = Rig { governor: governor(1, None), ..Rig::new(FakeRemote::new().held()) };
-    rig.remote.reply(status(422));
-    rig.remote.release(1);
-    rig.run(inserts([1])).await;
-    rig.store.retry(&at("1"), id(100));
-    let (first, late) =
-        (from(200).insert("2", "a").commit(), from(300).insert("3", "a").insert("4", "a").commit());
-    let engine = rig.engine();
-    let (remote, batches) = (Arc::clone(&rig.remote), vec![(0, first), (30, late)]);
-    let release = async {
-        // One of the two that are there first, then all.
-        remote.arrived(2).await;
-        tokio::time::sleep(Duration::from_secs(40)).await;
-        remote.release(10);
-        remote.arrived(5).await;
-    };
-    tokio::join!(rig.run_timed(engine, batches), release);
-    let calls = rig.calls();
-    let order: Vec<&str> = calls[1..].iter().map(|it| &it[13..14]).collect();
-    assert!(order == ["2", "3", "4", "1"] || order == ["1", "2", "3", "4"], "{order:?}");
+    for (second, expected) in [(30, ["3", "4", "1"]), (100, ["1", "3", "4"])] {
+        let rig = Rig { governor: governor(1, None), ..Rig::new(FakeRemote::new().held()) };
+        rig.remote.reply(status(422));
+        rig.remote.release(1);
+        rig.run(inserts([1])).await;
+        let (first, late) =
+            (from(200).insert("2", "a").commit(), from(300).insert("3", "a").insert("4", "a").commit());
+        let (engine, batches) = (rig.engine(), vec![(0, first), (second, late)]);
+        let release = async {
+            // One is under way, and the retry waits behind it.
+            rig.remote.arrived(2).await;
+            rig.store.retry(&at("1"), id(100));
+            tokio::time::sleep(Duration::from_secs(second + 10)).await;
+            rig.remote.release(10);
+        };
+        tokio::join!(rig.run_timed(engine, batches), release);
+        let calls = rig.calls();
+        let order: Vec<&str> = calls[2..].iter().map(|it| &it[13..14]).collect();
+        assert_eq!(order, expected, "they came in second {second}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

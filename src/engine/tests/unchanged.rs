@@ -253,6 +253,28 @@ impl ChangeSource for Fed {
     fn acknowledge(&mut self, _: &Saved) {}
 }
 
+/// A settlement names each remote once, or it could not be stored.
+#[tokio::test(start_paused = true)]
+async fn a_remote_that_changes_while_a_settlement_takes_long_is_told_of_as_it_is_now() {
+    let rig = Rig::new(FakeRemote::new().held());
+    let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0) });
+    let mut engine = engine(&rig);
+    Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::clone(&slow) as _;
+    let (feed, batches) = mpsc::unbounded_channel();
+    let mut source = Fed { budget: rig.budget.clone(), batches };
+    let (_go, mut stop) = watch::channel(false);
+    let running = engine.run(&mut source, &mut stop);
+    tokio::pin!(running);
+    for key in 1..=3_u64 {
+        let stream = behind(key * 100).insert(&key.to_string(), "a").commit();
+        feed.send(stream.batch).expect("it is fed");
+        meanwhile(running.as_mut(), tokio::time::sleep(Duration::from_secs(5))).await;
+    }
+    slow.permits.add_permits(2);
+    meanwhile(running.as_mut(), tokio::time::sleep(Duration::from_millis(10))).await;
+    assert_eq!(rig.store.remotes()["fake"].in_flight, 3, "{:?}", rig.store.remotes());
+}
+
 /// After a crash they would be sent one by one, those behind the first under keys that the remote
 /// does not know.
 #[tokio::test(start_paused = true)]

@@ -43,6 +43,11 @@ impl Bucket {
         self.full_at = Some(now + self.missing(now) + self.each);
     }
 
+    /// Puts back one that was taken and not used.
+    pub(super) fn give_back(&mut self) {
+        self.full_at = self.full_at.and_then(|it| it.checked_sub(self.each));
+    }
+
     fn missing(&self, now: Instant) -> Duration {
         self.full_at.map_or(Duration::ZERO, |it| it.saturating_duration_since(now))
     }

@@ -1,3 +1,4 @@
+use super::quota::is_throttled;
 use crate::{
     model::Answer,
     remote::{CallError, Failure},
@@ -9,10 +10,9 @@ pub(super) enum Sign {
     /// It is there: whatever is wrong is between it and this change.
     Alive,
     /// It is not well.
-    Failing {
-        /// It said so itself; otherwise there was no answer.
-        answered: bool,
-    },
+    Failing,
+    /// It is not well, or this change is too much for it.
+    Erring,
     /// It is there and has too much to do.
     Throttling,
     /// It was not asked.
@@ -21,12 +21,13 @@ pub(super) enum Sign {
 
 pub(super) fn judge(failure: Failure<'_>) -> Sign {
     match failure {
-        Failure::Answer(Answer { status: 429, .. }) => Sign::Throttling,
-        Failure::Answer(Answer { status: 500 | 502..=504, .. }) => Sign::Failing { answered: true },
+        Failure::Answer(answer) if is_throttled(answer) => Sign::Throttling,
+        Failure::Answer(Answer { status: 500, .. }) => Sign::Erring,
+        Failure::Answer(Answer { status: 502..=504, .. }) => Sign::Failing,
         Failure::Answer(_) | Failure::Error(CallError::TooLong { .. }) => Sign::Alive,
         // Without a token it is as good as down, for every change alike.
         Failure::Error(CallError::Transport { .. } | CallError::Timeout { .. } | CallError::Token { .. }) => {
-            Sign::Failing { answered: false }
+            Sign::Failing
         }
         Failure::Error(CallError::BadRequest { .. }) => Sign::Unasked,
     }
@@ -34,8 +35,8 @@ pub(super) fn judge(failure: Failure<'_>) -> Sign {
 
 /// Whether less at once would help it.
 pub(super) fn is_overload(failure: Failure<'_>) -> bool {
-    matches!(
-        failure,
-        Failure::Answer(Answer { status: 429 | 503, .. }) | Failure::Error(CallError::Timeout { .. })
-    )
+    match failure {
+        Failure::Answer(answer) => answer.status == 503 || is_throttled(answer),
+        Failure::Error(error) => matches!(error, CallError::Timeout { .. }),
+    }
 }

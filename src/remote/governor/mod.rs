@@ -7,19 +7,20 @@
 //! lost with a task that ends in whatever way.
 //!
 //! The decisions are pure and each has a file: the rate in `bucket`, the adaptive concurrency in
-//! `window`, `breaker`, `pause` with `quota` (what headers say), and what an answer means in
-//! `judge`. Here is only what holds them together under one lock, which is never held while
+//! `window`, `breaker`, `pause` with `quota` (what headers say), what an answer means in `judge`, and
+//! whether a change has itself to blame in `tally`. Here is only what holds them together under one lock, which is never held while
 //! something is waited for.
 
 mod breaker;
 mod bucket;
 mod judge;
 mod pause;
-mod quota;
+pub(super) mod quota;
 mod seat;
 mod settings;
 mod slot;
 mod standing;
+mod tally;
 mod window;
 
 pub use pause::Quota;
@@ -27,6 +28,7 @@ pub use seat::{Seat, Wait};
 pub use settings::{Breaker, Rate};
 pub use slot::{Blame, Slot};
 pub use standing::{Gate, Gauges, Standing};
+pub use tally::Suspicion;
 
 use crate::model::{Answer, Span};
 use breaker::{Turn, Way};
@@ -34,6 +36,7 @@ use bucket::Bucket;
 use pause::Pause;
 use seat::Seats;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tally::Tally;
 use tokio::{sync::Notify, time::Instant};
 use window::Window;
 
@@ -51,6 +54,7 @@ struct State {
     window: Window,
     breaker: breaker::Breaker,
     pause: Pause,
+    tally: Tally,
     seats: Seats,
     /// Slots that are out.
     taken: u32,
@@ -66,6 +70,7 @@ impl Governor {
             window: Window::new(concurrency),
             breaker: breaker::Breaker::new(breaker),
             pause: Pause::default(),
+            tally: Tally::default(),
             seats: Seats::default(),
             taken: 0,
             reserved: 0,

@@ -53,15 +53,16 @@ impl Pause {
             self.quota = Some((Quota { limit, left }, reset.map(|it| now + it.min(LONGEST))));
         }
         let status = answer.status;
-        let asked = if matches!(status, 429 | 503) { quota::asked(answer) } else { None };
-        let reset = said.filter(|it| it.left == Some(0) || status == 429).and_then(|it| it.reset);
-        if status != 429 {
+        let throttled = quota::is_throttled(answer);
+        let asked = if throttled || status == 503 { quota::asked(answer) } else { None };
+        let reset = said.filter(|it| it.left == Some(0) || throttled).and_then(|it| it.reset);
+        if !throttled {
             self.unadvised = 0;
         }
         let (wait, why) = match (asked, reset.filter(|it| !it.is_zero())) {
             (Some(wait), _) => (wait, Why::Asked(status)),
             (None, Some(wait)) => (wait, Why::UsedUp(status)),
-            (None, None) if status == 429 => (self.unadvised(began)?, Why::Unadvised),
+            (None, None) if throttled => (self.unadvised(began)?, Why::Unadvised(status)),
             (None, None) => return None,
         };
         self.extend(wait.min(LONGEST), why, now)
@@ -95,7 +96,7 @@ impl Pause {
 enum Why {
     Asked(u16),
     UsedUp(u16),
-    Unadvised,
+    Unadvised(u16),
 }
 
 impl Why {
@@ -103,9 +104,11 @@ impl Why {
         let wait = Span(Duration::from_secs(wait.as_secs_f64().ceil() as u64));
         match self {
             Self::Asked(status) => format!("it answered {status} and asked to wait {wait}"),
-            Self::UsedUp(429) => format!("it answered 429, with more calls in {wait}"),
+            Self::UsedUp(status @ (403 | 429)) => format!("it answered {status}, with more calls in {wait}"),
             Self::UsedUp(_) => format!("its quota is used up, with more calls in {wait}"),
-            Self::Unadvised => format!("it answered 429 without saying for how long: waiting {wait}"),
+            Self::Unadvised(status) => {
+                format!("it answered {status} without saying for how long: waiting {wait}")
+            }
         }
     }
 }

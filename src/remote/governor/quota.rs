@@ -4,7 +4,7 @@
 
 use crate::{model::Answer, remote::retry};
 use jiff::{Timestamp, fmt::rfc2822};
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 /// What was said, of the tightest quota where there are several.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -19,13 +19,13 @@ pub(super) struct Said {
 
 /// Reads the headers; most answers have none of these.
 pub(super) fn read(answer: &Answer) -> Option<Said> {
-    let (mut draft, mut separate, mut own) = (None, Said::default(), Said::default());
+    let (mut draft, mut separate, mut own) = (None::<Said>, Said::default(), Said::default());
     let mut policy = None;
     for (name, value) in &answer.headers {
         let Some(rest) = name.strip_prefix("x-ratelimit").or_else(|| name.strip_prefix("x-rate-limit"))
         else {
             match name.as_str() {
-                "ratelimit" => draft = tightest(value),
+                "ratelimit" => draft = draft.into_iter().chain(tightest(value)).min_by_key(tightness),
                 "ratelimit-policy" => policy = parameter(value, "q"),
                 "ratelimit-limit" => separate.limit = number(value),
                 "ratelimit-remaining" => separate.left = number(value),
@@ -48,6 +48,15 @@ pub(super) fn read(answer: &Answer) -> Option<Said> {
     said.min_by_key(|it| it.left.unwrap_or(u64::MAX))
 }
 
+/// Whether this is what a remote says to everyone who calls too often. Some say it with 403.
+pub(in crate::remote) fn is_throttled(answer: &Answer) -> bool {
+    match answer.status {
+        429 => true,
+        403 => asked(answer).is_some() || read(answer).is_some_and(|it| it.left == Some(0)),
+        _ => false,
+    }
+}
+
 /// What the remote asks for before the next call.
 pub(super) fn asked(answer: &Answer) -> Option<Duration> {
     retry::retry_after(&answer.headers).filter(|it| !it.is_zero())
@@ -67,7 +76,12 @@ fn tightest(value: &str) -> Option<Said> {
         let left = Some(parameter(item, "r")?);
         Some(Said { limit: None, left, reset: parameter(item, "t").map(Duration::from_secs) })
     });
-    items.min_by_key(|it| (it.left, std::cmp::Reverse(it.reset)))
+    items.min_by_key(tightness)
+}
+
+/// The fewer are left, and the longer, the tighter.
+fn tightness(said: &Said) -> (Option<u64>, Reverse<Option<Duration>>) {
+    (said.left, Reverse(said.reset))
 }
 
 /// The number that the parameter of this name has first.
@@ -155,6 +169,11 @@ mod tests {
     fn the_tightest_of_several_quotas_counts() {
         let several = r#""second";r=3;t=1, "hour";r=0;t=1200, "minute";r=0;t=40"#;
         assert_eq!(said(&[("ratelimit", several)]), Some((None, Some(0), Some(1200))));
+        let mut lines = [("ratelimit", r#""hour";r=1;t=1200"#), ("ratelimit", r#""second";r=3;t=1"#)];
+        for _ in 0..2 {
+            assert_eq!(said(&lines), Some((None, Some(1), Some(1200))), "{lines:?}");
+            lines.reverse();
+        }
         let both = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9"), ("ratelimit-remaining", "5")];
         assert_eq!(said(&both), Some((None, Some(0), Some(9))));
     }

@@ -1,9 +1,12 @@
 use super::{
-    Governor, State,
+    Governor, State, Suspicion,
     breaker::Way,
     judge::{Sign, is_overload, judge},
 };
-use crate::{model::Answer, remote::Failure};
+use crate::{
+    model::Answer,
+    remote::{CallError, Failure},
+};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -83,12 +86,20 @@ impl Slot {
         let Some(began) = self.began.take() else { return };
         governor.hear(&mut state, answer, began, now);
         state.window.answered(began, now);
+        state.tally.well();
         let turn = state.breaker.answered(std::mem::take(&mut self.probe), now);
         governor.turned(&state, turn);
     }
 
-    /// The call did not succeed. `why` says so to a person.
-    pub fn failed(&mut self, failure: Failure<'_>, why: &str, now: Instant) -> Blame {
+    /// The call did not succeed. `why` says so to a person; `suspicion` is the change's own, and
+    /// `None` before its first failure.
+    pub fn failed(
+        &mut self,
+        failure: Failure<'_>,
+        why: &str,
+        suspicion: &mut Option<Suspicion>,
+        now: Instant,
+    ) -> Blame {
         let governor = Arc::clone(&self.governor);
         let mut state = governor.lock();
         let Some(began) = self.began.take() else { return Blame::Change };
@@ -101,6 +112,19 @@ impl Slot {
         } else if sign == Sign::Alive {
             state.window.answered(began, now);
         }
+        if let (Failure::Error(CallError::BadRequest { .. } | CallError::Token { .. }), Some(bucket)) =
+            (failure, &mut state.bucket)
+        {
+            bucket.give_back();
+        }
+        let guilty = match sign {
+            Sign::Throttling | Sign::Failing | Sign::Erring => state.tally.ill(suspicion),
+            Sign::Alive => {
+                state.tally.well();
+                true
+            }
+            Sign::Unasked => true,
+        };
         let probe = self.probe;
         let turn = match sign {
             // Nothing was asked, so nothing is known: another may probe.
@@ -110,17 +134,20 @@ impl Slot {
                 return Blame::Change;
             }
             Sign::Alive | Sign::Throttling => state.breaker.answered(probe, now),
-            Sign::Failing { .. } => state.breaker.failed(probe, || Arc::from(why), now),
+            Sign::Failing | Sign::Erring => state.breaker.failed(probe, || Arc::from(why), now),
         };
         self.probe = false;
         governor.turned(&state, turn);
         let asked_to_wait = matches!(failure, Failure::Answer(answer) if answer.status == 503)
             && state.pause.now(now).is_some();
+        let down = state.breaker.open().is_some();
         match sign {
-            Sign::Throttling => Blame::Remote,
-            // A change that breaks the remote each time must not be its probe for ever.
-            Sign::Failing { answered: true } if probe && !asked_to_wait => Blame::Change,
-            Sign::Failing { .. } if asked_to_wait || state.breaker.open().is_some() => Blame::Remote,
+            Sign::Throttling if !guilty => Blame::Remote,
+            Sign::Failing | Sign::Erring if asked_to_wait && !guilty => Blame::Remote,
+            // Of an outage no change may die, however long it is. Only what a remote answers 500 to
+            // alone, and serves the others, must not probe it for ever.
+            Sign::Failing if down && !asked_to_wait => Blame::Remote,
+            Sign::Erring if down && !guilty => Blame::Remote,
             _ => Blame::Change,
         }
     }

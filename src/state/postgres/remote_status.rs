@@ -4,7 +4,7 @@ use super::status::ALIVE;
 use crate::state::RemoteGauges;
 use jiff::Timestamp;
 use serde::Serialize;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio_postgres::{Client, Error, Statement, types::ToSql};
 
 /// One remote, as `rowcall status` shows it.
@@ -67,17 +67,17 @@ pub(super) async fn write(
     client: &Client,
     statement: &Statement,
     source: &str,
-    remotes: &[(Arc<str>, RemoteGauges)],
+    remotes: &BTreeMap<Arc<str>, RemoteGauges>,
 ) -> Result<(), Error> {
     if remotes.is_empty() {
         return Ok(());
     }
-    fn column<T>(remotes: &[(Arc<str>, RemoteGauges)], of: impl Fn(&RemoteGauges) -> T) -> Vec<T> {
-        remotes.iter().map(|(_, gauges)| of(gauges)).collect()
+    fn column<T>(remotes: &BTreeMap<Arc<str>, RemoteGauges>, of: impl Fn(&RemoteGauges) -> T) -> Vec<T> {
+        remotes.values().map(of).collect()
     }
     let large = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let small = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-    let names: Vec<&str> = remotes.iter().map(|(name, _)| &**name).collect();
+    let names: Vec<&str> = remotes.keys().map(|name| &**name).collect();
     let gates = column(remotes, |it| it.gate);
     let since = column(remotes, |it| it.since.map(|it| it.as_secs_f64()));
     let until = column(remotes, |it| it.until.map(|it| it.as_secs_f64()));
