@@ -30,6 +30,10 @@ alter table rowcall.link add column parents jsonb;
 create index link_parents on rowcall.link using gin (parents) with (fastupdate = off)
     where parents is not null;
 
+-- An index on the position would have every update of a link write to every index of the table.
+drop index rowcall.link_gone;
+create index link_gone on rowcall.link (route, key) where gone;
+
 -- What a waiting change waits for: this key's link for reason `parent`, the end of its children's
 -- links for reason `children`.
 alter table rowcall.parked
@@ -37,7 +41,7 @@ alter table rowcall.parked
     add column parents jsonb,
     add column waits_for_route text,
     add column waits_for_key text,
-    add column deletes boolean not null generated always as (coalesce(change ->> 'op' = 'delete', false)) stored;
+    add column deletes boolean not null generated always as (coalesce(change ->> 'op' in ('delete', 'truncate'), false)) stored;
 create index parked_parents on rowcall.parked using gin (parents) with (fastupdate = off)
     where parents is not null;
 create index parked_waiting on rowcall.parked (waits_for_route, waits_for_key) where state = 'waiting';

@@ -21,6 +21,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 /// One source with everything that hangs on it.
 pub(super) struct SourcePlan {
@@ -129,6 +130,11 @@ impl SourcePlan {
     /// The name under which this source's own writes would be known to the server.
     pub(super) fn origin(&self) -> String {
         format!("rowcall_{}", self.slot)
+    }
+
+    /// Stands for a remote and its address.
+    fn told_to(&self, remote: &str) -> u64 {
+        xxh3_64(format!("{remote}\n{}", self.loaded.config.remotes[remote].url).as_bytes())
     }
 
     /// Where the values go that these routes write back.
@@ -245,6 +251,7 @@ impl SourcePlan {
                 key: key.clone(),
                 further: further.clone(),
                 remote: RemoteId(at as u16),
+                told_to: self.told_to(remote),
                 fetch: entity.fetch.clone(),
                 priority: entity.priority,
                 coalesce: entity.coalesce,

@@ -138,8 +138,7 @@ async fn preview(
     };
     let update = Change { image: Image::Update { old: None, new }, ..change.clone() };
     let told = link.as_ref().and_then(|link| link.content);
-    let unchanged =
-        told.is_some() && told == route.synchronizer.content(&Work { change: &update, ..work }, &[]);
+    let unchanged = told.is_some() && told == route.content(&Work { change: &update, ..work }, &[]);
     let link = link.map(|link| Value::Object(link.saved));
     Ok(Preview { route: route.name.to_string(), link, parents, calls, then, unchanged })
 }

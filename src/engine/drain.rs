@@ -144,6 +144,7 @@ impl Engine {
             merges: false,
             after: None,
             born,
+            moot: false,
             absorbed: Vec::new(),
             kin: None,
             claims: Vec::new(),

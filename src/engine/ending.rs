@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::{ChangeId, Outcome, ParkReason, ParkedState},
     routing::RouteId,
-    state::{Hold, RouteKey, Settled},
+    state::{Hold, RELEASED_AT_ONCE, RouteKey, Settled},
 };
 use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -22,7 +22,8 @@ impl Engine {
         let skipped = |reason: &str| Outcome::Skipped { reason: Arc::from(reason) };
         match ready {
             Ready::Old { lane, work } => self.finish(lane, work, false, skipped("it is applied already")),
-            Ready::Unborn { lane, work } => {
+            Ready::Unborn { lane, mut work } => {
+                work.moot = true;
                 self.finish(lane, work, false, skipped("it came and went before it was sent"));
             }
             // Nobody decided about this one yet: it must not follow the one before by itself.
@@ -42,7 +43,7 @@ impl Engine {
             }
             Ready::Aside { lane, work } => self.put_aside(lane, work, false, Duration::ZERO, None),
             Ready::Batch { batch, slot } => self.send_batch(batch, slot),
-            Ready::Start { lane, work, link, slot, unsettled } => {
+            Ready::Start { lane, mut work, link, slot, unsettled } => {
                 let (route, key) = self.lanes.key(lane).clone();
                 if work.parked && work.is_whole_truncate(&key) {
                     return self.spread_truncate(lane, route, work);
@@ -54,6 +55,8 @@ impl Engine {
                     let parked = parked(&work, ParkedState::Rejected, ParkReason::Identity, message);
                     return self.finish(lane, work, true, Outcome::Parked(parked));
                 }
+                // Children may have come while it waited for its turn.
+                work.childless &= work.tried || self.lanes.claimed_before(lane, work.id()).is_none();
                 if self.is_deleted_last(route, &work, link.as_deref()) {
                     self.lanes.back(lane);
                     return self.wait_for_children(lane, work);
@@ -183,6 +186,9 @@ impl Engine {
         let leaving: HashMap<&RouteKey, ChangeId> =
             settled.leaving.iter().map(|(at, id)| (at, *id)).collect();
         let mut more_parked = settled.released > 0;
+        if settled.released >= RELEASED_AT_ONCE {
+            self.sweep();
+        }
         for (lane, at, outcomes, parkings) in &batch.lanes {
             let held = held.get(at).copied();
             more_parked |= held == Some(Hold::Held);

@@ -55,6 +55,7 @@ impl Engine {
             own: change.table.name == self.router.route(route).table,
 
             born: false,
+            moot: false,
             absorbed: Vec::new(),
             kin: None,
             claims: Vec::new(),

@@ -13,6 +13,7 @@ mod idle;
 mod kin;
 mod ready;
 
+pub(super) use idle::saved_bytes;
 pub(super) use kin::{Claim, Sight};
 pub(super) use ready::BatchNo;
 
@@ -94,7 +95,7 @@ struct Lane {
     idle: Option<Idle>,
     /// The delete among its work that is started.
     deleting: Option<Deleting>,
-    /// The oldest delete among what is parked.
+    /// The oldest delete among what is parked and holds the key.
     leaving: Option<ChangeId>,
     /// Who depends on the key just now.
     kin: Option<Box<Kin>>,
@@ -211,7 +212,10 @@ impl Lanes {
             self.open.insert(work.arrival);
         }
         let lane = self.lane_mut(id);
-        if let Some(older) = lane.waiting.pop_back()
+        // What is under way for its children needs the row to be there before it is deleted.
+        let needed = kin::removes(&work) && lane.kin.as_ref().is_some_and(|kin| kin.is_claimed());
+        if !needed
+            && let Some(older) = lane.waiting.pop_back()
             && let Err(older) = work.absorb(older)
         {
             lane.waiting.push_back(*older);
@@ -391,7 +395,7 @@ impl Lanes {
         }
         let lane = self.lane_mut(id);
         lane.deleting = None;
-        if left.parking && kin::removes(work) {
+        if left.hold == Hold::Held && kin::removes(work) {
             lane.leaving = Some(lane.leaving.map_or(work.id(), |leaving| leaving.min(work.id())));
         }
         lane.held |= left.hold == Hold::Held;

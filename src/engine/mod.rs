@@ -160,8 +160,8 @@ impl Ord for Wait {
     }
 }
 
-/// How many children of a key are linked, by route.
-type LinkedChildren = Vec<(Arc<str>, u64)>;
+/// How many children a key has, by route.
+type Children = Vec<(Arc<str>, u64)>;
 
 /// What a task reports.
 enum Event {
@@ -170,7 +170,7 @@ enum Event {
     Recalled(Vec<LaneId>, Result<Vec<Known>, StateError>),
     Settled(Batch, Result<Settled, StateError>),
     Due(Vec<RouteId>, Result<Vec<Due>, StateError>),
-    Children(Vec<LaneId>, Result<Vec<LinkedChildren>, StateError>),
+    Children(Vec<LaneId>, Result<Vec<Children>, StateError>),
     Swept(Result<u64, StateError>),
 }
 
@@ -331,11 +331,7 @@ impl Engine {
             }
             Event::Due(routes, due) => self.polled(&routes, due?),
             Event::Children(lanes, children) => self.told_of_children(&lanes, &children?),
-            Event::Swept(released) => {
-                if released? > 0 {
-                    self.poll_parked();
-                }
-            }
+            Event::Swept(released) => self.swept(released),
         }
         Ok(())
     }

@@ -13,15 +13,15 @@
 
 use super::{
     Engine, Event, RECALL_AT_ONCE,
-    carry::{Pass, Prepared, Verdict},
-    lanes::{LaneId, LaneKey, Rank, Sight},
+    carry::{Pass, Phase, Prepared, Verdict},
+    lanes::{LaneId, LaneKey, Rank, Sight, saved_bytes},
     parked,
     work::{Charge, Work},
 };
 use crate::{
     model::{Image, Link, Op, Outcome, ParkReason, ParkedState},
     routing::{Route, RouteId},
-    state::RouteKey,
+    state::{RouteKey, StateError},
     synchronize,
 };
 use serde_json::{Map, Value};
@@ -61,6 +61,7 @@ pub(super) struct Family {
     uncounted: Vec<LaneId>,
     counting: bool,
     swept: Option<Instant>,
+    sweeping: bool,
 }
 
 #[derive(Debug)]
@@ -230,6 +231,7 @@ impl Engine {
             return;
         };
         let mut kin = Kin::default();
+        let mut bytes = 0;
         for need in needs.iter() {
             let mut found = Vec::with_capacity(need.keys.len());
             let route = &self.ground.routes[usize::from(need.route.0)].name;
@@ -244,6 +246,7 @@ impl Engine {
                 let at = || RouteKey { route: Arc::clone(route), key: Arc::clone(key) };
                 match sight {
                     Sight::Linked(link) => {
+                        bytes += saved_bytes(&link);
                         found.push(Value::Object(link.saved.clone()));
                         kin.keys.push(at());
                     }
@@ -263,6 +266,9 @@ impl Engine {
             let saved = if need.is_list { Some(Value::Array(found)) } else { found.pop() };
             kin.saved.extend(saved.map(|saved| (need.entity.to_string(), saved)));
         }
+        if bytes > 0 {
+            work.charges.push(Arc::new(Charge::make(&self.budget, bytes)));
+        }
         work.kin = Some(Arc::new(kin));
         self.go_on_with(lane);
     }
@@ -270,7 +276,8 @@ impl Engine {
     /// Its parent is not there, and its row is deleted later: waiting for the one would hold up the
     /// other for ever.
     fn skip_doomed(&mut self, lane: LaneId) {
-        let Some(Pause { work, .. }) = self.family.waiting.remove(&lane) else { return };
+        let Some(Pause { mut work, .. }) = self.family.waiting.remove(&lane) else { return };
+        work.moot = true;
         if !work.doubt && work.called.commit > self.ground.sent_before {
             self.lanes.came_to_nothing(lane);
         }
@@ -360,9 +367,32 @@ impl Engine {
         let depends = self.router.routes().iter().any(|it| it.waited_for);
         let now = Instant::now();
         if depends && self.family.swept.is_none_or(|swept| now >= swept + SWEEP) {
-            self.family.swept = Some(now);
-            let store = Arc::clone(&self.ground.store);
-            self.tasks.spawn(async move { Event::Swept(store.sweep().await) });
+            self.sweep();
+        }
+    }
+
+    /// Lets go on what has nothing to wait for, one sweep at a time.
+    pub(super) fn sweep(&mut self) {
+        if std::mem::replace(&mut self.family.sweeping, true) {
+            return;
+        }
+        self.family.swept = Some(Instant::now());
+        let store = Arc::clone(&self.ground.store);
+        self.tasks.spawn(async move { Event::Swept(store.sweep().await) });
+    }
+
+    pub(super) fn swept(&mut self, released: Result<u64, StateError>) {
+        self.family.sweeping = false;
+        match released {
+            Ok(0) => {}
+            Ok(_) => {
+                self.poll_parked();
+                // It was bounded, so there may be more.
+                if *self.phase.borrow() == Phase::Running {
+                    self.sweep();
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the sweep is tried again later"),
         }
     }
 

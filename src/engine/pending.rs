@@ -5,7 +5,7 @@ use super::{
     write_back,
 };
 use crate::{
-    model::{ChangeId, ContentHash, Link, LinkUpdate, Lsn, Outcome, ParkReason, Parked, ParkedState},
+    model::{ChangeId, ContentHash, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked, ParkedState},
     routing::{OnDead, Route, RouteId},
     state::{Hold, Owing, Parking, RouteCounts, RouteKey, Settlement},
 };
@@ -118,6 +118,13 @@ impl Pending {
             Outcome::Skipped { reason } => {
                 tracing::debug!(route = &*route.name, key = &**key, change = %work.id(), reason = &*reason, "skipped");
                 self.counts(id).skipped += changes;
+                if work.would_end_otherwise() && link.is_none_or(|link| link.change < work.id()) {
+                    let known = left.link.as_ref().or(link);
+                    let known =
+                        known.map_or_else(|| Link { gone: true, ..Link::default() }, |it| Link::clone(it));
+                    left.link = Some(Arc::new(Link { change: work.id(), ..known }));
+                    left.unsettled = true;
+                }
             }
             Outcome::Parked(parked) => {
                 left.hold = self.park((id, route), &at, work, (parked, std::mem::take(&mut claimed)));
@@ -203,7 +210,12 @@ impl Pending {
             change: Arc::clone(&work.change),
             again: work.parked,
             lets_pass,
-            merges: work.may_still_merge() && parked.state == ParkedState::Queued,
+            // One that names other parents, or deletes what a child needs in between, could wait for what
+            // waits for it.
+            merges: work.may_still_merge()
+                && parked.state == ParkedState::Queued
+                && route.parents.is_empty()
+                && !(route.waited_for && work.change.op() == Op::Delete),
             born: work.is_born(),
             parents,
             parked,

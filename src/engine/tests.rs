@@ -234,6 +234,7 @@ impl Rig {
             parents: Vec::new(),
             waited_for: false,
             deleted_last: false,
+            told_to: 0,
             remote: RemoteId(0),
             fetch: None,
             priority: 5,

@@ -42,7 +42,7 @@ impl Pass {
     pub(super) fn instead_of_sending(&self, route: &Route, work: &synchronize::Work<'_>) -> Option<Verdict> {
         if !self.work.may_have_been_sent(self.ground.sent_before)
             && let Some(told) = self.link.as_ref().and_then(|link| link.content)
-            && route.synchronizer.content(work, &[]) == Some(told)
+            && route.content(work, &[]) == Some(told)
         {
             return Some(Verdict::Done(Outcome::Unchanged));
         }
@@ -67,7 +67,7 @@ pub(super) fn told(
     if work.comes_again(sent_before) {
         return None;
     }
-    route.synchronizer.content(shown, &work.answers)
+    route.content(shown, &work.answers)
 }
 
 /// The link without its content hash, if it has one.

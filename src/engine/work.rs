@@ -57,6 +57,8 @@ pub(super) struct Work {
     pub(super) own: bool,
     /// The key was inserted by a change this one absorbed, so the remote may never hear of it.
     pub(super) born: bool,
+    /// It is left out, although it might be sent if it came again.
+    pub(super) moot: bool,
     /// Older changes that settle with this one.
     pub(super) absorbed: Vec<(Arrival, Lsn)>,
     /// What it depends on, once that is known.
@@ -96,6 +98,12 @@ impl Work {
         self.born || (self.own && self.change.op() == Op::Insert)
     }
 
+    /// It is left out, but after a crash it, or what it absorbed, might be sent: that it was left out
+    /// has to be durable before a newer change of its key is sent.
+    pub(super) fn would_end_otherwise(&self) -> bool {
+        self.moot || self.called != self.id()
+    }
+
     /// It may merge with waiting neighbours: nothing of it was sent, and nothing waits for it.
     pub(super) fn may_still_merge(&self) -> bool {
         self.merges && self.after.is_none() && self.answers.is_empty() && !self.tried && !self.doubt
@@ -117,10 +125,20 @@ impl Work {
         self.is_whole_truncate(key) || (key.starts_with('?') && *key == *keyless(self.id()))
     }
 
+    /// Its row names the same parents. Otherwise the parents that the database let go of in between
+    /// would wait for the merged change, and it for what came after them.
+    fn depends_as(&self, other: &Self) -> bool {
+        let names = |it: &Self, parent: &LaneId| it.claims.iter().any(|(lane, _)| lane == parent);
+        self.claims.iter().all(|(lane, _)| names(other, lane))
+            && other.claims.iter().all(|(lane, _)| names(self, lane))
+    }
+
     /// Merges the older waiting change into this newer one, or gives it back.
     pub(super) fn absorb(&mut self, mut older: Work) -> Result<(), Box<Work>> {
-        let mergeable =
-            self.may_still_merge() && older.may_still_merge() && self.change.may_absorb(&older.change);
+        let mergeable = self.may_still_merge()
+            && older.may_still_merge()
+            && self.change.may_absorb(&older.change)
+            && (self.change.op() == Op::Delete || self.depends_as(&older));
         if !mergeable {
             return Err(Box::new(older));
         }

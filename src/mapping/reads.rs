@@ -19,6 +19,8 @@ pub struct Reads {
     pub(super) fetched: Fields,
     pub(super) parents: Fields,
     pub(super) op: bool,
+    /// What we know of the key ourselves: no part of the hash.
+    pub(super) link: bool,
     /// What the fragments in them say, of which the expressions have only the names.
     pub(super) fragments: BTreeSet<u64>,
     /// The change's id or time, which are never the same twice.
@@ -46,6 +48,11 @@ impl Fields {
 }
 
 impl Reads {
+    /// Whether what we know of the key ourselves is read.
+    pub fn reads_link(&self) -> bool {
+        self.link
+    }
+
     /// A hash of all that is read; `None` if part of it is not known, or is another each time.
     ///
     /// `seed` stands for the expressions themselves. One pass over what is read; allocates nothing.

@@ -18,8 +18,8 @@ pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns, OnDead};
 pub use write_back::WriteBack;
 
 use crate::{
-    model::{Change, ChangeId, Image, Table, TableId, TableName},
-    synchronize::{Batching, Synchronizer},
+    model::{Answered, Change, ChangeId, ContentHash, Image, Table, TableId, TableName},
+    synchronize::{self, Batching, Synchronizer},
 };
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -43,6 +43,8 @@ pub struct Route {
     pub further: Vec<(TableName, Vec<String>)>,
     /// Where the calls go.
     pub remote: RemoteId,
+    /// Stands for that remote and its address: another one has been told nothing yet.
+    pub told_to: u64,
     /// What it depends on at the same remote.
     pub parents: Vec<Parent>,
     /// Whether other routes depend on this one; the router finds out.
@@ -75,6 +77,12 @@ impl Route {
     /// How its changes share calls, if they do.
     pub fn batching(&self) -> Option<(&Batch, &dyn Batching)> {
         self.batch.as_ref().zip(self.synchronizer.batching())
+    }
+
+    /// What the remote is told of a row, as a hash, if that can be said.
+    pub fn content(&self, work: &synchronize::Work<'_>, answers: &[Answered]) -> Option<ContentHash> {
+        let ContentHash(hash) = self.synchronizer.content(work, answers)?;
+        Some(ContentHash(hash ^ self.told_to))
     }
 
     /// Whether the entity's own row has to be read for a change of this table.

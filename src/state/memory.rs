@@ -1,6 +1,6 @@
 use super::{
-    Binding, Checkpoint, Due, Hold, Known, Owed, Owing, Parking, Place, RemoteGauges, Repaid, RouteKey,
-    Saved, Settled, Settlement, StateError, StateStore, Wanted,
+    Binding, Checkpoint, Due, Hold, Known, Owed, Owing, Parking, Place, RELEASED_AT_ONCE, RemoteGauges,
+    Repaid, RouteKey, Saved, Settled, Settlement, StateError, StateStore, Wanted,
     merge::{self, Tail},
 };
 use crate::model::{ChangeId, Image, Link, Lsn, Op, ParkReason, Parked, ParkedState};
@@ -167,16 +167,14 @@ impl Kept {
             at.route == parking.at.route
                 && *id == ChangeId { commit, ordinal: ordinal - 1 }
                 && row.parking.change.op() == Op::Delete
-                && row.state() != ParkedState::Dead
-                && row.state() != ParkedState::Rejected
+                && matches!(row.state(), ParkedState::Retrying | ParkedState::Queued)
         };
         ordinal % 2 == 1 && parking.change.op() == Op::Insert && self.parked.iter().any(half)
     }
 
     fn leaving(&self, at: &RouteKey) -> Option<ChangeId> {
-        self.of_key(at)
-            .find(|(_, row)| row.holds() && row.parking.change.op() == Op::Delete)
-            .map(|(id, _)| id)
+        let deletes = |row: &Row| matches!(row.parking.change.op(), Op::Delete | Op::Truncate);
+        self.of_key(at).find(|(_, row)| deletes(row) && row.holds()).map(|(id, _)| id)
     }
 
     /// Whether it waits for a parent although its row is deleted later.
@@ -216,7 +214,8 @@ impl Kept {
                 };
             free.then(|| (it.at.clone(), *id))
         };
-        let free: Vec<(RouteKey, ChangeId)> = self.parked.iter().filter_map(free).collect();
+        let free: Vec<(RouteKey, ChangeId)> =
+            self.parked.iter().filter_map(free).take(RELEASED_AT_ONCE as usize).collect();
         for slot in &free {
             if let Some(row) = self.parked.get_mut(slot) {
                 row.due_now();

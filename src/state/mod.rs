@@ -63,7 +63,7 @@ pub struct Known {
     pub link: Option<Link>,
     /// Whether parked changes of the key stand in the way of later ones.
     pub hold: Hold,
-    /// The oldest of those that deletes.
+    /// The oldest of those that deletes and holds the key.
     pub leaving: Option<ChangeId>,
 }
 
@@ -253,6 +253,10 @@ pub enum Repaid {
     },
 }
 
+/// Waiting changes that a settlement or a sweep lets go on, at most; [`StateStore::sweep`] finds the
+/// others.
+pub const RELEASED_AT_ONCE: u64 = 4_096;
+
 /// What a settlement brought.
 #[derive(Debug)]
 pub struct Settled {
@@ -260,7 +264,7 @@ pub struct Settled {
     pub saved: Saved,
     /// For each key that had a parking or a resolution: whether parked changes still hold it.
     pub held: Vec<(RouteKey, Hold)>,
-    /// The oldest parked delete of each such key that has one.
+    /// The oldest delete that holds each such key, if one does.
     pub leaving: Vec<(RouteKey, ChangeId)>,
     /// How many waiting changes go on now.
     pub released: u64,
@@ -299,7 +303,8 @@ pub trait StateStore: Send + Sync {
 
     /// Parked changes whose next attempt is due, in the order of their places within each route.
     /// Only the oldest one that holds its key is due, and not the insert half of a key change
-    /// while its delete half is still to be sent.
+    /// while its delete half is still to be sent, unless that waits for children: they may have to
+    /// move to the new key first.
     async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError>;
 
     /// What is due to be written into the source's rows, the longest due first, at most `limit`.
@@ -318,8 +323,9 @@ pub trait StateStore: Send + Sync {
         routes: &[Arc<str>],
     ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError>;
 
-    /// Lets every waiting change go on that has nothing to wait for: its parent is linked and no
-    /// older delete of that is parked, or no older child of it is linked or about to be. Settlements do that by
+    /// Lets waiting changes go on that have nothing to wait for, at most [`RELEASED_AT_ONCE`]: their
+    /// parent is linked and no older delete holds it, or no older child of theirs is linked or about
+    /// to be. Settlements do that by
     /// themselves; this finds what was written past them.
     async fn sweep(&self) -> Result<u64, StateError>;
 

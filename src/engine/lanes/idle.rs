@@ -1,6 +1,7 @@
 //! Lanes without work, kept for their links until they take more than their share of memory.
 
 use super::{Lane, LaneId, Lanes};
+use crate::model::Link;
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -46,8 +47,24 @@ impl Lanes {
 }
 
 fn weight(lane: &Lane) -> usize {
-    let text = |value: &Value| value.as_str().map_or(0, str::len);
-    let saved = lane.link.iter().flat_map(|link| &link.saved);
-    let saved: usize = saved.map(|(name, value)| 64 + name.len() + text(value)).sum();
-    LANE_BYTES + lane.key.1.len() + saved
+    let link = lane.link.as_ref().map_or(0, |link| saved_bytes(link) + parents_bytes(link));
+    LANE_BYTES + lane.key.1.len() + link
+}
+
+/// What the saved values of a link take, about.
+pub(in crate::engine) fn saved_bytes(link: &Link) -> usize {
+    link.saved.iter().map(|(name, value)| 64 + name.len() + bytes(value)).sum()
+}
+
+fn parents_bytes(link: &Link) -> usize {
+    link.parents.iter().map(|at| 64 + at.key.len()).sum()
+}
+
+fn bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|it| 32 + bytes(it)).sum(),
+        Value::Object(entries) => entries.iter().map(|(name, it)| 64 + name.len() + bytes(it)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
 }

@@ -17,6 +17,12 @@ pub(super) struct Kin {
     awaited_by: Vec<LaneId>,
 }
 
+impl Kin {
+    pub(super) fn is_claimed(&self) -> bool {
+        !self.claims.is_empty()
+    }
+}
+
 /// A child's change has an eye on a parent until its outcome is durable.
 #[derive(Debug)]
 pub(in crate::engine) struct Claim {

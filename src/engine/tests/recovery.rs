@@ -86,6 +86,7 @@ async fn what_an_earlier_process_may_have_sent_is_uncertain() {
         parents: Vec::new(),
         waited_for: false,
         deleted_last: false,
+        told_to: 0,
         remote: RemoteId(0),
         fetch: None,
         priority: 5,
@@ -198,4 +199,23 @@ async fn a_stop_does_not_wait_for_a_read_that_never_comes_back() {
     go.send_replace(true);
     let hour = Duration::from_secs(3_600);
     tokio::time::timeout(hour, run).await.expect("it stops").expect("in order");
+}
+
+/// Were it not, a crash would have all of it sent again one by one, and the insert answered from
+/// memory.
+#[tokio::test(start_paused = true)]
+async fn what_came_and_went_is_durable_before_its_key_is_sent_again() {
+    let rig = Rig { coalesce: true, ..Rig::new(FakeRemote::new().held()) };
+    let stream = Stream::new().insert("1", "a").commit().delete("1").commit().insert("1", "c").commit();
+    let (_go, mut stop) = watch::channel(false);
+    let mut source = rig.source(stream, true);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), rig.remote.arrived(1)).await;
+    assert_eq!(rig.calls(), ["POST /create/1 c"]);
+    let link = rig.link("1").expect("it is remembered");
+    assert_eq!((link.gone, link.change), (true, id(200)));
+    rig.remote.release(1);
+    run.await.expect("it runs");
+    assert_eq!(rig.calls().len(), 1);
 }

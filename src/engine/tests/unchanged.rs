@@ -303,3 +303,16 @@ async fn what_follows_merged_changes_waits_until_they_are_durable() {
     running.await.expect("it runs");
     assert_eq!(rig.calls(), ["POST /create/1 b", "POST /create/2 x", "PATCH /update/1 c"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_remote_has_been_told_nothing_yet() {
+    let rig = Rig::new(FakeRemote::new());
+    run(&rig, Stream::new().insert("1", "a").commit().update("1", "a").commit()).await;
+    assert_eq!(rig.calls(), ["POST /create/1 a"]);
+    let elsewhere = |route: &mut Route| (route.synchronizer, route.told_to) = (Arc::new(Telling), 1);
+    let (_go, mut stop) = watch::channel(false);
+    let mut source = rig.source(behind(200).update("1", "a").commit(), true);
+    let engine = rig.engine_with(elsewhere, Arc::new(NoRows));
+    engine.run(&mut source, &mut stop).await.expect("it runs");
+    assert_eq!(rig.calls()[1..], ["PATCH /update/1 a"]);
+}

@@ -77,10 +77,13 @@ fn name(root: Name, field: Option<&Arc<str>>, reads: &mut Reads) {
             reads.row = Fields::All;
             return;
         }
-        Name::Key | Name::Link | Name::Saved | Name::Answers | Name::Answer | Name::Item => return,
+        Name::Link | Name::Links | Name::Saved => {
+            reads.link = true;
+            return;
+        }
+        Name::Key | Name::Keys | Name::Answers | Name::Answer | Name::Item | Name::Index => return,
         // Known only when all is sent.
         Name::Outcome | Name::Error => return,
-        Name::Keys | Name::Links | Name::Index => return,
     };
     match field {
         Some(field) => fields.name(field),

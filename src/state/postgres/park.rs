@@ -76,7 +76,7 @@ from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[], $5::pg_lsn[], $6
      as t (route, key, old_lsn, old_ordinal, commit_lsn, ordinal, change, born, parents)
 where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.old_lsn, t.old_ordinal)";
 
-/// For each key touched: whether it is still held, and its oldest parked delete; a queued head
+/// For each key touched: whether it is still held, and its oldest delete that holds it; a queued head
 /// becomes due, and so does one that waits for a parent although its row is deleted.
 const HEADS: &str = "\
 with head as (

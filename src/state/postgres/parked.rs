@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tokio_postgres::{Row, types::PgLsn};
 
 /// Route by route, so that none has to look past another's. Only the oldest that holds its key may
-/// run, and an insert half of a key change only once its delete half has been sent; positions at
-/// zero are of another database, where halves are not known any more.
+/// run, and an insert half of a key change only once its delete half has been sent, or waits for
+/// children, which may have to move to the new key first; positions at zero are of another database, where halves are not known any more.
 ///
 /// The running sum is taken over the few rows that are left by the limit.
 const DUE: &str = "\
@@ -37,7 +37,7 @@ cross join lateral (
           and not (p.ordinal % 2 = 1 and p.commit_lsn > '0/0' and p.change ->> 'op' = 'insert' and exists (
             select from rowcall.parked half
             where half.route = p.route and half.commit_lsn = p.commit_lsn and half.ordinal = p.ordinal - 1
-              and half.change ->> 'op' = 'delete' and half.state in ('retrying', 'queued', 'waiting')))
+              and half.change ->> 'op' = 'delete' and half.state in ('retrying', 'queued')))
         order by p.next_attempt, p.commit_lsn, p.ordinal, p.key
         limit w.at_most
     ) l

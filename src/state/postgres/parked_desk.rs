@@ -172,7 +172,8 @@ impl ParkedDesk<'_> {
 
     /// Gives the matching ones up for good: they count as done, so that a redelivery does not
     /// bring them back, and what queued behind them goes on. One behind an older parked change
-    /// does not count as done, or the older one would too.
+    /// does not count as done, or the older one would too. What was discarded may have been sent, so it
+    /// is not certain any more what the remote was told.
     pub async fn discard(&mut self, filter: &Filter) -> Result<u64, Error> {
         let transaction = self.client.transaction().await?;
         // One of two that do not see each other would leave what it parks behind nothing, queued
@@ -211,7 +212,7 @@ left_over as (
     where o.route is null or (g.commit_lsn, g.ordinal) < (o.commit_lsn, o.ordinal)
     order by g.route, g.key, g.commit_lsn desc, g.ordinal desc
     on conflict (route, key) do update
-    set commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal
+    set commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal, content = null
     where (l.commit_lsn, l.ordinal) < (excluded.commit_lsn, excluded.ordinal)
 ), head as (
     select distinct on (route, key) route, key, commit_lsn, ordinal, state

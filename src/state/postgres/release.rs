@@ -1,7 +1,7 @@
 //! Letting waiting changes go on: a child once its parent is linked, a deleted parent once its
 //! children are not.
 
-use crate::state::{RouteKey, Settlement};
+use crate::state::{RELEASED_AT_ONCE, RouteKey, Settlement};
 use std::collections::BTreeSet;
 use tokio_postgres::{Client, Error, Statement};
 
@@ -33,11 +33,17 @@ macro_rules! free {
     };
 }
 
+/// The waiting changes that go on, so many of them at once.
 const RELEASE: &str = concat!(
     "update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
-     from unnest($1::text[], $2::text[]) as t (route, key)
-     where p.state = 'waiting' and p.waits_for_route = t.route and p.waits_for_key = t.key and ",
-    free!()
+     from (
+        select p.id from unnest($1::text[], $2::text[]) as t (route, key)
+        join rowcall.parked p on p.waits_for_route = t.route and p.waits_for_key = t.key
+        where p.state = 'waiting' and ",
+    free!(),
+    " limit $3
+     ) f
+     where p.id = f.id"
 );
 
 /// So many keys are enough for one sweep: the next one finds the rest.
@@ -78,5 +84,6 @@ pub(super) async fn release(
     if routes.is_empty() {
         return Ok(0);
     }
-    client.execute(statement, &[&routes, &keys]).await
+    let most = i64::try_from(RELEASED_AT_ONCE).unwrap_or(i64::MAX);
+    client.execute(statement, &[&routes, &keys, &most]).await
 }

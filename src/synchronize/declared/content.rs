@@ -2,7 +2,8 @@
 //!
 //! The calls of a sequence follow from what its expressions read and from what we know of the key
 //! ourselves. So the hash is made of what is read, not of the calls: it is there before any call is
-//! made, and it is the same whether the object is created or updated.
+//! made, and it is the same whether the object is created or updated; unless a step's `if` looks at
+//! the link, so that another step, which may say something else, is for either.
 
 use super::plan::{Accepts, Content as Body, On, Plan, Sequence};
 use crate::{
@@ -18,15 +19,20 @@ pub(super) struct Content {
     reads: Reads,
     /// The sequence itself: where its configuration has changed, everything is sent again.
     fingerprint: u64,
+    /// Other steps are taken for a key that is linked.
+    tells_linked: bool,
 }
 
 impl Content {
     pub fn new(settings: &[StepSettings], sequence: &Sequence) -> Self {
         let mut reads = Reads::default();
         sequence.steps.iter().for_each(|step| collect(step, &mut reads));
+        let mut conditions = Reads::default();
+        sequence.steps.iter().for_each(|step| collect_conditions(step, &mut conditions));
+        let tells_linked = conditions.reads_link();
         // Settings always serialise.
         let text = serde_json::to_vec(settings).unwrap_or_default();
-        Self { reads, fingerprint: xxh3_64(&text) }
+        Self { reads, fingerprint: xxh3_64(&text), tells_linked }
     }
 
     /// `None` if it cannot be told what the remote has once these answers are in: what was found by
@@ -34,7 +40,8 @@ impl Content {
     pub fn hash(&self, work: &Work<'_>, answers: &[Answered]) -> Option<ContentHash> {
         // The names of steps have no dot; those of their lookups do.
         let looked_up = answers.iter().any(|it| it.step.contains('.'));
-        if looked_up { None } else { self.reads.hash(&scope(work), self.fingerprint) }
+        let linked = self.tells_linked && work.link.is_some();
+        if looked_up { None } else { self.reads.hash(&scope(work), self.fingerprint ^ u64::from(linked)) }
     }
 }
 
@@ -61,4 +68,13 @@ fn collect(step: &Plan, reads: &mut Reads) {
         }
     }
     lookup.iter().for_each(|step| collect(step, reads));
+}
+
+fn collect_conditions(step: &Plan, reads: &mut Reads) {
+    step.condition.iter().for_each(|it| it.reads(reads));
+    for (_, on) in &step.on {
+        if let On::Steps(steps) = on {
+            steps.iter().for_each(|step| collect_conditions(step, reads));
+        }
+    }
 }

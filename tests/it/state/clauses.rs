@@ -9,8 +9,8 @@ use rowcall::{
     },
     postgres::Target,
     state::{
-        Binding, Checkpoint, Hold, Known, MemoryStore, Owing, Parking, Repaid, RouteCounts, RouteKey,
-        Settlement, StateStore, Wanted,
+        Binding, Checkpoint, Hold, Known, MemoryStore, Owing, Parking, RELEASED_AT_ONCE, Repaid, RouteCounts,
+        RouteKey, Settlement, StateStore, Wanted,
         postgres::{Lease, PostgresStore, migrate},
     },
 };
@@ -422,6 +422,49 @@ clauses! {
         let parkings = vec![delete(19), waiting(at("2"), 15, ParkReason::Parent, customer("7"))];
         let settled = store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
         assert_eq!(settled.released, 1);
+    }
+
+    async fn a_delete_that_lets_later_changes_pass_keeps_no_child_waiting(store: &dyn StateStore) {
+        let delete = deleting(Parking { at: customer("7"), lets_pass: true, ..parking("", 5, ParkedState::Dead) });
+        let links = vec![(customer("7"), link(json!({}), 9))];
+        let parkings = vec![delete, waiting(at("1"), 10, ParkReason::Parent, customer("7"))];
+        let settlement = Settlement { links, parkings, ..Settlement::default() };
+        let settled = store.settle(settlement).await.expect("a settlement");
+        assert_eq!((settled.released, settled.leaving), (1, vec![]));
+        let known = store.recall(&[customer("7")]).await.expect("an answer").remove(0);
+        assert_eq!((known.hold, known.leaving), (Hold::Passing, None));
+    }
+
+    async fn a_truncated_parent_leaves_like_a_deleted_one(store: &dyn StateStore) {
+        let mut truncate = Parking { at: customer("7"), ..parking("", 5, ParkedState::Dead) };
+        truncate.change = Arc::new(Change { image: Image::Truncate, ..change(5) });
+        let settled = store.settle(parked([truncate])).await.expect("a settlement");
+        assert_eq!(settled.leaving, [(customer("7"), id(5))]);
+    }
+
+    async fn an_insert_half_does_not_wait_for_a_delete_half_that_waits_for_children(store: &dyn StateStore) {
+        let half = |ordinal, it: Parking| {
+            let id = ChangeId { ordinal, ..it.change.id };
+            let parked = Parked { called: id, ..it.parked };
+            Parking { change: Arc::new(Change { id, ..Change::clone(&it.change) }), parked, ..it }
+        };
+        let links = vec![(at("1"), child(3, &["7"]))];
+        let delete = half(0, waiting(customer("7"), 5, ParkReason::Children, customer("7")));
+        let insert = half(1, Parking { at: customer("8"), ..parking("", 5, ParkedState::Retrying) });
+        let settlement = Settlement { links, parkings: vec![delete, insert], ..Settlement::default() };
+        assert_eq!(store.settle(settlement).await.expect("a settlement").released, 0);
+        assert_eq!(due(store).await, [("8".to_owned(), 5)], "its children may have to move there first");
+    }
+
+    async fn so_many_waiting_changes_go_on_at_once_and_a_sweep_finds_the_others(store: &dyn StateStore) {
+        let more = 3;
+        let waits = |key| waiting(at(&format!("{key}")), 5, ParkReason::Parent, customer("7"));
+        store.settle(parked((0..RELEASED_AT_ONCE + more).map(waits))).await.expect("a settlement");
+        let (links, stirred) = (vec![(customer("7"), link(json!({}), 9))], vec![customer("7")]);
+        let settlement = Settlement { links, stirred, ..Settlement::default() };
+        assert_eq!(store.settle(settlement).await.expect("a settlement").released, RELEASED_AT_ONCE);
+        assert_eq!(store.sweep().await.expect("a sweep"), more);
+        assert_eq!(store.sweep().await.expect("a sweep"), 0);
     }
 
     async fn a_deleted_parent_is_due_once_its_last_older_child_is_gone(store: &dyn StateStore) {

@@ -3,10 +3,10 @@
 use super::clauses::{at, begin, due_of_all, id, linked, open, parking, through};
 use crate::harness::{Postgres, Version, eventually, wait::LONG};
 use rowcall::{
-    model::{Link, Lsn, ParkedState},
+    model::{ContentHash, Link, Lsn, ParkedState},
     postgres::Target,
     state::{
-        Hold, RouteCounts, RouteKey, Settlement, StateStore,
+        Hold, Parking, RouteCounts, RouteKey, Settlement, StateStore,
         postgres::{Filter, Lease, ParkedDesk, PostgresStore, migrate},
     },
 };
@@ -124,6 +124,28 @@ async fn what_is_discarded_behind_an_older_parked_change_does_not_end_that_one()
     assert_eq!(desk.discard(&Filter::default()).await.expect("to discard"), 1);
     let known = store.recall(&[at("1")]).await.expect("an answer").remove(0);
     assert_eq!((known.hold, known.link.map(|link| link.change)), (Hold::Free, Some(id(5))));
+}
+
+#[tokio::test]
+async fn what_queued_behind_a_discarded_change_goes_on_past_those_that_let_it() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let passing = Parking { lets_pass: true, ..parking("1", 5, ParkedState::Dead) };
+    let parkings =
+        vec![passing, parking("1", 8, ParkedState::Rejected), parking("1", 9, ParkedState::Queued)];
+    let told = Link { change: id(2), content: Some(ContentHash(7)), ..Link::default() };
+    let links = vec![(at("1"), Arc::new(told.clone())), (at("2"), Arc::new(told))];
+    let parkings = [parkings, vec![parking("2", 8, ParkedState::Rejected)]].concat();
+    store.settle(Settlement { links, parkings, ..Settlement::default() }).await.expect("a settlement");
+    let mut client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    let filter = Filter { state: Some(ParkedState::Rejected), ..Filter::default() };
+    assert_eq!(ParkedDesk { client: &mut client }.discard(&filter).await.expect("to discard"), 2);
+    let due = store.due(&due_of_all(9)).await.expect("what is due");
+    assert_eq!(due.iter().map(|it| it.change.id).collect::<Vec<_>>(), [id(9)]);
+    let known = store.recall(&[at("2")]).await.expect("an answer").remove(0);
+    let link = known.link.expect("a link");
+    assert_eq!((link.change, link.content), (id(8), None), "it may have been sent");
 }
 
 #[tokio::test]

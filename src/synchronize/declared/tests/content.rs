@@ -35,6 +35,35 @@ fn updated(case: &Case, changed: &[(&str, Cell<'_>)]) -> Option<ContentHash> {
     hash_of(case, Image::Update { old: None, new: with(changed) }, None)
 }
 
+/// A link without anything saved.
+fn hash_when(linked: bool, steps: Value) -> Option<ContentHash> {
+    let mut case = Case::new(upsert(steps), Op::Update);
+    case.link = linked.then(Link::default);
+    updated(&case, &[])
+}
+
+#[test]
+fn what_is_created_is_not_what_is_updated_only_where_a_step_is_for_either() {
+    let save = json!({ "id": "{{ answer.body.id }}" });
+    for (steps, same) in [
+        (
+            json!([{ "put": "/loans/{{ row.id }}", "body": { "known": "{{ has(link.id) }}" }, "save": save }]),
+            true,
+        ),
+        (
+            json!([
+                { "if": "{{ !has(link.id) }}", "post": "/loans", "body": { "id": "{{ row.id }}" }, "save": save },
+                { "if": "{{ has(link.id) }}", "put": "/loans/{{ row.id }}", "body": { "id": "{{ row.id }}" } },
+            ]),
+            false,
+        ),
+    ] {
+        let (created, updated) = (hash_when(false, steps.clone()), hash_when(true, steps));
+        assert!(created.is_some() && updated.is_some());
+        assert_eq!(created == updated, same);
+    }
+}
+
 #[test]
 fn only_what_is_read_counts_wherever_it_is_read() {
     let step = json!({
