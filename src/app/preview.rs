@@ -11,7 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 use std::sync::Arc;
 
 /// What would happen for one route.
@@ -21,6 +21,8 @@ pub struct Preview {
     pub route: String,
     /// What is known of the key at the remote.
     pub link: Option<Value>,
+    /// What the row depends on.
+    pub parents: Vec<PreviewedParent>,
     /// The calls, in order.
     pub calls: Vec<PreviewedCall>,
     /// How it would end, or why the calls beyond the last one cannot be told.
@@ -28,6 +30,17 @@ pub struct Preview {
     /// An update that leaves the row as it is now would make none of the calls: the remote was told
     /// the same before.
     pub unchanged: bool,
+}
+
+/// A row that the previewed one depends on.
+#[derive(Debug, Serialize)]
+pub struct PreviewedParent {
+    /// Its entity.
+    pub entity: String,
+    /// Its key.
+    pub key: String,
+    /// Whether the remote has it; else the row would wait for it.
+    pub linked: bool,
 }
 
 /// One call that would be made.
@@ -63,9 +76,9 @@ impl App {
         let described = plan.describe(&reader).await?;
         let routes = plan.routes(Some(&described)).map_err(AppError::Configuration)?;
         let mut previews = Vec::new();
-        for route in routes {
+        for route in &routes {
             if *route.name == *entity || route.name.starts_with(&format!("{entity}.")) {
-                previews.push(preview(plan, &route, &reader, key).await?);
+                previews.push(preview(plan, route, &routes, &reader, key).await?);
             }
         }
         Ok(previews)
@@ -75,6 +88,7 @@ impl App {
 async fn preview(
     plan: &SourcePlan,
     route: &Route,
+    routes: &[Route],
     reader: &PostgresReader,
     key: &str,
 ) -> Result<Preview, AppError> {
@@ -95,7 +109,7 @@ async fn preview(
         Some(Fetch::Sql(sql)) => reader.fetch(sql, &parts).await.map_err(AppError::failed)?,
         _ => None,
     };
-    let link = link(plan, route, key).await?;
+    let link = links(plan, vec![at(route, key)]).await?.pop().flatten();
     let change = Change {
         id: ChangeId::default(),
         table: Arc::clone(&new.table),
@@ -112,13 +126,48 @@ async fn preview(
         parents: None,
         uncertain: false,
     };
-    let (calls, then) = walk(route, &work);
+    let (parents, saved) = parents(plan, route, routes, &work).await?;
+    let work = Work { parents: Some(&saved), ..work };
+    let missing = parents.iter().find(|it| !it.linked);
+    let waits = missing.filter(|_| route.synchronizer.before_parents(&work).is_none());
+    let (calls, then) = match waits {
+        Some(PreviewedParent { entity, key, .. }) => {
+            (Vec::new(), format!("it waits for `{entity}` {key}, which is not at the remote"))
+        }
+        None => walk(route, &work),
+    };
     let update = Change { image: Image::Update { old: None, new }, ..change.clone() };
     let told = link.as_ref().and_then(|link| link.content);
     let unchanged =
         told.is_some() && told == route.synchronizer.content(&Work { change: &update, ..work }, &[]);
     let link = link.map(|link| Value::Object(link.saved));
-    Ok(Preview { route: route.name.to_string(), link, calls, then, unchanged })
+    Ok(Preview { route: route.name.to_string(), link, parents, calls, then, unchanged })
+}
+
+/// What the row depends on, and what is saved of that.
+async fn parents(
+    plan: &SourcePlan,
+    route: &Route,
+    routes: &[Route],
+    work: &Work<'_>,
+) -> Result<(Vec<PreviewedParent>, Map<String, Value>), AppError> {
+    let (mut previewed, mut saved) = (Vec::new(), Map::new());
+    for parent in &route.parents {
+        let of = &routes[usize::from(parent.route.0)];
+        let found = parent.keys(work, &of.key).map_err(|error| AppError::Failed(error.to_string()))?;
+        let keys: Vec<Arc<str>> =
+            found.keys.into_iter().filter(|it| (&*of.name, &**it) != (&*route.name, work.key)).collect();
+        let links = links(plan, keys.iter().map(|key| at(of, key)).collect()).await?;
+        let mut values = Vec::new();
+        for (key, link) in keys.iter().zip(links) {
+            let (entity, key) = (parent.entity.to_string(), key.to_string());
+            previewed.push(PreviewedParent { entity, key, linked: link.is_some() });
+            values.extend(link.map(|link| Value::Object(link.saved)));
+        }
+        let value = if found.is_list { Some(Value::Array(values)) } else { values.pop() };
+        saved.extend(value.map(|value| (parent.entity.to_string(), value)));
+    }
+    Ok((previewed, saved))
 }
 
 /// Follows the sequence as if every call were answered well, with an empty object: what is only
@@ -170,13 +219,16 @@ impl PreviewedCall {
     }
 }
 
-/// What the state says of the key; nothing where there is no state yet.
-async fn link(plan: &SourcePlan, route: &Route, key: &str) -> Result<Option<Link>, AppError> {
+fn at(route: &Route, key: &str) -> RouteKey {
+    RouteKey { route: Arc::clone(&route.name), key: Arc::from(key) }
+}
+
+/// What the state says of the keys; nothing where there is no state yet.
+async fn links(plan: &SourcePlan, keys: Vec<RouteKey>) -> Result<Vec<Option<Link>>, AppError> {
     let client = postgres::connect(&plan.state).await.map_err(AppError::failed)?;
     if check_schema(plan, &client).await.is_err() {
-        return Ok(None);
+        return Ok(keys.iter().map(|_| None).collect());
     }
-    let at = RouteKey { route: Arc::clone(&route.name), key: Arc::from(key) };
-    let known = recall(&client, &[at]).await.map_err(|error| AppError::Failed(postgres::explain(&error)))?;
-    Ok(known.into_iter().next().and_then(|known| known.link).filter(|link| !link.gone))
+    let known = recall(&client, &keys).await.map_err(|error| AppError::Failed(postgres::explain(&error)))?;
+    Ok(known.into_iter().map(|known| known.link.filter(|link| !link.gone)).collect())
 }

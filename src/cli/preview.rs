@@ -28,6 +28,10 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
 fn text(preview: &Preview) -> String {
     let link = preview.link.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
     let mut text = format!("route `{}`, known of the key: {link}\n", preview.route);
+    for parent in &preview.parents {
+        let how = if parent.linked { "linked" } else { "not at the remote" };
+        text.push_str(&format!("  depends on `{}` {}: {how}\n", parent.entity, parent.key));
+    }
     for call in &preview.calls {
         text.push_str(&format!("  {}: {} {}\n", call.step, call.method, call.path));
         for (name, value) in &call.headers {

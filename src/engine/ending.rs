@@ -132,7 +132,9 @@ impl Engine {
         let (route, key) = self.lanes.key(lane).clone();
         let link = self.lanes.link(lane).cloned();
         let on = (route, &**self.router.route(route));
-        let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), outcome);
+        let stays = work.parked || matches!(outcome, Outcome::Parked(_));
+        let claimed = if stays { self.claimed(route, &work) } else { Vec::new() };
+        let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), (outcome, claimed));
         self.lanes.end(lane, &work, started, left);
         if work.parked {
             self.let_go(route, &key, &work);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     model::{Image, Link, Op, Outcome, ParkReason, ParkedState},
-    routing::{Fetch, Route, RouteId},
+    routing::{Route, RouteId},
     state::RouteKey,
     synchronize,
 };
@@ -140,7 +140,7 @@ impl Engine {
     pub(super) fn foresee(&mut self, route: RouteId, key: &Arc<str>, work: &mut Work) {
         let on = &self.ground.routes[usize::from(route.0)];
         let brings = matches!(work.change.op(), Op::Insert | Op::Update | Op::Read);
-        if on.parents.is_empty() || !brings || !work.own || matches!(on.fetch, Some(Fetch::Sql(_))) {
+        if on.parents.is_empty() || !brings || !work.own {
             return;
         }
         let on = Arc::clone(on);
@@ -156,13 +156,29 @@ impl Engine {
         let lane = self.lanes.seat((route, Arc::clone(key)));
         for parent in &on.parents {
             let columns = &self.ground.routes[usize::from(parent.route.0)].key;
-            // Where it fails, its turn will tell.
+            // Where it fails, or goes by what is read first, its turn will tell.
             for parent_key in parent.keys(&shown, columns).map(|found| found.keys).unwrap_or_default() {
                 if (parent.route, &parent_key) != (route, key) {
                     self.claim(lane, work, (parent.route, parent_key));
                 }
             }
         }
+    }
+
+    /// The parents that work has claimed, if they are deleted after its row.
+    pub(super) fn claimed(&self, route: RouteId, work: &Work) -> Vec<RouteKey> {
+        if work.claims.is_empty() || !self.router.route(route).synchronizer.deletes() {
+            return Vec::new();
+        }
+        let mut keys = Vec::with_capacity(work.claims.len());
+        for (parent, _) in &work.claims {
+            let (route, key) = self.lanes.key(*parent).clone();
+            let at = RouteKey { route: Arc::clone(&self.router.route(route).name), key };
+            if !keys.contains(&at) {
+                keys.push(at);
+            }
+        }
+        keys
     }
 
     fn claim(&mut self, lane: LaneId, work: &mut Work, parent: LaneKey) -> LaneId {

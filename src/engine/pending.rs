@@ -88,7 +88,7 @@ impl Pending {
         key: &Arc<str>,
         work: &mut Work,
         link: Option<&Arc<Link>>,
-        outcome: Outcome,
+        (outcome, mut claimed): (Outcome, Vec<RouteKey>),
     ) -> Left {
         let at = RouteKey { route: Arc::clone(&route.name), key: Arc::clone(key) };
         let changes = 1 + work.absorbed.len() as u64;
@@ -120,7 +120,7 @@ impl Pending {
                 self.counts(id).skipped += changes;
             }
             Outcome::Parked(parked) => {
-                left.hold = self.park((id, route), &at, work, parked);
+                left.hold = self.park((id, route), &at, work, (parked, std::mem::take(&mut claimed)));
                 left.parking = true;
             }
         }
@@ -141,6 +141,7 @@ impl Pending {
             self.stir(&at, route.waited_for, link.map(|it| &**it), new);
         }
         if work.parked && !left.parking {
+            self.stirred.extend(claimed);
             self.resolved.push((at.clone(), work.id()));
             left.parking = true;
         }
@@ -173,7 +174,7 @@ impl Pending {
         (id, route): (RouteId, &Route),
         at: &RouteKey,
         work: &mut Work,
-        parked: Parked,
+        (parked, parents): (Parked, Vec<RouteKey>),
     ) -> Hold {
         let counts = self.counts(id);
         counts.parked += u64::from(!work.parked);
@@ -204,6 +205,7 @@ impl Pending {
             lets_pass,
             merges: work.may_still_merge() && parked.state == ParkedState::Queued,
             born: work.is_born(),
+            parents,
             parked,
         });
         if lets_pass && given_up { Hold::Passing } else { Hold::Held }

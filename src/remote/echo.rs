@@ -1,10 +1,10 @@
 //! Remotes that send our credentials back, in an error page or a debug field: an answer is kept
 //! with a parked change and shown in messages, so they are taken out of it (invariant 7).
+//!
+//! The same answer is what steps save and look up, so nothing else may be taken out: a tenant's name
+//! or an API's address that a header holds stands in most `location`s.
 
-use super::{
-    Auth, Settings,
-    auth::{basic_pair, oauth2_secrets},
-};
+use super::{Auth, Settings, auth::basic_pair};
 use crate::model::{Answer, MASK};
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::{Finder, find};
@@ -25,18 +25,23 @@ impl fmt::Debug for Echoes {
 }
 
 impl Echoes {
-    /// Everything a remote is told that is known beforehand. Signing secrets are never sent.
+    /// Every secret a remote is told that is known beforehand. It is told neither what signs nor
+    /// what a token endpoint is told.
     pub(super) fn of(settings: &Settings) -> Self {
-        let mut secrets: Vec<String> = settings.headers.values().cloned().collect();
+        let mut secrets = Vec::new();
+        for (_, value) in settings.headers.iter().filter(|(name, value)| is_secret(name, value)) {
+            secrets.push(value.clone());
+            // The token of `Bearer <token>` may come back alone.
+            secrets.extend(value.split_once(' ').map(|(_, token)| token.trim().to_owned()));
+        }
         match &settings.auth {
-            Auth::None | Auth::Hmac { .. } => {}
+            Auth::None | Auth::Hmac { .. } | Auth::Oauth2(_) => {}
             Auth::Bearer { token } => secrets.push(token.expose_secret().to_owned()),
             Auth::Basic { username, password } => {
                 secrets.push(basic_pair(username, password));
                 secrets.push(password.expose_secret().to_owned());
             }
             Auth::ApiKey { value, .. } => secrets.push(value.expose_secret().to_owned()),
-            Auth::Oauth2(oauth2) => secrets.extend(oauth2_secrets(oauth2)),
         }
         Self::new(secrets)
     }
@@ -84,6 +89,39 @@ impl Echoes {
     }
 }
 
+/// Parts of the names of headers that hold secrets.
+const SECRET_NAMES: &[&str] =
+    &["auth", "cookie", "cred", "jwt", "key", "pass", "pwd", "secret", "session", "sign", "token"];
+
+/// Parts of the names of headers that hold none, whatever their value looks like.
+const PLAIN_NAMES: &[&str] = &["accept", "content-", "version"];
+
+/// The shortest value that a header of any other name is taken to hold a secret for.
+const SHORTEST_GUESSED: usize = 16;
+
+/// Whether a configured header holds a secret: its name says so, or its value is long, one word, of
+/// letters and digits, and neither a URL nor a UUID, which say who or where and not why.
+fn is_secret(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_of = |parts: &[&str]| parts.iter().any(|it| name.contains(it));
+    if is_of(SECRET_NAMES) {
+        return true;
+    }
+    let has = |kind: fn(&u8) -> bool| value.as_bytes().iter().any(|it| kind(it));
+    !is_of(PLAIN_NAMES)
+        && value.len() >= SHORTEST_GUESSED
+        && has(u8::is_ascii_alphabetic)
+        && has(u8::is_ascii_digit)
+        && !has(u8::is_ascii_whitespace)
+        && !value.contains("://")
+        && !is_uuid(value)
+}
+
+fn is_uuid(text: &str) -> bool {
+    let lengths = text.split('-').map(|it| it.bytes().all(|it| it.is_ascii_hexdigit()).then_some(it.len()));
+    lengths.eq([8, 4, 4, 4, 12].map(Some))
+}
+
 /// A secret as it is, and as it is written where it would mean something else.
 fn forms(secret: &str) -> [String; 3] {
     let json = Value::from(secret).to_string();
@@ -111,7 +149,7 @@ mod tests {
     fn credentials_are_taken_out_of_what_comes_back() {
         let settings = |auth: &str| -> Settings {
             let json = format!(
-                r#"{{ "url": "https://x", "headers": {{ "X-Tenant": "tenant-4711" }}, "auth": {auth} }}"#
+                r#"{{ "url": "https://x", "headers": {{ "X-Session": "tenant-4711" }}, "auth": {auth} }}"#
             );
             serde_json::from_str(&json).expect("settings")
         };
@@ -136,11 +174,6 @@ mod tests {
                 r#"k%2Fy+%221%22%2B2 k/y \"1\"+2 k/y "1"+2"#,
                 "*** *** ***",
             ),
-            (
-                r#"{ "oauth2": { "token_url": "https://y", "client_id": "id", "client_secret": "a:s3cret", "extra": { "audience": "https://api" } } }"#,
-                "aWQ6YSUzQXMzY3JldA== a:s3cret https://api",
-                "*** *** ***",
-            ),
             (r#""none""#, "of tenant-4711", "of ***"),
             (
                 r#"{ "bearer": { "token": "abc" } }"#,
@@ -152,6 +185,48 @@ mod tests {
             let masked = Echoes::of(&settings(auth)).masked(Bytes::from(body));
             assert_eq!(masked, expected, "{auth}");
         }
+    }
+
+    #[test]
+    fn what_is_no_secret_of_the_remote_comes_back_as_it_was() {
+        let json = r#"{ "url": "https://api.bank.example",
+            "headers": {
+                "Accept": "application/json", "Accept-Language": "de-DE", "X-Account": "123456",
+                "Content-Language": "en-GB", "X-Tenant": "acme-corporation", "Prefer": "return=minimal",
+                "X-Api-Version": "2024-01-15-preview", "X-Home": "https://bank1.example/home",
+                "X-Organisation": "0b5e3a52-52f8-4c0a-9d3f-8f4a3f0d6c11"
+            },
+            "auth": { "oauth2": { "token_url": "https://login", "client_id": "id", "client_secret": "number",
+                "extra": { "audience": "https://api.bank.example" } } } }"#;
+        let echoes = Echoes::of(&serde_json::from_str(json).expect("settings"));
+        let location = "https://api.bank.example/acme-corporation/0b5e3a52-52f8-4c0a-9d3f-8f4a3f0d6c11/7";
+        let headers = vec![
+            ("location".to_owned(), location.to_owned()),
+            ("content-type".to_owned(), "application/json".to_owned()),
+        ];
+        let body = Bytes::from(
+            r#"{ "number": 1234567, "language": "de-DE", "home": "https://bank1.example/home" }"#,
+        );
+        let answer = Answer { status: 201, headers, body };
+        assert_eq!(echoes.without(answer.clone(), Some("t0k3n-1")), answer);
+    }
+
+    #[test]
+    fn a_header_that_holds_a_secret_is_told_by_its_name_or_its_value() {
+        for (name, value) in [
+            ("Authorization", "Token t0k3n-1"),
+            ("X-API-KEY", "simple"),
+            ("Cookie", "sid=abcdef"),
+            ("X-Auth-Version", "accept"),
+            ("X-Partner", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"),
+            ("X-Partner", "4eC39HqLyjWDarjtT1zdp7dc/+=="),
+            ("Ocp-Apim-Subscription-Key", "0b5e3a52-52f8-4c0a-9d3f-8f4a3f0d6c11"),
+        ] {
+            assert!(is_secret(name, value), "{name}: {value}");
+        }
+        let settings = r#"{ "url": "https://x", "headers": { "Authorization": "Token t0k3n-1" } }"#;
+        let echoes = Echoes::of(&serde_json::from_str(settings).expect("settings"));
+        assert_eq!(echoes.masked(Bytes::from("Token t0k3n-1, t0k3n-1")), "***, ***");
     }
 
     #[test]

@@ -150,7 +150,12 @@ impl Kept {
                 false => !self.of_key(&parking.at).any(|(_, row)| row.covers(slot.1)),
             };
             if wanted {
-                self.parked.insert(slot, Row::new(Parking { again: false, ..parking }));
+                let known = self.parked.get(&slot).map(|row| row.parking.parents.clone());
+                let parents = match parking.parents.is_empty() {
+                    true => known.unwrap_or_default(),
+                    false => parking.parents,
+                };
+                self.parked.insert(slot, Row::new(Parking { again: false, parents, ..parking }));
             }
         }
     }
@@ -169,7 +174,9 @@ impl Kept {
     }
 
     fn leaving(&self, at: &RouteKey) -> Option<ChangeId> {
-        self.of_key(at).find(|(_, row)| row.parking.change.op() == Op::Delete).map(|(id, _)| id)
+        self.of_key(at)
+            .find(|(_, row)| row.holds() && row.parking.change.op() == Op::Delete)
+            .map(|(id, _)| id)
     }
 
     /// Whether it waits for a parent although its row is deleted later.
@@ -180,10 +187,21 @@ impl Kept {
         self.parked.get(&(at.clone(), id)).is_some_and(waits) && self.leaving(at).is_some_and(|it| it > id)
     }
 
-    /// The linked keys that depend on this one and were written before the change.
+    /// What depends on this key and is older than the change: linked keys, and parked changes that go
+    /// on by themselves.
     fn children(&self, parent: &RouteKey, before: ChangeId) -> impl Iterator<Item = &RouteKey> {
         let is = move |link: &Link| !link.gone && link.change < before && link.parents.contains(parent);
-        self.links.iter().filter(move |(_, link)| is(link)).map(|(at, _)| at)
+        let linked = self.links.iter().filter(move |(_, link)| is(link)).map(|(at, _)| at);
+        let given_up = |row: &Row| matches!(row.state(), ParkedState::Rejected | ParkedState::Dead);
+        let goes_on = move |at: &RouteKey, id: ChangeId| {
+            self.of_key(at)
+                .take_while(|(it, _)| *it <= id)
+                .all(|(it, row)| !given_up(row) || (it < id && !row.holds()))
+        };
+        let parked = self.parked.iter().filter(move |((at, id), row)| {
+            *id < before && row.parking.parents.contains(parent) && goes_on(at, *id)
+        });
+        linked.chain(parked.map(|((at, _), _)| at))
     }
 
     fn release(&mut self, looked_at: impl Fn(&RouteKey) -> bool) -> u64 {

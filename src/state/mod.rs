@@ -98,6 +98,9 @@ pub struct Parking {
     pub merges: bool,
     /// The key came to be with it, or with a change it absorbed.
     pub born: bool,
+    /// What its row depends on, as far as that is known, if it is deleted before that: an older
+    /// change that may still be sent holds up the delete of its parent.
+    pub parents: Vec<RouteKey>,
 }
 
 /// A parked change, taken up again.
@@ -306,8 +309,9 @@ pub trait StateStore: Send + Sync {
     /// These attempts have ended. What has been replaced meanwhile stays owed.
     async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError>;
 
-    /// How many linked keys of these routes depend on each of these keys, by route; not counting
-    /// those whose newest change is newer than the one given, since they belong to what comes after.
+    /// How many linked keys of these routes depend on each of these keys, and how many parked
+    /// changes of theirs that go on by themselves, by route. What is newer than the change given
+    /// does not count, since it belongs to what comes after.
     async fn children(
         &self,
         keys: &[(RouteKey, ChangeId)],
@@ -315,7 +319,7 @@ pub trait StateStore: Send + Sync {
     ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError>;
 
     /// Lets every waiting change go on that has nothing to wait for: its parent is linked and no
-    /// older delete of that is parked, or no older child of it is linked. Settlements do that by
+    /// older delete of that is parked, or no older child of it is linked or about to be. Settlements do that by
     /// themselves; this finds what was written past them.
     async fn sweep(&self) -> Result<u64, StateError>;
 

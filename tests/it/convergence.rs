@@ -69,6 +69,35 @@ async fn converges_coalescing(end: End) {
     }
 }
 
+/// A change whose row is deleted before its parent comes is left out, so that only the end can be
+/// held against the database, and that the bank never had to refuse what came too early or too late.
+#[tokio::test]
+async fn a_killed_service_with_dependencies_converges_in_the_order_of_parents() {
+    let seed = Seed::new();
+    let dependent = |yaml: String| {
+        let on = |table: &str, column: &str| {
+            let at = format!("    table: public.{table}\n");
+            let (parent, _) = column.split_once('_').expect("a column");
+            (at.clone(), format!("{at}    depends_on: {{ {parent}: '{{{{ row.{column} }}}}' }}\n"))
+        };
+        [on("loans", "customer_id"), on("collateral", "loan_id")]
+            .into_iter()
+            .fold(yaml, |yaml, (from, to)| yaml.replace(&from, &to))
+    };
+    let world = World::new(crate::harness::Version::V16, dependent).await;
+    world.bank.relate("/loans", "customer", "/customers");
+    world.survive(End::Killed, &seed).await;
+    world.equal(&seed).await;
+    assert_eq!(world.bank.stats().out_of_order, 0, "{seed}");
+    let writes = applied(&world.bank.journal());
+    assert_eq!(out_of_order(&writes), [""; 0], "{seed}");
+    let committed: BTreeSet<_> = world.history().await.into_iter().collect();
+    for write in writes {
+        let known = committed.contains(&(write.object.clone(), write.version));
+        assert!(known, "{write:?} was never committed; {seed}");
+    }
+}
+
 /// How each of the service's lives ends.
 #[derive(Clone, Copy, Debug)]
 enum End {

@@ -11,6 +11,7 @@ mod connect;
 mod convergence;
 mod demo_show;
 mod demo_world;
+mod depends;
 mod harness_itself;
 mod limits;
 mod memory;

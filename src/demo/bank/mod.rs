@@ -2,6 +2,7 @@
 
 mod address;
 mod batch;
+mod family;
 mod faults;
 mod http;
 mod journal;
@@ -65,6 +66,8 @@ pub struct Stats {
     pub mismatched: u64,
     /// Those it refused of itself: 4xx.
     pub refused: u64,
+    /// Those among them that came before what they need, or to delete what others need.
+    pub out_of_order: u64,
     /// Those a fault befell.
     pub faults: u64,
     /// Objects it holds now.
@@ -86,6 +89,7 @@ impl Inner {
             duplicates: counts.duplicates.load(Relaxed),
             mismatched: counts.mismatched.load(Relaxed),
             refused: counts.refused.load(Relaxed),
+            out_of_order: counts.out_of_order.load(Relaxed),
             faults: counts.faults.load(Relaxed),
             objects: self.store.len() as u64,
         }
@@ -160,6 +164,12 @@ impl Bank {
     /// Who may call, and the tokens they were given.
     pub fn tokens(&self) -> &Tokens {
         &self.inner.tokens
+    }
+
+    /// From now on, what is below the path `child` and has this member needs the object of that
+    /// name below `parent`: it is refused without it (422), and that is not deleted before it (409).
+    pub fn relate(&self, child: &str, member: &str, parent: &str) {
+        self.inner.store.family.relate(child, member, parent);
     }
 
     /// What it has seen so far.

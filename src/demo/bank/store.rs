@@ -1,6 +1,7 @@
 use super::{
     Options,
     address::Address,
+    family::{Family, Kept},
     journal::{Entry, Journal},
 };
 use axum::http::{Method, StatusCode};
@@ -40,6 +41,7 @@ pub struct Counts {
     pub duplicates: AtomicU64,
     pub mismatched: AtomicU64,
     pub refused: AtomicU64,
+    pub out_of_order: AtomicU64,
     pub faults: AtomicU64,
 }
 
@@ -64,6 +66,7 @@ pub struct Store {
     /// `None`: no journal is kept.
     journal: Option<Mutex<Journal>>,
     drawn: AtomicU64,
+    pub family: Family,
     pub counts: Counts,
 }
 
@@ -75,6 +78,7 @@ impl Store {
             answers: options.idempotency.then(Default::default),
             journal: options.journal.then(Default::default),
             drawn: AtomicU64::new(0),
+            family: Family::default(),
             counts: Counts::default(),
         }
     }
@@ -111,12 +115,51 @@ impl Store {
         if has_body && serde_json::from_slice::<IgnoredAny>(&request.body).is_err() {
             return self.refuse(StatusCode::BAD_REQUEST, "the body is not JSON");
         }
+        match self.family.hold() {
+            Some(mut family) => self.act_within(&mut family, request, address),
+            None => self.act(request, address),
+        }
+    }
+
+    fn act(&self, request: &Request<'_>, address: Address<'_>) -> Reply {
         match address {
             Address::Collection { parent, letter } => self.create(request, parent, letter),
             Address::Object { drawn } => self.change(request, drawn),
             Address::Batch { collection, removes } => self.batch(request, collection, removes),
             Address::Part { object, name } => self.attach(request, object, name),
         }
+    }
+
+    /// The same where objects need others.
+    fn act_within(&self, family: &mut Kept, request: &Request<'_>, address: Address<'_>) -> Reply {
+        if *request.method == Method::DELETE && family.has_children(request.path) {
+            self.counts.out_of_order.fetch_add(1, Relaxed);
+            return self.refuse(StatusCode::CONFLICT, "objects depend on it");
+        }
+        if let Address::Part { .. } = address {
+            return self.act(request, address);
+        }
+        let named = family.named(request);
+        let is_there = |path: &str| lock(&self.objects[shard(path)]).contains_key(path);
+        if let Some(missing) = named.values().find(|parent| !is_there(parent)) {
+            self.counts.out_of_order.fetch_add(1, Relaxed);
+            return self.refuse(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                &format!("it needs {missing}, which does not exist"),
+            );
+        }
+        let reply = self.act(request, address);
+        if reply.status.is_success() {
+            let made = || serde_json::from_slice::<Value>(&reply.body).unwrap_or_default();
+            match address {
+                Address::Collection { .. } => {
+                    let path = format!("{}/{}", request.path, made()["id"].as_str().unwrap_or_default());
+                    family.done(request.method, &path, named);
+                }
+                _ => family.done(request.method, request.path, named),
+            }
+        }
+        reply
     }
 
     fn create(&self, request: &Request<'_>, parent: Option<&str>, letter: char) -> Reply {

@@ -51,6 +51,8 @@ struct Family {
     rig: Rig,
     depends_on: &'static [(&'static str, &'static str)],
     when: Option<&'static str>,
+    /// Something is read before a change is sent.
+    fetches: bool,
 }
 
 /// The row's own columns: `id`, `customer`, `above`, `v`.
@@ -79,7 +81,7 @@ impl Family {
         };
         let rig = Rig::new(remote(Box::new(answer)));
         let depends_on = &[("loan", "{{ row.customer }}"), ("tree", "{{ row.above }}")];
-        Self { held, rig, depends_on, when: None }
+        Self { held, rig, depends_on, when: None, fetches: false }
     }
 
     fn route(&self, at: usize) -> Route {
@@ -131,7 +133,7 @@ impl Family {
             deleted_last: false,
             remote: RemoteId(0),
             priority: 5,
-            fetch: None,
+            fetch: self.fetches.then(|| crate::routing::Fetch::Sql("select".to_owned())),
             batch: None,
             coalesce: self.rig.coalesce,
             on_dead: crate::routing::OnDead::Hold,
@@ -427,6 +429,19 @@ async fn a_tree_is_built_from_its_root_and_taken_down_from_its_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_parent_is_not_deleted_while_a_child_that_needs_it_is_queued() {
+    let family = Family::new();
+    let rows = Rows::new().tree("2", None).tree("0", Some("2")).commit();
+    // Deleting 2 waits for 0, so that everything else of 2 is parked behind it.
+    let rows = rows.delete(2, "2").delete(2, "0").commit();
+    let rows = rows.tree("0", None).tree("2", Some("0")).commit();
+    let rows = rows.update(2, "2", None, "b").commit().delete(2, "0").commit();
+    family.run(rows).await;
+    assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
+    assert_eq!(family.objects(), ["/tree/2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rows_that_wait_for_each_other_hold_up_nothing_else() {
     let family = Family::new();
     let rows = Rows::new().tree("1", Some("2")).tree("2", Some("1")).tree("3", Some("2")).tree("4", None);
@@ -565,6 +580,7 @@ proptest! {
         coalesce in any::<bool>(),
         stumbles in prop::collection::vec(0u8..4, 0..20),
         kills in prop::collection::vec(1usize..12, 0..3),
+        fetches in prop::bool::weighted(0.2),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
@@ -573,6 +589,7 @@ proptest! {
             // What came and went unsent in one life is sent in the next, behind what was sent already.
             family.rig.coalesce = coalesce && kills.is_empty();
             family.rig.attempts = 100;
+            family.fetches = fetches;
             let stumbles = Mutex::new(stumbles);
             let held = Arc::clone(&family.held);
             let seen = Mutex::new(BTreeMap::new());

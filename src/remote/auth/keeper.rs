@@ -4,6 +4,10 @@
 //! call, so that a call which is dropped takes it from no other. While a token is good, calls use
 //! it and the next one is asked for behind their backs; a failure of that is nobody's until the
 //! token is over. A failed request is not made again at once: who comes meanwhile hears of it.
+//!
+//! A 401 is about the token or about what was called with it, and does not say which. So a token
+//! that others could call with serves them until the next one is there, and the next one is not
+//! replaced at once.
 
 use super::token::{Granted, NotGranted, Token, TokenSource};
 use crate::remote::CallError;
@@ -19,8 +23,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The longest wait that a token endpoint may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
-/// How long a token that replaced a refused one, and was refused itself, is not replaced again: a
-/// remote that takes no token at all would otherwise have one made for every call.
+/// How long a token that replaced a refused one is not replaced if it is refused itself: a remote
+/// that takes no token, for anything or for one of its resources, would otherwise have one made for
+/// every call.
 const FRUITLESS: Duration = Duration::from_secs(10);
 
 pub(in crate::remote) struct Keeper {
@@ -65,7 +70,7 @@ impl Keeper {
 
     /// A token that is good as far as we know.
     pub(super) async fn token(&self) -> Result<Arc<Token>, CallError> {
-        self.good_token(false).await
+        self.good_token(None).await
     }
 
     /// Whether there is, after a 401 with this token, another one to call with.
@@ -75,10 +80,11 @@ impl Keeper {
             match &state.token {
                 Some(newer) if newer.round != refused.round => return Ok(true),
                 _ if refused.is_fruitless(Instant::now(), FRUITLESS) => return Ok(false),
+                _ if refused.is_accepted() => {}
                 _ => state.token = None,
             }
         }
-        self.good_token(true).await.map(|_| true)
+        self.good_token(Some(refused.round)).await.map(|_| true)
     }
 
     /// Asks for a token and says how that went.
@@ -88,15 +94,18 @@ impl Keeper {
         Ok(format!("{} gives a token{}", self.inner.source.place(), life.unwrap_or_default()))
     }
 
-    async fn good_token(&self, renews: bool) -> Result<Arc<Token>, CallError> {
+    /// A good one, and another than that of the fetch `refused`.
+    async fn good_token(&self, refused: Option<u64>) -> Result<Arc<Token>, CallError> {
         let mut waited = None;
         loop {
             let round = {
                 let mut state = lock(&self.inner.state);
                 let now = Instant::now();
                 // One that is over already is as good as any for those who waited for it.
-                let is_good =
-                    |it: &Arc<Token>| !it.is_over(now) || waited.is_some_and(|round| it.round > round);
+                let is_good = |it: &Arc<Token>| {
+                    refused.is_none_or(|round| it.round != round)
+                        && (!it.is_over(now) || waited.is_some_and(|round| it.round > round))
+                };
                 if let Some(token) = state.token.clone().filter(is_good) {
                     if token.is_due(now) && !state.fetching && state.rests(now).is_none() {
                         self.fetch(&mut state, false);
@@ -108,7 +117,7 @@ impl Keeper {
                     return Err(failed.error(self.inner.source.remote(), now));
                 }
                 if !state.fetching {
-                    self.fetch(&mut state, renews);
+                    self.fetch(&mut state, refused.is_some());
                 }
                 state.round
             };
@@ -161,6 +170,8 @@ impl Drop for Ending<'_> {
                 let token = Token::new(granted, self.asked, state.round, self.renews);
                 state.token = Some(Arc::new(token));
             }
+            // A stop, which nobody waits through.
+            None if !std::thread::panicking() => {}
             result => {
                 let why = result.and_then(Result::err).unwrap_or_else(NotGranted::broken_off);
                 let times = state.failed.as_ref().map_or(0, |it| it.times) + 1;
@@ -174,9 +185,9 @@ impl Drop for Ending<'_> {
                 state.failed = Some(failed);
             }
         }
-        let round = state.round;
-        drop(state);
-        self.inner.ended.send_replace(round);
+        // Before the next request can end: an older number behind a newer one would let who waits
+        // for that wait on.
+        self.inner.ended.send_replace(state.round);
     }
 }
 

@@ -11,7 +11,6 @@ mod token;
 
 pub use self::settings::{Oauth2, Placement};
 pub(super) use basic::pair as basic_pair;
-pub(super) use oauth2::secrets as oauth2_secrets;
 pub(super) use token::Token;
 pub use token::Trouble;
 
@@ -170,6 +169,9 @@ const OURS: &[&str] = &[
     "user-agent",
     "te",
     "upgrade",
+    "expect",
+    // Nothing is decompressed.
+    "accept-encoding",
 ];
 
 /// The name of a header that may be set by configuration.

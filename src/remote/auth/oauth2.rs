@@ -40,6 +40,9 @@ const OURS: &[&str] = &["grant_type", "client_id", "client_secret", "scope"];
 const LIMIT: usize = 256 << 10;
 /// How much of an answer a message shows.
 const SHOWN: usize = 300;
+/// How many of its keys, and how much of each.
+const KEYS_SHOWN: usize = 10;
+const KEY_SHOWN: usize = 40;
 
 /// What can be said about the settings before a client is made of them.
 pub(super) fn check(settings: &Oauth2, allow_http: bool) -> Vec<Fault> {
@@ -108,13 +111,16 @@ impl TokenEndpoint {
         NotGranted { trouble, message: format!("{} {message}", self.place), retry_after: None }
     }
 
-    /// What a 2xx holds.
-    fn granted(&self, body: &Bytes) -> Result<Granted, NotGranted> {
-        let said: Said = serde_json::from_slice(body)
-            .map_err(|_| self.refused(format!("gave what is no token: {}", self.excerpt(body))))?;
-        let Some(token) = said.access_token.filter(|it| !it.expose_secret().is_empty()) else {
+    /// What a 2xx holds. However odd it is, a token may be somewhere in it: it is never shown.
+    fn granted(&self, kind: &str, body: &Bytes) -> Result<Granted, NotGranted> {
+        let unusable = |what: &str| {
             // Some answer 200 to a refusal.
-            return Err(self.refused(format!("gave no `access_token`{}", self.reasons(body))));
+            let told = self.told(body).unwrap_or_default();
+            self.refused(format!("gave {what} ({}){told}", outline(kind, body)))
+        };
+        let said: Said = serde_json::from_slice(body).map_err(|_| unusable("what is no token"))?;
+        let Some(token) = said.access_token.filter(|it| !it.expose_secret().is_empty()) else {
+            return Err(unusable("no `access_token`"));
         };
         if let Some(kind) = said.token_type.filter(|it| !it.eq_ignore_ascii_case("bearer")) {
             let message =
@@ -141,27 +147,36 @@ impl TokenEndpoint {
 
     /// `error` and `error_description`, or the beginning of what else it said.
     fn reasons(&self, body: &Bytes) -> String {
-        let told: Option<Refusal> = serde_json::from_slice(body).ok();
-        let said = match told {
-            Some(Refusal { error: Some(error), error_description: Some(why) }) => format!("{error}: {why}"),
-            Some(Refusal { error: Some(error), .. }) => error,
-            _ => return self.excerpt_behind_colon(body),
+        self.told(body).unwrap_or_else(|| match std::str::from_utf8(&self.echoes.masked(body.clone())) {
+            Ok(text) if text.trim().is_empty() => String::new(),
+            Ok(text) => format!(": {}", one_line(text.trim(), SHOWN)),
+            Err(_) => format!(": ({} bytes that are not text)", body.len()),
+        })
+    }
+
+    /// `error` and `error_description`, behind a colon.
+    fn told(&self, body: &Bytes) -> Option<String> {
+        let Refusal { error, error_description } = serde_json::from_slice(body).ok()?;
+        let said = match error_description {
+            Some(why) => format!("{}: {why}", error?),
+            None => error?,
         };
-        format!(": {}", one_line(&self.echoes.masked_text(&said), SHOWN))
+        Some(format!(": {}", one_line(&self.echoes.masked_text(&said), SHOWN)))
     }
+}
 
-    fn excerpt_behind_colon(&self, body: &Bytes) -> String {
-        match self.excerpt(body) {
-            said if said.is_empty() => said,
-            said => format!(": {said}"),
-        }
-    }
-
-    fn excerpt(&self, body: &Bytes) -> String {
-        match std::str::from_utf8(&self.echoes.masked(body.clone())) {
-            Ok(text) => one_line(text.trim(), SHOWN),
-            Err(_) => format!("({} bytes that are not text)", body.len()),
-        }
+/// What can be said of an answer without its values: its type, its size, and its keys.
+fn outline(kind: &str, body: &[u8]) -> String {
+    let kind = kind.split(';').next().map(str::trim).filter(|it| !it.is_empty()).unwrap_or("of no type");
+    let outline = format!("{}, {} bytes", one_line(kind, KEY_SHOWN), body.len());
+    let keys = match serde_json::from_slice(body) {
+        Ok(Value::Object(said)) => said.into_iter().map(|(key, _)| key),
+        _ => return outline,
+    };
+    let keys: Vec<_> = keys.take(KEYS_SHOWN).map(|key| format!("`{}`", one_line(&key, KEY_SHOWN))).collect();
+    match keys.is_empty() {
+        true => outline,
+        false => format!("{outline}, with {}", keys.join(", ")),
     }
 }
 
@@ -178,15 +193,18 @@ impl TokenSource for TokenEndpoint {
         };
         let mut response = self.client.execute(request).await.map_err(lost)?;
         let status = response.status().as_u16();
-        let asked = retry_after(&body::kept(response.headers()));
+        let headers = body::kept(response.headers());
         let body = match body::read(&mut response, LIMIT).await {
             Ok(body) => body,
             Err(body::Unread::TooLong) => return Err(self.refused(format!("gave more than {LIMIT} bytes"))),
             Err(body::Unread::Broken(error)) => return Err(lost(error)),
         };
         match status {
-            200..=299 => self.granted(&body),
-            _ => Err(NotGranted { retry_after: asked, ..self.failure(status, &body) }),
+            200..=299 => {
+                let kind = headers.iter().find(|(name, _)| name == CONTENT_TYPE.as_str());
+                self.granted(kind.map_or("", |(_, value)| value), &body)
+            }
+            _ => Err(NotGranted { retry_after: retry_after(&headers), ..self.failure(status, &body) }),
         }
     }
 
@@ -256,7 +274,7 @@ fn basic(client_id: &str, client_secret: &SecretString) -> String {
 }
 
 /// What must not be shown, should the endpoint say it back.
-pub(in crate::remote) fn secrets(settings: &Oauth2) -> Vec<String> {
+fn secrets(settings: &Oauth2) -> Vec<String> {
     let Oauth2 { client_id, client_secret, extra, .. } = settings;
     let mut secrets = vec![client_secret.expose_secret().to_owned(), basic(client_id, client_secret)];
     secrets.extend(extra.values().cloned());

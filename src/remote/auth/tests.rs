@@ -35,6 +35,7 @@ fn what_cannot_be_sent_is_named_by_its_key_and_its_value_is_not_shown() {
         (json!({ "basic": { "username": "a:b", "password": "hunter2" } }), "auth.basic.username"),
         (json!({ "api_key": { "header": "x y", "value": "hunter2" } }), "auth.api_key.header"),
         (json!({ "api_key": { "header": "Host", "value": "hunter2" } }), "auth.api_key.header"),
+        (json!({ "api_key": { "header": "Expect", "value": "hunter2" } }), "auth.api_key.header"),
         (json!({ "api_key": { "header": "X-Key", "value": "hunter2\r" } }), "auth.api_key.value"),
         (
             json!({ "api_key": { "header": "X-Key", "query": "key", "value": "hunter2" } }),

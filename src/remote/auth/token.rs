@@ -82,9 +82,14 @@ impl Token {
         self.accepted.store(true, Relaxed);
     }
 
-    /// Whether it replaced a refused one within this time, and was never taken either.
+    /// Whether the remote ever took it.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.accepted.load(Relaxed)
+    }
+
+    /// Whether it replaced a refused one within this time.
     pub(super) fn is_fruitless(&self, now: Instant, within: Duration) -> bool {
-        self.renewed && !self.accepted.load(Relaxed) && self.age(now) < within
+        self.renewed && self.age(now) < within
     }
 
     pub(super) fn lifetime(&self) -> Option<Duration> {

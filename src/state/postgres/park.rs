@@ -1,6 +1,10 @@
 //! What a settlement does with parked changes: merge, store, and let the next one of a key go on.
 
-use super::{Client, lsn, ordinal, pg_lsn, recall, settle::json, stored_change};
+use super::{
+    Client, lsn, ordinal, pg_lsn, recall,
+    settle::{json, parents},
+    stored_change,
+};
 use crate::{
     model::{ChangeId, ParkReason, Parked, ParkedState},
     state::{
@@ -24,16 +28,18 @@ use tokio_postgres::{
 const PARK: &str = "\
 insert into rowcall.parked as p
     (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
-     called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key, next_attempt)
+     called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key, parents,
+     next_attempt)
 select $1, route, key, commit_lsn, ordinal, change::jsonb, answers::jsonb, state, reason, message, attempts,
-       called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key,
+       called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key, parents::jsonb,
        case when state = 'retrying' then now() + wait * interval '1 millisecond' end
 from unnest($2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::text[], $7::text[], $8::text[],
             $9::text[], $10::text[], $11::integer[], $12::pg_lsn[], $13::bigint[],
             $14::boolean[], $15::boolean[], $16::boolean[], $17::boolean[], $18::bigint[],
-            $20::text[], $21::text[])
+            $20::text[], $21::text[], $22::text[])
      as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
-           called_lsn, called_ordinal, lets_pass, merges, born, doubt, wait, waits_for_route, waits_for_key)
+           called_lsn, called_ordinal, lets_pass, merges, born, doubt, wait, waits_for_route, waits_for_key,
+           parents)
 where $19 = exists (
     select from rowcall.parked known
     where known.route = t.route and known.key = t.key
@@ -45,6 +51,7 @@ set answers = excluded.answers, state = excluded.state, reason = excluded.reason
     message = excluded.message, attempts = excluded.attempts, lets_pass = excluded.lets_pass,
     doubt = excluded.doubt, next_attempt = excluded.next_attempt,
     waits_for_route = excluded.waits_for_route, waits_for_key = excluded.waits_for_key,
+    parents = coalesce(excluded.parents, p.parents),
     updated_at = now()
 where $19";
 
@@ -62,10 +69,11 @@ where p.state = 'queued' and p.merges";
 
 const REPLACE: &str = "\
 update rowcall.parked p
-set commit_lsn = t.commit_lsn, ordinal = t.ordinal, change = t.change::jsonb, born = t.born, updated_at = now()
+set commit_lsn = t.commit_lsn, ordinal = t.ordinal, change = t.change::jsonb, born = t.born,
+    parents = t.parents::jsonb, updated_at = now()
 from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[], $5::pg_lsn[], $6::bigint[], $7::text[],
-            $8::boolean[])
-     as t (route, key, old_lsn, old_ordinal, commit_lsn, ordinal, change, born)
+            $8::boolean[], $9::text[])
+     as t (route, key, old_lsn, old_ordinal, commit_lsn, ordinal, change, born, parents)
 where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.old_lsn, t.old_ordinal)";
 
 /// For each key touched: whether it is still held, and its oldest parked delete; a queued head
@@ -81,7 +89,7 @@ with head as (
     ) p on true
     left join lateral (
         select commit_lsn, ordinal from rowcall.parked d
-        where d.route = t.route and d.key = t.key and d.deletes order by commit_lsn, ordinal limit 1
+        where d.route = t.route and d.key = t.key and d.deletes and d.holds order by commit_lsn, ordinal limit 1
     ) d on true
 ), due as (
     update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
@@ -195,7 +203,8 @@ impl Park {
         };
         let (waits_routes, waits_keys): (Vec<_>, Vec<_>) =
             chosen.iter().map(waits_for).map(Option::unzip).unzip();
-        let values: [&(dyn ToSql + Sync); 21] = [
+        let parents: Vec<Option<String>> = chosen.iter().map(|it| parents(&it.parents)).collect();
+        let values: [&(dyn ToSql + Sync); 22] = [
             &source,
             &routes,
             &keys,
@@ -217,6 +226,7 @@ impl Park {
             &again,
             &waits_routes,
             &waits_keys,
+            &parents,
         ];
         client.execute(&self.park, &values).await?;
         Ok(())
@@ -230,8 +240,9 @@ impl Park {
         let ordinals: Vec<i64> = chosen.iter().map(|(_, it)| ordinal(it.change.id)).collect();
         let changes: Vec<String> = chosen.iter().map(|(_, it)| stored_change::write(&it.change)).collect();
         let born: Vec<bool> = chosen.iter().map(|(_, it)| it.born).collect();
-        let values: [&(dyn ToSql + Sync); 8] =
-            [&routes, &keys, &old_commits, &old_ordinals, &commits, &ordinals, &changes, &born];
+        let parents: Vec<Option<String>> = chosen.iter().map(|(_, it)| parents(&it.parents)).collect();
+        let values: [&(dyn ToSql + Sync); 9] =
+            [&routes, &keys, &old_commits, &old_ordinals, &commits, &ordinals, &changes, &born, &parents];
         client.execute(&self.replace, &values).await?;
         Ok(())
     }
@@ -308,6 +319,8 @@ fn tail(row: &Row) -> Option<(RouteKey, Tail)> {
         lets_pass: false,
         merges: true,
         born: row.get(7),
+        // What merges with it brings its own.
+        parents: Vec::new(),
     };
     Some((at, Tail::stored(parking)))
 }

@@ -23,19 +23,29 @@ cross join lateral (
 ) p
 left join lateral (
     select d.commit_lsn, d.ordinal from rowcall.parked d
-    where p.held is not null and d.route = k.route and d.key = k.key and d.deletes
+    where p.held is not null and d.route = k.route and d.key = k.key and d.deletes and d.holds
     order by d.commit_lsn, d.ordinal limit 1
 ) d on true
 order by k.at";
 
-/// The linked keys that depend on a deleted one; those that were written after it do not count.
+/// What depends on a deleted key: linked keys, and parked changes that go on by themselves. What is
+/// newer than the delete does not count.
 const CHILDREN: &str = "\
-select k.at, l.route, count(*)
-from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[])
-     with ordinality as k (route, key, commit_lsn, ordinal, at)
-join rowcall.link l on l.parents ? (k.route || '/' || k.key)
-where not l.gone and (l.commit_lsn, l.ordinal) < (k.commit_lsn, k.ordinal) and l.route = any($5)
-group by k.at, l.route order by k.at, l.route";
+with k as (
+    select * from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[])
+             with ordinality as k (route, key, commit_lsn, ordinal, at)
+), child as (
+    select k.at, l.route from k join rowcall.link l on l.parents ? (k.route || '/' || k.key)
+    where not l.gone and (l.commit_lsn, l.ordinal) < (k.commit_lsn, k.ordinal)
+    union all
+    select k.at, c.route from k join rowcall.parked c on c.parents ? (k.route || '/' || k.key)
+    where (c.commit_lsn, c.ordinal) < (k.commit_lsn, k.ordinal) and c.state not in ('rejected', 'dead')
+      and not exists (
+        select from rowcall.parked h
+        where h.route = c.route and h.key = c.key and h.state in ('rejected', 'dead') and h.holds
+          and (h.commit_lsn, h.ordinal) < (c.commit_lsn, c.ordinal))
+)
+select at, route, count(*) from child where route = any($5) group by at, route order by at, route";
 
 /// What is known of these keys, in the order asked.
 pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Result<Vec<Known>, Error> {

@@ -13,12 +13,21 @@ macro_rules! free {
             select from rowcall.link l
             where l.parents ? (p.waits_for_route || '/' || p.waits_for_key) and not l.gone
               and (l.commit_lsn, l.ordinal) < (p.commit_lsn, p.ordinal))
+           and not exists (
+            select from rowcall.parked c
+            where c.parents ? (p.waits_for_route || '/' || p.waits_for_key)
+              and (c.commit_lsn, c.ordinal) < (p.commit_lsn, p.ordinal)
+              and c.state not in ('rejected', 'dead')
+              and not exists (
+                select from rowcall.parked h
+                where h.route = c.route and h.key = c.key and h.state in ('rejected', 'dead') and h.holds
+                  and (h.commit_lsn, h.ordinal) < (c.commit_lsn, c.ordinal)))
          else exists (
             select from rowcall.link l
             where l.route = p.waits_for_route and l.key = p.waits_for_key and not l.gone)
            and not exists (
             select from rowcall.parked d
-            where d.route = p.waits_for_route and d.key = p.waits_for_key and d.deletes
+            where d.route = p.waits_for_route and d.key = p.waits_for_key and d.deletes and d.holds
               and (d.commit_lsn, d.ordinal) < (p.commit_lsn, p.ordinal))
          end"
     };

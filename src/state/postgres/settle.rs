@@ -6,7 +6,7 @@ use super::{
     pg_lsn, release, remote_status, write_back,
 };
 use crate::{
-    model::{ChangeId, Link, Lsn},
+    model::{ChangeId, Lsn},
     postgres,
     state::{Checkpoint, RouteCounts, RouteKey, Saved, Settled, Settlement, StateError},
 };
@@ -257,7 +257,7 @@ impl Writer {
         let commits: Vec<PgLsn> = links.iter().map(|(_, link)| pg_lsn(link.change.commit)).collect();
         let ordinals: Vec<i64> = links.iter().map(|(_, link)| ordinal(link.change)).collect();
         let gone: Vec<bool> = links.iter().map(|(_, link)| link.gone).collect();
-        let parents: Vec<Option<String>> = links.iter().map(|(_, link)| parents(link)).collect();
+        let parents: Vec<Option<String>> = links.iter().map(|(_, link)| parents(&link.parents)).collect();
         let content: Vec<Option<i64>> =
             links.iter().map(|(_, link)| link.content.map(|hash| hash.0.cast_signed())).collect();
         let values: [&(dyn ToSql + Sync); 8] =
@@ -321,9 +321,9 @@ impl Keys {
     }
 }
 
-/// What a link depends on, as it is stored; nothing for most.
-fn parents(link: &Link) -> Option<String> {
-    let names: Vec<String> = link.parents.iter().map(|at| format!("{}/{}", at.route, at.key)).collect();
+/// What a row depends on, as it is stored; nothing for most.
+pub(super) fn parents(keys: &[RouteKey]) -> Option<String> {
+    let names: Vec<String> = keys.iter().map(|at| format!("{}/{}", at.route, at.key)).collect();
     (!names.is_empty()).then(|| json(&names))
 }
 

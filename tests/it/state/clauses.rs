@@ -440,6 +440,26 @@ clauses! {
         assert_eq!(again.released, 1, "its last child went while it was being parked");
     }
 
+    async fn a_deleted_parent_is_not_due_while_an_older_change_of_a_child_will_go_on(store: &dyn StateStore) {
+        use ParkedState::{Dead, Queued, Retrying};
+        let of = |it: Parking| Parking { parents: vec![customer("7")], ..it };
+        let parkings = vec![
+            waiting(customer("7"), 9, ParkReason::Children, customer("7")),
+            parking("1", 4, Retrying), of(parking("1", 5, Queued)),
+            parking("2", 4, Dead), of(parking("2", 5, Queued)),
+            of(parking("3", 10, Retrying)),
+        ];
+        assert_eq!(store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement").released, 0);
+        let counted = store.children(&[(customer("7"), id(9))], &routes()).await.expect("an answer");
+        assert_eq!(counted, [vec![(Arc::from("loan"), 1)]], "neither what a person has to see to, nor what is newer");
+        // Parked again by who knows nothing of its parents.
+        store.settle(parked([Parking { again: true, ..parking("1", 5, Queued) }])).await.expect("a settlement");
+        let stirred = vec![customer("7")];
+        let resolved = |id| Settlement { resolved: vec![(at("1"), id)], stirred: stirred.clone(), ..Settlement::default() };
+        assert_eq!(store.settle(resolved(id(4))).await.expect("a settlement").released, 0);
+        assert_eq!(store.settle(resolved(id(5))).await.expect("a settlement").released, 1);
+    }
+
     async fn what_waits_for_a_parent_and_is_deleted_later_is_due(store: &dyn StateStore) {
         let first = waiting(at("1"), 5, ParkReason::Parent, customer("7"));
         let update = parking("1", 6, ParkedState::Queued);
@@ -556,7 +576,16 @@ pub fn parking(key: &str, lsn: u64, state: ParkedState) -> Parking {
         waits_for: None,
     };
     let change = Arc::new(change(lsn));
-    Parking { at: at(key), change, parked, again: false, lets_pass: false, merges: false, born: false }
+    Parking {
+        at: at(key),
+        change,
+        parked,
+        again: false,
+        lets_pass: false,
+        merges: false,
+        born: false,
+        parents: Vec::new(),
+    }
 }
 
 fn change(lsn: u64) -> Change {

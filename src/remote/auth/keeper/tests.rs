@@ -5,6 +5,7 @@ use reqwest::header::HeaderValue;
 use std::{
     collections::VecDeque,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    task::{Context, Poll, Wake, Waker},
 };
 use tokio::{sync::Semaphore, time::advance};
 
@@ -190,13 +191,85 @@ async fn a_remote_that_takes_no_token_does_not_have_one_made_for_every_call() {
     seconds(10).await;
     let second = keeper.token().await.expect("a token");
     assert_eq!(keeper.renew(&second).await, Ok(true), "but it is tried again");
-    // One that was taken before is always worth renewing.
-    for _ in 0..3 {
-        let token = keeper.token().await.expect("a token");
-        token.accept();
-        assert_eq!(keeper.renew(&token).await, Ok(true));
+    assert_eq!(endpoint.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_takes_no_token_does_not_have_one_made_for_every_call() {
+    let (endpoint, keeper) = keeper([Say::Token(None)]);
+    for second in 0..30 {
+        for _ in 0..100 {
+            let token = keeper.token().await.expect("a token");
+            token.accept();
+            keeper.renew(&token).await.expect("a token");
+        }
+        assert_eq!(endpoint.asked(), 2 + second / 10, "one in ten seconds");
+        seconds(1).await;
     }
-    assert_eq!(endpoint.asked(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_others_call_with_serves_them_until_the_next_one_is_there() {
+    let no = Say::Not(Trouble::Unreachable, None);
+    let (endpoint, keeper) = keeper([Say::Token(None), no, Say::Token(None)]);
+    let first = keeper.token().await.expect("a token");
+    first.accept();
+    endpoint.hold();
+    let renewing = |first: &Arc<Token>| {
+        let (keeper, first) = (Arc::clone(&keeper), Arc::clone(first));
+        async move { keeper.renew(&first).await }
+    };
+    let mut refused = Box::pin(renewing(&first));
+    assert!(futures_util::poll!(&mut refused).is_pending());
+    settle().await;
+    assert_eq!(endpoint.asked(), 2);
+    assert_eq!(futures_util::poll!(Box::pin(text(&keeper))), Poll::Ready("t1".to_owned()));
+    endpoint.gate.add_permits(10_000);
+    assert!(matches!(refused.await, Err(CallError::Token { .. })), "what was refused waits");
+    assert!(matches!(keeper.renew(&first).await, Err(CallError::Token { .. })), "and does not ask again");
+    assert_eq!((text(&keeper).await, endpoint.asked()), ("t1".to_owned(), 2), "others go on");
+    seconds(1).await;
+    assert_eq!(keeper.renew(&first).await, Ok(true));
+    assert_eq!((text(&keeper).await, endpoint.asked()), ("t3".to_owned(), 3));
+}
+
+/// Whether the state was locked when it was woken.
+#[derive(Default)]
+struct WokenLocked(Mutex<Option<(Arc<Inner>, Option<bool>)>>);
+
+impl Wake for WokenLocked {
+    fn wake(self: Arc<Self>) {
+        if let Some((inner, locked)) = lock(&self.0).as_mut() {
+            *locked = Some(inner.state.try_lock().is_err());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_told_before_the_next_request_can_end() {
+    let (endpoint, keeper) = keeper([]);
+    endpoint.hold();
+    let woken = Arc::new(WokenLocked(Mutex::new(Some((Arc::clone(&keeper.inner), None)))));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut waiting = Box::pin(keeper.token());
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    endpoint.gate.add_permits(1);
+    settle().await;
+    let (_, locked) = lock(&woken.0).take().expect("it is there");
+    assert_eq!(locked, Some(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_during_a_request_is_no_failure() {
+    let (endpoint, keeper) = keeper([]);
+    endpoint.hold();
+    assert!(futures_util::poll!(Box::pin(keeper.token())).is_pending());
+    settle().await;
+    let inner = Arc::clone(&keeper.inner);
+    drop(keeper);
+    settle().await;
+    let state = lock(&inner.state);
+    assert!(!state.fetching && state.failed.is_none(), "nothing is said");
 }
 
 #[tokio::test(start_paused = true)]

@@ -154,9 +154,17 @@ async fn what_a_token_endpoint_says_is_told_without_its_secrets() {
         (body(302, ""), Refused, "answered with 302 (check `token_url`)"),
         (body(503, "busy"), Unreachable, "answered with 503: busy"),
         (body(429, ""), Unreachable, "answered with 429"),
-        (body(200, "hello"), Refused, "gave what is no token: hello"),
-        (body(200, r#"{"error":"unsupported"}"#), Refused, "gave no `access_token`: unsupported"),
-        (body(200, r#"{"access_token":""}"#), Refused, "gave no `access_token`: {\"access_token\":\"\"}"),
+        (body(200, "hello"), Refused, "gave what is no token (text/plain, 5 bytes)"),
+        (
+            body(200, r#"{"error":"unsupported","error_description":"s3cr3t/+ü"}"#),
+            Refused,
+            "gave no `access_token` (text/plain, 56 bytes, with `error`, `error_description`): unsupported: ***",
+        ),
+        (
+            body(200, r#"{"access_token":""}"#),
+            Refused,
+            "gave no `access_token` (text/plain, 19 bytes, with `access_token`)",
+        ),
         (
             body(200, r#"{"access_token":"x","token_type":"mac"}"#),
             Refused,
@@ -173,6 +181,35 @@ async fn what_a_token_endpoint_says_is_told_without_its_secrets() {
         assert_eq!(remote, format!("bank ({host})"));
         assert!(wait <= Duration::from_secs(1));
         assert_eq!(server.received_requests().await.expect("recording is on").len(), 1, "nothing is called");
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_an_unusable_answer_is_not_shown() {
+    for (kind, body, outline) in [
+        (
+            "application/x-www-form-urlencoded; charset=utf-8",
+            "access_token=t0k3n-987654&expires_in=3600",
+            "application/x-www-form-urlencoded, 41 bytes",
+        ),
+        (
+            "application/json",
+            r#"{"expires":1,"accessToken":"t0k3n-987654"}"#,
+            "application/json, 42 bytes, with `expires`, `accessToken`",
+        ),
+        (
+            "application/json",
+            r#"{"data":{"access_token":"t0k3n-987654"}}"#,
+            "application/json, 40 bytes, with `data`",
+        ),
+        ("application/json", r#"{"access_token":987654}"#, "application/json, 23 bytes, with `access_token`"),
+        ("", r#"["t0k3n-987654"]"#, "of no type, 16 bytes"),
+    ] {
+        let server = server(ResponseTemplate::new(200).set_body_raw(body, kind)).await;
+        let error = called(&remote(&server, json!({}))).await.expect_err(body);
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains(&format!("({outline})")), "{shown}");
+        assert!(!shown.contains("987654"), "{shown}");
     }
 }
 
