@@ -144,7 +144,7 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
             let filter = chosen(which, all)?;
             unambiguous(&desks, &filter).await?;
             let mut count = 0;
-            for desk in &desks {
+            for desk in &mut desks {
                 count += desk.retry(&filter).await.map_err(failed)?;
             }
             done(count, "will be tried again", json)

@@ -160,6 +160,9 @@ impl Ord for Wait {
     }
 }
 
+/// How many children of a key are linked, by route.
+type LinkedChildren = Vec<(Arc<str>, u64)>;
+
 /// What a task reports.
 enum Event {
     Ended(Box<Ended>),
@@ -167,7 +170,7 @@ enum Event {
     Recalled(Vec<LaneId>, Result<Vec<Known>, StateError>),
     Settled(Batch, Result<Settled, StateError>),
     Due(Vec<RouteId>, Result<Vec<Due>, StateError>),
-    Children(Vec<LaneId>, Result<Vec<Vec<(Arc<str>, u64)>>, StateError>),
+    Children(Vec<LaneId>, Result<Vec<LinkedChildren>, StateError>),
     Swept(Result<u64, StateError>),
 }
 

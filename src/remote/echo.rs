@@ -107,7 +107,7 @@ fn is_secret(name: &str, value: &str) -> bool {
     if is_of(SECRET_NAMES) {
         return true;
     }
-    let has = |kind: fn(&u8) -> bool| value.as_bytes().iter().any(|it| kind(it));
+    let has = |kind: fn(&u8) -> bool| value.as_bytes().iter().any(kind);
     !is_of(PLAIN_NAMES)
         && value.len() >= SHORTEST_GUESSED
         && has(u8::is_ascii_alphabetic)

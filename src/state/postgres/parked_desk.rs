@@ -156,13 +156,18 @@ impl ParkedDesk<'_> {
     }
 
     /// Makes the matching ones due now; those behind an older one follow when it has ended.
-    pub async fn retry(&self, filter: &Filter) -> Result<u64, Error> {
+    pub async fn retry(&mut self, filter: &Filter) -> Result<u64, Error> {
+        let transaction = self.client.transaction().await?;
+        // A settlement takes rows in another order: one has to wait for the other as a whole.
+        transaction.batch_execute(ALONE).await?;
         let sql = format!(
             "update rowcall.parked p
              set state = 'retrying', next_attempt = now(), attempts = 0, updated_at = now()
              where {MATCHES} and p.state <> 'queued'"
         );
-        self.client.execute(&sql, &filter.values().refs()).await
+        let retried = transaction.execute(&sql, &filter.values().refs()).await?;
+        transaction.commit().await?;
+        Ok(retried)
     }
 
     /// Gives the matching ones up for good: they count as done, so that a redelivery does not
@@ -172,7 +177,7 @@ impl ParkedDesk<'_> {
         let transaction = self.client.transaction().await?;
         // One of two that do not see each other would leave what it parks behind nothing, queued
         // for ever: a settlement waits until the discarding is done, and the other way round.
-        transaction.batch_execute("lock table rowcall.parked in share row exclusive mode").await?;
+        transaction.batch_execute(ALONE).await?;
         let sql = format!(
             "with given_up as (
                 delete from rowcall.parked p where {MATCHES} returning p.route, p.key, p.commit_lsn, p.ordinal
@@ -183,6 +188,8 @@ impl ParkedDesk<'_> {
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 }
+
+const ALONE: &str = "lock table rowcall.parked in share row exclusive mode";
 
 /// All keys at once. Every part sees the table as it was, so what is left is told from what was
 /// given up.

@@ -46,9 +46,13 @@ set source = excluded.source, applied = s.applied + excluded.applied,
     last_error = coalesce(excluded.last_error, s.last_error),
     last_error_at = coalesce(excluded.last_error_at, s.last_error_at), updated_at = now()";
 
-/// Gone links are kept only until no redelivery can reach them any more. A commit may begin where
-/// the last settled one ended.
-const FORGET: &str = "delete from rowcall.link where gone and commit_lsn < $1";
+/// Gone links are kept only until no redelivery can reach them any more, and no parked change that
+/// is older than the delete. A commit may begin where the last settled one ended.
+const FORGET: &str = "\
+delete from rowcall.link l
+where l.gone and l.commit_lsn < $2
+  and l.route in (select route from rowcall.route_status where source = $1)
+  and not exists (select from rowcall.parked p where p.route = l.route and p.key = l.key)";
 
 const CHECKPOINT: &str = "\
 update rowcall.checkpoint
@@ -241,7 +245,7 @@ impl Writer {
         if let Some(through) = settlement.through
             && self.settlements.is_multiple_of(FORGET_EVERY)
         {
-            self.client.execute(&self.forget, &[&pg_lsn(through)]).await?;
+            self.client.execute(&self.forget, &[&self.source, &pg_lsn(through)]).await?;
         }
         Ok(())
     }

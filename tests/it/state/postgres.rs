@@ -6,7 +6,7 @@ use rowcall::{
     model::{Link, Lsn, ParkedState},
     postgres::Target,
     state::{
-        Hold, RouteCounts, Settlement, StateStore,
+        Hold, RouteCounts, RouteKey, Settlement, StateStore,
         postgres::{Filter, Lease, ParkedDesk, PostgresStore, migrate},
     },
 };
@@ -79,19 +79,26 @@ async fn a_settlement_that_fails_leaves_nothing_and_the_next_one_works() {
 }
 
 #[tokio::test]
-async fn a_gone_link_is_forgotten_only_behind_the_checkpoint() {
+async fn a_gone_link_is_forgotten_only_behind_the_checkpoint_and_what_is_parked() {
     let postgres = server().await;
     let store = open(&postgres.url()).await;
     store.bind(&begin()).await.expect("to bind");
     let gone = |lsn| Arc::new(Link { change: id(lsn), gone: true, ..Link::default() });
-    let links = vec![(at("old"), gone(150)), (at("next"), gone(200)), (at("new"), gone(250))];
-    store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
+    let another = RouteKey { route: "of another source".into(), key: "old".into() };
+    let keys = [at("old"), at("next"), at("new"), at("dead"), another.clone()];
+    let links: Vec<_> = keys.iter().cloned().zip([150, 200, 250, 150, 150].map(gone)).collect();
+    let parkings = vec![parking("dead", 100, ParkedState::Dead)];
+    let counts = vec![("loan".into(), RouteCounts::default())];
+    store
+        .settle(Settlement { links, parkings, counts, ..Settlement::default() })
+        .await
+        .expect("a settlement");
     // It is looked for now and then only.
     for _ in 0..200 {
         store.settle(through(200)).await.expect("a settlement");
     }
-    let known = store.recall(&[at("old"), at("next"), at("new")]).await.expect("an answer");
-    assert_eq!(known.iter().map(|it| it.link.is_some()).collect::<Vec<_>>(), [false, true, true]);
+    let known = store.recall(&keys).await.expect("an answer");
+    assert_eq!(known.iter().map(|it| it.link.is_some()).collect::<Vec<_>>(), [false, true, true, true, true]);
 }
 
 #[tokio::test]
