@@ -1,7 +1,7 @@
 //! How much log the slot keeps, and whether the server will go on keeping it: looked at every few
 //! seconds, told to the engine, and said loudly when the slot is in danger.
 
-use super::plan::SourcePlan;
+use super::{clock, plan::SourcePlan};
 use crate::{
     capture::{
         SourceError,
@@ -14,43 +14,111 @@ use crate::{
 use std::time::Duration;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A look that takes longer has failed: the connection may be dead without our knowing.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+/// So many looks in a row have to fail before it is said.
+const FAILURES: u32 = 3;
+/// What was seen longer ago than this is not true any more.
+const STALE: Duration = Duration::from_secs(30);
 /// What is said already is said again after this long.
 const SAY_AGAIN: Duration = Duration::from_secs(300);
 
-/// Looks at the slot until it is dropped. A server that cannot be asked is nothing to say here: the
-/// stream itself says it better.
+/// Looks at the slot until it is dropped.
 pub(super) async fn watch_slot(plan: &SourcePlan, kept: &watch::Sender<Option<KeptLog>>) {
     let mut client = None;
     let mut said: Option<(String, Instant)> = None;
+    let mut blind = Blind::new(Instant::now());
     loop {
-        match look(plan, &mut client).await {
-            Ok(Some(slot)) => {
-                let size = |bytes: i64| bytes.unsigned_abs();
-                let log = KeptLog { at: slot.at, kept: size(slot.kept_bytes), lag: size(slot.lag_bytes) };
-                kept.send_replace(Some(log));
-                let unsaid = |(status, at): &(String, Instant)| {
-                    *status != slot.wal_status || at.elapsed() >= SAY_AGAIN
-                };
-                match danger(plan, &slot) {
-                    Some(danger) if said.as_ref().is_none_or(unsaid) => {
-                        tracing::error!(source = plan.name, slot = plan.slot, "{danger}");
-                        said = Some((slot.wal_status, Instant::now()));
-                    }
-                    Some(_) => {}
-                    None => said = None,
+        match within(look(plan, &mut client)).await {
+            Ok(slot) => {
+                if blind.sees(Instant::now()) {
+                    tracing::info!(source = plan.name, slot = plan.slot, "the slot can be looked at again");
+                }
+                if let Some(slot) = slot {
+                    let size = |bytes: i64| bytes.unsigned_abs();
+                    let log = KeptLog { at: slot.at, kept: size(slot.kept_bytes), lag: size(slot.lag_bytes) };
+                    kept.send_replace(Some(log));
+                    say(plan, slot, &mut said);
                 }
             }
-            Ok(None) => {}
             Err(error) => {
-                tracing::debug!(source = plan.name, %error, "the slot could not be looked at");
                 client = None;
+                let now = Instant::now();
+                if blind.fails(now) {
+                    tracing::warn!(
+                        source = plan.name,
+                        slot = plan.slot,
+                        "the replication slot cannot be looked at, so `wal_guard.bytes` cannot be kept and only \
+                         `wal_guard.after` is: {error}. Let the source take another connection of its user"
+                    );
+                }
+                if blind.is_stale(now) {
+                    kept.send_replace(Some(KeptLog::unknown(clock::now())));
+                }
             }
         }
         sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Says so if the slot is in danger and that was not said a short time ago.
+fn say(plan: &SourcePlan, slot: Slot, said: &mut Option<(String, Instant)>) {
+    let unsaid = |(status, at): &(String, Instant)| *status != slot.wal_status || at.elapsed() >= SAY_AGAIN;
+    match danger(plan, &slot) {
+        Some(danger) if said.as_ref().is_none_or(unsaid) => {
+            tracing::error!(source = plan.name, slot = plan.slot, "{danger}");
+            *said = Some((slot.wal_status, Instant::now()));
+        }
+        Some(_) => {}
+        None => *said = None,
+    }
+}
+
+async fn within<T>(look: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
+    timeout(LOOK_WITHIN, look).await.unwrap_or_else(|_| {
+        Err(SourceError::Connection {
+            doing: "looking at the replication slot".to_owned(),
+            message: format!("no answer within {} seconds", LOOK_WITHIN.as_secs()),
+        })
+    })
+}
+
+/// How long the slot could not be looked at.
+#[derive(Debug)]
+struct Blind {
+    failures: u32,
+    seen: Instant,
+    said: Option<Instant>,
+}
+
+impl Blind {
+    fn new(now: Instant) -> Self {
+        Self { failures: 0, seen: now, said: None }
+    }
+
+    /// A look succeeded. `true` if it was said that none did.
+    fn sees(&mut self, now: Instant) -> bool {
+        let was_said = self.said.is_some();
+        *self = Self::new(now);
+        was_said
+    }
+
+    /// A look failed. `true` if that is to be said.
+    fn fails(&mut self, now: Instant) -> bool {
+        self.failures += 1;
+        let due = self.failures >= FAILURES && self.said.is_none_or(|at| now - at >= SAY_AGAIN);
+        if due {
+            self.said = Some(now);
+        }
+        due
+    }
+
+    fn is_stale(&self, now: Instant) -> bool {
+        now - self.seen >= STALE
     }
 }
 
@@ -119,5 +187,27 @@ mod tests {
         for (bytes, text) in [(0, "0B"), (900, "900B"), (20_000, "19KiB"), (1_500_000_000, "1430MiB")] {
             assert_eq!(rough(bytes).to_string(), text);
         }
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_hangs_has_failed() {
+        let never = within(std::future::pending::<Result<(), SourceError>>()).await;
+        let error = never.expect_err("it hangs").to_string();
+        assert!(error.contains("no answer within 10 seconds"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_said_once_in_a_while_and_make_what_was_seen_stale() {
+        let mut blind = Blind::new(Instant::now());
+        let mut said = Vec::new();
+        for second in (2..=320).step_by(2) {
+            tokio::time::advance(LOOK_EVERY).await;
+            if blind.fails(Instant::now()) {
+                said.push(second);
+            }
+            assert_eq!(blind.is_stale(Instant::now()), second >= 30, "in second {second}");
+        }
+        assert_eq!(said, [6, 306]);
+        assert!(blind.sees(Instant::now()) && !blind.is_stale(Instant::now()));
+        assert!(!blind.fails(Instant::now()) && !blind.sees(Instant::now()), "one failure is nothing to say");
     }
 }

@@ -177,9 +177,14 @@ impl Engine {
 
     /// Whether anything is there by which to see that a remote is back.
     fn has_work_for(&self, remote: RemoteId) -> bool {
-        let routes = self.router.routes().iter().enumerate();
-        routes
-            .filter(|(_, route)| route.remote == remote)
-            .any(|(at, _)| self.in_flight[at].changes > 0 || self.drain.routes[at].changes > 0)
+        let mut routes = self.router.routes().iter().enumerate().filter(|(_, route)| route.remote == remote);
+        if self.lanes.is_put_aside(remote) {
+            // What else comes from the stream is on its way to `parked` and makes no call.
+            let governor = &self.ground.remotes[usize::from(remote.0)].governor;
+            return routes.any(|(at, _)| self.drain.routes[at].changes > 0)
+                || self.lanes.waiting_for(remote) > 0
+                || governor.gauges(Instant::now()).in_flight > 0;
+        }
+        routes.any(|(at, _)| self.in_flight[at].changes > 0 || self.drain.routes[at].changes > 0)
     }
 }

@@ -95,7 +95,9 @@ impl Engine {
                 self.interrupted(lane, work, true);
             }
             // It was to see whether the remote is back; the next one is another's turn.
-            Verdict::Held { error: Some(error) } if work.parked && self.is_down(lane) => {
+            Verdict::Held { error: Some(error) }
+                if work.parked && self.is_shut(self.lanes.remote_of(lane)) =>
+            {
                 self.put_aside(lane, work, true, Duration::ZERO, Some(&error));
                 self.pending.counts(route).last_error = Some(error);
             }

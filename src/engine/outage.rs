@@ -16,12 +16,19 @@ use tokio::time::Instant;
 /// How much log the source keeps for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptLog {
-    /// When that was so, by the server's clock.
+    /// When that was so, by the server's clock as long as it can be asked.
     pub at: Timestamp,
     /// Bytes that cannot be removed.
     pub kept: u64,
     /// Bytes behind what we have acknowledged.
     pub lag: u64,
+}
+
+impl KeptLog {
+    /// The source cannot be asked: only the time is known, by our own clock.
+    pub fn unknown(at: Timestamp) -> Self {
+        Self { at, kept: 0, lag: 0 }
+    }
 }
 
 /// Since when nothing goes through to a remote, and why.

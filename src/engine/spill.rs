@@ -23,12 +23,6 @@ impl Engine {
         self.shut(remote, Instant::now()).is_some()
     }
 
-    /// Whether the remote of this lane does nothing but fail.
-    pub(super) fn is_down(&self, lane: LaneId) -> bool {
-        let remote = self.lanes.remote_of(lane);
-        self.ground.remotes[usize::from(remote.0)].governor.standing(Instant::now()).is_down()
-    }
-
     fn shut(&self, remote: RemoteId, now: Instant) -> Option<Shut> {
         let Standing { gate, since, why, .. } =
             self.ground.remotes[usize::from(remote.0)].governor.standing(now);

@@ -12,7 +12,11 @@ use crate::{
     synchronize::{self, Batching, Rejection, Results},
 };
 use futures_util::FutureExt;
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{sync::watch, time::Instant};
 
 /// How an attempt of a batch ended.
@@ -63,9 +67,15 @@ impl BatchPass {
         let route = &ground.routes[usize::from(self.batch.route.0)];
         let Some(batching) = route.synchronizer.batching() else { return BatchVerdict::Interrupted };
         // Written anew for each attempt, which gives the same bytes and keeps none in between.
-        match batching.call(&self.shown()) {
-            Ok(call) => self.send(&call, batching).await,
-            Err(rejection) => self.refused(rejection),
+        let written = catch_unwind(AssertUnwindSafe(|| batching.call(&self.shown())));
+        match written {
+            Ok(Ok(call)) => self.send(&call, batching).await,
+            Ok(Err(rejection)) => self.refused(rejection),
+            // Nothing was sent, and one row may be to blame for it.
+            Err(panic) => {
+                let message = panicked(&*panic);
+                self.refused(Rejection { reason: ParkReason::Template, message })
+            }
         }
     }
 
@@ -109,12 +119,14 @@ impl BatchPass {
         }
         let blame = self.slot.failed(failure, &error, &mut self.batch.suspicion, Instant::now());
         if blame == Blame::Remote && remote.retry.may_pass(failure) {
-            self.batch.attempts -= 1;
+            self.batch.take_back();
             tracing::info!(call = %key, rows, error, "the call failed and waits until the remote takes calls again");
             return BatchVerdict::Held { error: Some(error) };
         }
         let decision = remote.retry.decide(failure, &key, self.batch.attempts);
-        self.batch.attempts -= u32::from(!failure.is_an_attempt());
+        if !failure.is_an_attempt() {
+            self.batch.take_back();
+        }
         match decision {
             Decision::RetryAfter(after) => {
                 tracing::info!(call = %key, attempt = self.batch.attempts, rows, wait_ms = after.as_millis() as u64, error, "the call failed and will be tried again");

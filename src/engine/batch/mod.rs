@@ -77,6 +77,12 @@ impl Member {
 }
 
 impl Batch {
+    /// The attempt under way is no fault of the members.
+    fn take_back(&mut self) {
+        self.attempts -= 1;
+        self.members.iter_mut().for_each(|it| it.work.attempts -= 1);
+    }
+
     /// Derived from the members: their order is the commit order, so it is the same on each attempt.
     ///
     /// After a crash changes are cut into other batches. A batch that was sent by an earlier process

@@ -1,7 +1,7 @@
 //! What the engine's task does about batches.
 
 use super::{
-    Joining, Member,
+    Batch, Joining, Member,
     carry::{BatchEnded, BatchPass, BatchVerdict},
     gather::Readied,
 };
@@ -14,7 +14,7 @@ use crate::{
     },
     remote::Slot,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 impl Engine {
@@ -63,6 +63,13 @@ impl Engine {
                     self.finish(lane, work, false, outcome);
                 }
             }
+            // They were to see whether the remote is back; the next ones are others' turn.
+            BatchVerdict::Again { after, error } if !stopping && self.may_give_way(&batch) => {
+                self.give_way(batch, after, error);
+            }
+            BatchVerdict::Held { error: Some(error) } if !stopping && self.may_give_way(&batch) => {
+                self.give_way(batch, Duration::ZERO, error);
+            }
             BatchVerdict::Again { after, error } if !stopping => {
                 self.pending.counts(batch.route).last_error = Some(error);
                 self.in_flight[usize::from(batch.route.0)].backing_off += batch.members.len() as u64;
@@ -85,6 +92,20 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether all of it was parked and nothing goes through to its remote now.
+    fn may_give_way(&self, batch: &Batch) -> bool {
+        self.is_shut(self.router.route(batch.route).remote) && batch.members.iter().all(|it| it.work.parked)
+    }
+
+    /// Parks the members again, so that others see whether the remote is back.
+    fn give_way(&mut self, batch: Batch, wait: Duration, error: String) {
+        for Member { lane, work, .. } in batch.members {
+            self.lanes.leave(lane);
+            self.put_aside(lane, work, false, wait, Some(&error));
+        }
+        self.pending.counts(batch.route).last_error = Some(error);
     }
 
     /// Leaves what is not under way, for a stop: it comes again.

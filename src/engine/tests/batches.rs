@@ -71,13 +71,19 @@ fn sizes(size: u32) -> Sizes {
     Sizes { size, within: Span(WITHIN), ..Sizes::default() }
 }
 
+fn batch(route: &mut Route, sizes: Sizes) {
+    route.batch = Some(sizes);
+    route.synchronizer = declared();
+}
+
+/// Lets the changes of a route share calls, at most so many each.
+pub(super) fn batched(route: &mut Route, size: u32) {
+    batch(route, sizes(size));
+}
+
 impl Rig {
     fn batching(&self, sizes: Sizes) -> Engine {
-        let batched = |route: &mut Route| {
-            route.batch = Some(sizes);
-            route.synchronizer = declared();
-        };
-        self.engine_with(batched, Arc::new(NoRows))
+        self.engine_with(|route| batch(route, sizes), Arc::new(NoRows))
     }
 
     async fn run_batches(&self, sizes: Sizes, stream: Stream) -> Lsn {
@@ -307,16 +313,69 @@ async fn a_row_that_says_nothing_new_takes_no_part_and_one_that_failed_is_not_ta
 
 #[tokio::test(start_paused = true)]
 async fn while_the_breaker_is_open_batches_wait_without_losing_attempts() {
-    let governor = Governor::new("fake", 8, None, &Breaker { failures: 2, ..Breaker::default() });
-    let rig = Rig { attempts: 3, governor, ..Rig::new(bank()) };
-    for _ in 0..6 {
-        rig.remote.break_off();
+    for failure in [None, Some(500), Some(502), Some(503), Some(504)] {
+        let governor = Governor::new("fake", 8, None, &Breaker { failures: 2, ..Breaker::default() });
+        let rig = Rig { attempts: 3, governor, ..Rig::new(bank()) };
+        for _ in 0..6 {
+            match failure {
+                None => rig.remote.break_off(),
+                Some(code) => rig.remote.reply(status(code)),
+            };
+        }
+        let end = rig.run_batches(sizes(2), inserts(Stream::new(), 1..=2).commit()).await;
+        assert_eq!(end, Lsn::new(101));
+        let seen = rig.remote.seen();
+        assert!(seen.iter().all(|it| *it == seen[0]), "the same call each time");
+        assert_eq!(rig.parked(), [], "{failure:?}");
+        assert_eq!(seen.len(), 7, "{failure:?}");
     }
-    assert_eq!(rig.run_batches(sizes(2), inserts(Stream::new(), 1..=2).commit()).await, Lsn::new(101));
-    let seen = rig.remote.seen();
-    assert!(seen.iter().all(|it| *it == seen[0]), "the same call each time");
-    assert_eq!(rig.parked(), []);
-    assert_eq!(seen.len(), 7);
+}
+
+/// Writes no call with a row whose `v` is `panic`.
+struct Fragile(Arc<dyn Synchronizer>);
+
+impl Synchronizer for Fragile {
+    fn next_step(&self, work: &synchronize::Work<'_>, answers: &[crate::model::Answered]) -> Step {
+        self.0.next_step(work, answers)
+    }
+
+    fn batching(&self) -> Option<&dyn synchronize::Batching> {
+        Some(self)
+    }
+}
+
+impl synchronize::Batching for Fragile {
+    fn kind(&self, work: &synchronize::Work<'_>) -> usize {
+        self.0.batching().expect("it batches").kind(work)
+    }
+
+    fn call(&self, works: &[synchronize::Work<'_>]) -> Result<Call, synchronize::Rejection> {
+        let v = |work: &synchronize::Work<'_>| match work.change.image.row().and_then(|row| row.get("v")) {
+            Some(Cell::Text(v)) => v == "panic",
+            _ => false,
+        };
+        assert!(!works.iter().any(v), "a bug");
+        self.0.batching().expect("it batches").call(works)
+    }
+
+    fn results(&self, works: &[synchronize::Work<'_>], answer: &Answer) -> synchronize::Results {
+        self.0.batching().expect("it batches").results(works, answer)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_over_one_row_parks_that_row_and_no_other() {
+    let rig = Rig::new(bank());
+    let fragile = |route: &mut Route| {
+        batch(route, sizes(4));
+        route.synchronizer = Arc::new(Fragile(declared()));
+    };
+    let (_go, mut stop) = watch::channel(false);
+    let stream = inserts(Stream::new(), 1..=3).insert("4", "panic").commit();
+    let mut source = rig.source(stream, true);
+    rig.engine_with(fragile, Arc::new(NoRows)).run(&mut source, &mut stop).await.expect("it runs");
+    assert_eq!(rig.parked(), [("4".to_owned(), 100, ParkedState::Rejected, ParkReason::Template)]);
+    assert_eq!(rig.batches(), ["/put v1 v2", "/put v3"]);
 }
 
 /// What is in a batch merges no more, so no more is gathered than the remote can soon take.

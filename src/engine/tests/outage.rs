@@ -224,3 +224,60 @@ async fn a_half_done_change_that_gave_up_holds_its_key_all_the_same() {
     assert_eq!(rig.calls(), ["POST /create/1 two", "POST /second/1 two"]);
     assert_eq!(rig.lines(), ["1 100 rejected refused", "1 200 queued behind"]);
 }
+
+/// What a remote that breaks off for one key answers to the others.
+fn poisoned() -> FakeRemote {
+    FakeRemote::answering(|call, _| match call.body.bytes() {
+        Some(body) if String::from_utf8_lossy(body).contains("poison") => {
+            Err(CallError::Transport { remote: "fake".to_owned(), message: "reset".to_owned() })
+        }
+        Some(_) => Ok(Answer { status: 200, body: r#"[{"at":0}]"#.into(), ..Answer::default() }),
+        None => status(200),
+    })
+}
+
+/// Otherwise a remote that is well stays shut for as long as the one row is there.
+#[tokio::test(start_paused = true)]
+async fn a_parked_change_that_breaks_the_remote_lets_others_see_that_it_is_back() {
+    let breaker = Breaker { failures: 1, open: Span(Duration::from_secs(1)), ..Breaker::default() };
+    for batched in [false, true] {
+        let governor = Governor::new("fake", 1, None, &breaker);
+        let rig = Rig { governor, ..Rig::guarded(poisoned()) };
+        rig.kept.send_replace(kept(2_000));
+        let stream = Stream::new().insert("1", "poison").insert("2", "a").commit();
+        let mut source = rig.source(stream, false);
+        let settled = source.acknowledged.clone();
+        let share = |route: &mut Route| {
+            if batched {
+                super::batches::batched(route, 1);
+            }
+        };
+        let (_go, mut stop) = watch::channel(false);
+        let run = rig.engine_with(share, Arc::new(NoRows)).run(&mut source, &mut stop);
+        tokio::pin!(run);
+        meanwhile(run.as_mut(), acknowledged(&settled, 101)).await;
+        meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(600))).await;
+        assert!(rig.link("2").is_some(), "batched: {batched}");
+        assert_eq!(rig.lines(), ["1 100 retrying outage"], "batched: {batched}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_source_cannot_be_asked_the_guard_goes_by_the_time_that_passes() {
+    let (_down, remote) = switched();
+    let rig = Rig::guarded(remote);
+    let mut source = rig.source(Stream::new().insert("1", "a").commit(), false);
+    let settled = source.acknowledged.clone();
+    let (_go, mut stop) = watch::channel(false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), rig.remote.arrived(3)).await;
+    let hour = jiff::SignedDuration::from_hours(1);
+    rig.kept.send_replace(Some(KeptLog::unknown(Timestamp::UNIX_EPOCH + hour)));
+    meanwhile(run.as_mut(), rig.remote.arrived(5)).await;
+    assert_eq!(*settled.borrow(), Lsn::ZERO);
+    let later = hour + jiff::SignedDuration::from_secs(1);
+    rig.kept.send_replace(Some(KeptLog::unknown(Timestamp::UNIX_EPOCH + later)));
+    meanwhile(run.as_mut(), acknowledged(&settled, 101)).await;
+    assert_eq!(rig.lines(), ["1 100 retrying outage"]);
+}
