@@ -281,3 +281,32 @@ async fn while_the_source_cannot_be_asked_the_guard_goes_by_the_time_that_passes
     meanwhile(run.as_mut(), acknowledged(&settled, 101)).await;
     assert_eq!(rig.lines(), ["1 100 retrying outage"]);
 }
+
+/// What will make no call is nothing by which to see that the remote is back.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_not_ready_keeps_no_parked_one_from_seeing_that_the_remote_is_back() {
+    let (down, remote) = switched();
+    let rig = Rig::guarded(remote);
+    rig.kept.send_replace(kept(2_000));
+    let (send, batches) = mpsc::unbounded_channel();
+    let settled = watch::Sender::new(Lsn::ZERO);
+    let mut source = Fed { budget: rig.budget.clone(), batches, acknowledged: settled.clone() };
+    let (_go, mut stop) = watch::channel(false);
+    let mut engine = rig.engine();
+    let permits = tokio::sync::Semaphore::new(1_000_000);
+    let slow = super::unchanged::Slow { store: Arc::clone(&rig.store), permits, untold: Some("9") };
+    Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::new(slow) as _;
+    let run = engine.run(&mut source, &mut stop);
+    tokio::pin!(run);
+    let mut stream = Stream::new().insert("1", "a").commit();
+    send.send(std::mem::take(&mut stream.batch)).expect("it listens");
+    meanwhile(run.as_mut(), acknowledged(&settled, 101)).await;
+    send.send(stream.insert("9", "a").commit().batch).expect("it listens");
+    // Several probes, so that each is taken up after the change that is not ready has come.
+    let made = rig.calls().len();
+    meanwhile(run.as_mut(), rig.remote.arrived(made + 3)).await;
+    down.store(false, Ordering::Relaxed);
+    meanwhile(run.as_mut(), rig.remote.arrived(made + 4)).await;
+    meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(60))).await;
+    assert!(rig.link("1").is_some());
+}
