@@ -226,9 +226,9 @@ async fn a_half_done_change_that_gave_up_holds_its_key_all_the_same() {
 }
 
 /// What a remote that breaks off for one key answers to the others.
-fn poisoned() -> FakeRemote {
-    FakeRemote::answering(|call, _| match call.body.bytes() {
-        Some(body) if String::from_utf8_lossy(body).contains("poison") => {
+fn poisoned(down: Arc<AtomicBool>) -> FakeRemote {
+    FakeRemote::answering(move |call, _| match call.body.bytes() {
+        Some(body) if down.load(Ordering::Relaxed) || String::from_utf8_lossy(body).contains("poison") => {
             Err(CallError::Transport { remote: "fake".to_owned(), message: "reset".to_owned() })
         }
         Some(_) => Ok(Answer { status: 200, body: r#"[{"at":0}]"#.into(), ..Answer::default() }),
@@ -242,7 +242,8 @@ async fn a_parked_change_that_breaks_the_remote_lets_others_see_that_it_is_back(
     let breaker = Breaker { failures: 1, open: Span(Duration::from_secs(1)), ..Breaker::default() };
     for batched in [false, true] {
         let governor = Governor::new("fake", 1, None, &breaker);
-        let rig = Rig { governor, ..Rig::guarded(poisoned()) };
+        let down = Arc::new(AtomicBool::new(true));
+        let rig = Rig { governor, ..Rig::guarded(poisoned(Arc::clone(&down))) };
         rig.kept.send_replace(kept(2_000));
         let stream = Stream::new().insert("1", "poison").insert("2", "a").commit();
         let mut source = rig.source(stream, false);
@@ -256,6 +257,7 @@ async fn a_parked_change_that_breaks_the_remote_lets_others_see_that_it_is_back(
         let run = rig.engine_with(share, Arc::new(NoRows)).run(&mut source, &mut stop);
         tokio::pin!(run);
         meanwhile(run.as_mut(), acknowledged(&settled, 101)).await;
+        down.store(false, Ordering::Relaxed);
         meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(600))).await;
         assert!(rig.link("2").is_some(), "batched: {batched}");
         assert_eq!(rig.lines(), ["1 100 retrying outage"], "batched: {batched}");
