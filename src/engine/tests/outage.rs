@@ -226,9 +226,9 @@ async fn a_half_done_change_that_gave_up_holds_its_key_all_the_same() {
 }
 
 /// What a remote that breaks off for one key answers to the others.
-fn poisoned() -> FakeRemote {
-    FakeRemote::answering(|call, _| match call.body.bytes() {
-        Some(body) if String::from_utf8_lossy(body).contains("poison") => {
+fn poisoned(down: Arc<AtomicBool>) -> FakeRemote {
+    FakeRemote::answering(move |call, _| match call.body.bytes() {
+        Some(body) if down.load(Ordering::Relaxed) || String::from_utf8_lossy(body).contains("poison") => {
             Err(CallError::Transport { remote: "fake".to_owned(), message: "reset".to_owned() })
         }
         Some(_) => Ok(Answer { status: 200, body: r#"[{"at":0}]"#.into(), ..Answer::default() }),
@@ -242,7 +242,8 @@ async fn a_parked_change_that_breaks_the_remote_lets_others_see_that_it_is_back(
     let breaker = Breaker { failures: 1, open: Span(Duration::from_secs(1)), ..Breaker::default() };
     for batched in [false, true] {
         let governor = Governor::new("fake", 1, None, &breaker);
-        let rig = Rig { governor, ..Rig::guarded(poisoned()) };
+        let down = Arc::new(AtomicBool::new(true));
+        let rig = Rig { governor, ..Rig::guarded(poisoned(Arc::clone(&down))) };
         rig.kept.send_replace(kept(2_000));
         let stream = Stream::new().insert("1", "poison").insert("2", "a").commit();
         let mut source = rig.source(stream, false);
@@ -256,6 +257,7 @@ async fn a_parked_change_that_breaks_the_remote_lets_others_see_that_it_is_back(
         let run = rig.engine_with(share, Arc::new(NoRows)).run(&mut source, &mut stop);
         tokio::pin!(run);
         meanwhile(run.as_mut(), acknowledged(&settled, 101)).await;
+        down.store(false, Ordering::Relaxed);
         meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(600))).await;
         assert!(rig.link("2").is_some(), "batched: {batched}");
         assert_eq!(rig.lines(), ["1 100 retrying outage"], "batched: {batched}");
@@ -280,4 +282,33 @@ async fn while_the_source_cannot_be_asked_the_guard_goes_by_the_time_that_passes
     rig.kept.send_replace(Some(KeptLog::unknown(Timestamp::UNIX_EPOCH + later)));
     meanwhile(run.as_mut(), acknowledged(&settled, 101)).await;
     assert_eq!(rig.lines(), ["1 100 retrying outage"]);
+}
+
+/// What will make no call is nothing by which to see that the remote is back.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_not_ready_keeps_no_parked_one_from_seeing_that_the_remote_is_back() {
+    let (down, remote) = switched();
+    let rig = Rig::guarded(remote);
+    rig.kept.send_replace(kept(2_000));
+    let (send, batches) = mpsc::unbounded_channel();
+    let settled = watch::Sender::new(Lsn::ZERO);
+    let mut source = Fed { budget: rig.budget.clone(), batches, acknowledged: settled.clone() };
+    let (_go, mut stop) = watch::channel(false);
+    let mut engine = rig.engine();
+    let permits = tokio::sync::Semaphore::new(1_000_000);
+    let slow = super::unchanged::Slow { store: Arc::clone(&rig.store), permits, untold: Some("9") };
+    Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::new(slow) as _;
+    let run = engine.run(&mut source, &mut stop);
+    tokio::pin!(run);
+    let mut stream = Stream::new().insert("1", "a").commit();
+    send.send(std::mem::take(&mut stream.batch)).expect("it listens");
+    meanwhile(run.as_mut(), acknowledged(&settled, 101)).await;
+    send.send(stream.insert("9", "a").commit().batch).expect("it listens");
+    // Several probes, so that each is taken up after the change that is not ready has come.
+    let made = rig.calls().len();
+    meanwhile(run.as_mut(), rig.remote.arrived(made + 3)).await;
+    down.store(false, Ordering::Relaxed);
+    meanwhile(run.as_mut(), rig.remote.arrived(made + 4)).await;
+    meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(60))).await;
+    assert!(rig.link("1").is_some());
 }

@@ -155,9 +155,11 @@ async fn what_an_earlier_process_may_have_sent_leaves_doubt_even_if_it_is_refuse
 }
 
 /// Settles when it is let.
-struct Slow {
-    store: Arc<MemoryStore>,
-    permits: Semaphore,
+pub(super) struct Slow {
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) permits: Semaphore,
+    /// What is known of this key is never told.
+    pub(super) untold: Option<&'static str>,
 }
 
 #[async_trait]
@@ -169,6 +171,9 @@ impl StateStore for Slow {
         self.store.bind(checkpoint).await
     }
     async fn recall(&self, keys: &[RouteKey]) -> Result<Vec<Known>, StateError> {
+        if keys.iter().any(|at| Some(&*at.key) == self.untold) {
+            std::future::pending::<()>().await;
+        }
         self.store.recall(keys).await
     }
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {
@@ -205,7 +210,7 @@ impl StateStore for Slow {
 /// Runs the stream with a store that settles nothing until all has come to rest. What was called
 /// before, and by when the store had gone on.
 async fn called_before_settling(rig: &Rig, stream: Stream, answers: usize) -> (Vec<String>, Vec<String>) {
-    let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0) });
+    let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0), untold: None });
     let mut engine = engine(rig);
     Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::clone(&slow) as _;
     let (_go, mut stop) = watch::channel(false);
@@ -257,7 +262,7 @@ impl ChangeSource for Fed {
 #[tokio::test(start_paused = true)]
 async fn a_remote_that_changes_while_a_settlement_takes_long_is_told_of_as_it_is_now() {
     let rig = Rig::new(FakeRemote::new().held());
-    let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0) });
+    let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0), untold: None });
     let mut engine = engine(&rig);
     Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::clone(&slow) as _;
     let (feed, batches) = mpsc::unbounded_channel();
@@ -280,7 +285,7 @@ async fn a_remote_that_changes_while_a_settlement_takes_long_is_told_of_as_it_is
 #[tokio::test(start_paused = true)]
 async fn what_follows_merged_changes_waits_until_they_are_durable() {
     let rig = Rig { coalesce: true, ..Rig::new(FakeRemote::new()) };
-    let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0) });
+    let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0), untold: None });
     let mut engine = engine(&rig);
     Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::clone(&slow) as _;
     let (feed, batches) = mpsc::unbounded_channel();
