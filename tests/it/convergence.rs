@@ -5,7 +5,9 @@
 //! `ROWCALL_SEED=… scripts/test convergence::` makes a failed run's choices again;
 //! `ROWCALL_ROUNDS` makes it longer.
 
-use crate::harness::{Postgres, Rowcall, each_version, eventually, postgres::Client, wait::LONG};
+use crate::harness::{
+    Postgres, Rowcall, each_version, eventually, live::parked_lines, postgres::Client, wait::LONG,
+};
 use rowcall::demo::{
     Bank, Dice, Effect, Entry, Fault, Rule,
     world::{Writer, compare, configuration, create, expected, held, seed},
@@ -211,7 +213,10 @@ impl World {
         let service = self.rowcall.run();
         eventually(&format!("the bank equals the database; {seed}"), LONG, async || {
             let comparison = compare(&expected, &held(&self.bank.dump()));
-            if comparison.is_equal() { Ok(()) } else { Err(comparison.to_string()) }
+            if comparison.is_equal() {
+                return Ok(());
+            }
+            Err(format!("{comparison}\nparked: {:#?}", parked_lines(&client).await))
         })
         .await;
         service.sigterm();
