@@ -58,7 +58,7 @@ use tokio::{
 };
 use work::{Arrival, Work};
 
-/// What stops the engine. A failing call does not: that is an [`Outcome`].
+/// What stops the engine. A failing call does not: that is an [`Outcome`](crate::model::Outcome).
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The source failed; what was under way is settled.
