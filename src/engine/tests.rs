@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 mod batches;
 mod family;
+mod fed;
 mod flow;
 mod limits;
 mod order;

@@ -26,7 +26,7 @@ pub(super) fn of(error: &ServerError, names: &Names) -> SourceError {
             SourceError::Final(format!(
                 "the log that replication slot `{slot}` needs is gone ({error}): changes since the checkpoint cannot be \
                  read any more. Drop the slot (`select pg_drop_replication_slot('{slot}')`), make a new one with \
-                 `rowcall init`, and bring the remote in step with the tables again"
+                 `rowcall init --rebind`, and bring the remote in step with the tables again"
             ))
         }
         "42501" => SourceError::Final(format!(
@@ -53,7 +53,7 @@ pub(super) fn missing_publication(publication: &str) -> SourceError {
     SourceError::Final(format!(
         "publication `{publication}` does not exist, or did not yet when the changes to be read were made: if it was \
          dropped, changes since then are not in the stream. Make it with `rowcall init`; if the message stays, drop the \
-         slot, run `rowcall init` again, and bring the remote in step with the tables"
+         slot, run `rowcall init --rebind`, and bring the remote in step with the tables"
     ))
 }
 
@@ -61,7 +61,7 @@ pub(super) fn missing_slot(slot: &str) -> SourceError {
     SourceError::Final(format!(
         "replication slot `{slot}` does not exist: if it was never made, `rowcall init` makes it; if it was dropped, or the \
          database was restored or failed over without it, changes since the checkpoint are not in the stream: make it \
-         with `rowcall init` and bring the remote in step with the tables"
+         with `rowcall init --rebind` and bring the remote in step with the tables"
     ))
 }
 

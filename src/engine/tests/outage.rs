@@ -3,7 +3,6 @@
 use super::*;
 use crate::{model::ByteSize, remote::CallError};
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::mpsc;
 
 fn kept(kept: u64) -> Option<KeptLog> {
     Some(KeptLog { at: Timestamp::UNIX_EPOCH, kept, lag: kept })
@@ -21,30 +20,6 @@ fn switched() -> (Arc<AtomicBool>, FakeRemote) {
         Ok(Answer { status: 200, ..Answer::default() })
     });
     (down, remote)
-}
-
-/// Yields what it is fed.
-struct Fed {
-    budget: Budget,
-    batches: mpsc::UnboundedReceiver<Vec<Captured>>,
-    acknowledged: watch::Sender<Lsn>,
-}
-
-#[async_trait]
-impl ChangeSource for Fed {
-    async fn next(&mut self) -> Result<Option<Vec<Captured>>, SourceError> {
-        let batch = self.batches.recv().await;
-        for captured in batch.iter().flatten() {
-            if let Captured::Change(change) = captured {
-                self.budget.charge(change.bytes());
-            }
-        }
-        Ok(batch)
-    }
-
-    fn acknowledge(&mut self, saved: &Saved) {
-        self.acknowledged.send_replace(saved.through());
-    }
 }
 
 impl Rig {
@@ -160,9 +135,8 @@ async fn while_it_is_down_new_changes_go_straight_to_parked_and_merge_where_they
     let (down, remote) = switched();
     let rig = Rig { coalesce: true, ..Rig::guarded(remote) };
     rig.kept.send_replace(kept(2_000));
-    let (send, batches) = mpsc::unbounded_channel();
-    let settled = watch::Sender::new(Lsn::ZERO);
-    let mut source = Fed { budget: rig.budget.clone(), batches, acknowledged: settled.clone() };
+    let (send, mut source) = rig.fed();
+    let settled = source.acknowledged.clone();
     let (go, mut stop) = watch::channel(false);
     let run = rig.engine().run(&mut source, &mut stop);
     tokio::pin!(run);
@@ -290,9 +264,8 @@ async fn a_change_that_is_not_ready_keeps_no_parked_one_from_seeing_that_the_rem
     let (down, remote) = switched();
     let rig = Rig::guarded(remote);
     rig.kept.send_replace(kept(2_000));
-    let (send, batches) = mpsc::unbounded_channel();
-    let settled = watch::Sender::new(Lsn::ZERO);
-    let mut source = Fed { budget: rig.budget.clone(), batches, acknowledged: settled.clone() };
+    let (send, mut source) = rig.fed();
+    let settled = source.acknowledged.clone();
     let (_go, mut stop) = watch::channel(false);
     let mut engine = rig.engine();
     let permits = tokio::sync::Semaphore::new(1_000_000);

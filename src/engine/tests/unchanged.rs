@@ -5,7 +5,7 @@ use crate::{
     model::ContentHash,
     state::{Checkpoint, Due, Hold, Known, Owed, Repaid, Settled, Settlement, StateError, Wanted},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A [`Mirror`] that says what it sends of a row: `v`.
@@ -238,26 +238,6 @@ async fn what_follows_a_change_that_was_left_out_waits_until_that_is_durable() {
     assert_eq!(after, ["POST /create/1 a", "PATCH /update/1 b"]);
 }
 
-/// Yields what it is sent.
-struct Fed {
-    budget: Budget,
-    batches: mpsc::UnboundedReceiver<Vec<Captured>>,
-}
-
-#[async_trait]
-impl ChangeSource for Fed {
-    async fn next(&mut self) -> Result<Option<Vec<Captured>>, SourceError> {
-        let batch = self.batches.recv().await;
-        for captured in batch.iter().flatten() {
-            if let Captured::Change(change) = captured {
-                self.budget.charge(change.bytes());
-            }
-        }
-        Ok(batch)
-    }
-    fn acknowledge(&mut self, _: &Saved) {}
-}
-
 /// A settlement names each remote once, or it could not be stored.
 #[tokio::test(start_paused = true)]
 async fn a_remote_that_changes_while_a_settlement_takes_long_is_told_of_as_it_is_now() {
@@ -265,8 +245,7 @@ async fn a_remote_that_changes_while_a_settlement_takes_long_is_told_of_as_it_is
     let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0), untold: None });
     let mut engine = engine(&rig);
     Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::clone(&slow) as _;
-    let (feed, batches) = mpsc::unbounded_channel();
-    let mut source = Fed { budget: rig.budget.clone(), batches };
+    let (feed, mut source) = rig.fed();
     let (_go, mut stop) = watch::channel(false);
     let running = engine.run(&mut source, &mut stop);
     tokio::pin!(running);
@@ -288,8 +267,7 @@ async fn what_follows_merged_changes_waits_until_they_are_durable() {
     let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0), untold: None });
     let mut engine = engine(&rig);
     Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::clone(&slow) as _;
-    let (feed, batches) = mpsc::unbounded_channel();
-    let mut source = Fed { budget: rig.budget.clone(), batches };
+    let (feed, mut source) = rig.fed();
     let (_go, mut stop) = watch::channel(false);
     let running = engine.run(&mut source, &mut stop);
     tokio::pin!(running);

@@ -43,7 +43,8 @@ impl Slot {
         Self { governor: Arc::clone(governor), seat, reserved: true, probe, began: None }
     }
 
-    /// Leaves the first call's part to others for now: something that takes time comes before it.
+    /// Leaves the first call's part to others: something that takes time comes before it, and
+    /// [`Self::begin`] claims it again.
     pub fn lend(&mut self) {
         let governor = Arc::clone(&self.governor);
         let mut state = governor.lock();
