@@ -52,7 +52,7 @@ pub(super) fn of_notice(notice: &ServerError, names: &Names) -> Option<SourceErr
 pub(super) fn missing_publication(publication: &str) -> SourceError {
     SourceError::Final(format!(
         "publication `{publication}` does not exist, or did not yet when the changes to be read were made: if it was \
-         dropped, changes since then are not in the stream. Make it with `rowcall init`; if the message stays, drop the \
+         dropped, changes since then are not in the stream. To make it, run `rowcall init`; if the message stays, drop the \
          slot, run `rowcall init --rebind`, and bring the remote in step with the tables"
     ))
 }
