@@ -8,6 +8,7 @@
 
 mod budget;
 mod catalog;
+mod chunk;
 pub mod logical;
 mod reader;
 mod settings;
@@ -15,6 +16,7 @@ mod sql;
 mod visibility;
 
 pub use budget::Budget;
+pub use chunk::{Absent, Chunk, ChunkLimit, ChunkOf, ChunkReader, KeyValues, Visible};
 pub use reader::PostgresReader;
 pub use settings::{Capture, LogicalSettings, Settings, StateSettings, WalGuard};
 
@@ -31,10 +33,24 @@ use serde_json::Value;
 pub enum Captured {
     /// A change of a routed table. It is charged to the budget; whoever settles it frees it.
     Change(Change),
+    /// A mark of ours: everything before it in the log has been yielded.
+    Mark(Mark),
     /// The transaction has no further changes: the unit that is checkpointed.
     Commit(Commit),
     /// Nothing for us up to here; only sent while no transaction is open.
     Idle(Lsn),
+}
+
+/// Something that was written into the log to be found again in the stream. Its transaction has nothing
+/// else in it, and its [`Commit`] follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// What [`ChunkReader::mark`] was given.
+    pub text: Box<str>,
+    /// The position of its transaction.
+    pub commit: Lsn,
+    /// When that was committed.
+    pub at: Timestamp,
 }
 
 /// The end of a transaction.

@@ -21,6 +21,7 @@ impl Engine {
         for captured in batch {
             match captured {
                 Captured::Change(change) => self.accept_change(change),
+                Captured::Mark(mark) => self.marked(&mark),
                 Captured::Commit(commit) => self.mark.complete(commit.lsn, commit.end, commit.at),
                 Captured::Idle(lsn) => self.mark.idle(lsn),
             }

@@ -15,7 +15,7 @@ pub use memory::MemoryStore;
 
 pub use crate::model::RouteKey;
 
-use crate::model::{Answered, Change, ChangeId, Link, Lsn, Parked};
+use crate::model::{Answered, Change, ChangeId, Link, Lsn, Parked, RunProgress};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -215,6 +215,9 @@ pub struct Settlement {
     pub pending_since: Option<Timestamp>,
     /// What is to be written into the source's rows; at most one for each key.
     pub write_backs: Vec<Owing>,
+    /// How far runs have come by the outcomes above; at most one for each run. What a person has ended
+    /// meanwhile stays ended.
+    pub runs: Vec<RunProgress>,
 }
 
 /// Something that is to be written into a row of the source.

@@ -1,0 +1,183 @@
+use super::{ChangeId, Lsn};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::{fmt, str::FromStr, sync::Arc};
+
+/// A run's number in the state database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunId(pub i64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Ordinals from here on number runs, not changes of a transaction.
+const RUNS: u64 = 1 << 62;
+
+impl RunId {
+    /// Stands for the run in call keys: whenever a row of the run is sent, also after a restart that
+    /// read it again, its calls have the same keys.
+    pub fn as_change(self, base: Lsn) -> ChangeId {
+        ChangeId { commit: base, ordinal: RUNS | self.0.unsigned_abs() }
+    }
+}
+
+impl ChangeId {
+    /// It stands for a run, so that only together with a key it names a call.
+    pub fn is_run(self) -> bool {
+        self.ordinal & RUNS != 0
+    }
+}
+
+/// What a bounded piece of work does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunKind {
+    /// Brings the rows of an entity's table to its remotes.
+    Snapshot,
+    /// Deletes at the remotes what has a link but no row any more.
+    Prune,
+    /// Sends changes again that were sent before.
+    Replay,
+    /// Compares rows with what the remotes hold.
+    Audit,
+}
+
+impl RunKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Snapshot, Self::Prune, Self::Replay, Self::Audit];
+
+    /// As the state database and people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Prune => "prune",
+            Self::Replay => "replay",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// How a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// Asked for; the service has not begun it yet.
+    Requested,
+    /// Under way, or to be gone on with after a restart.
+    Running,
+    /// A person has it wait.
+    Paused,
+    /// It has done everything.
+    Done,
+    /// It cannot go on; its error says why.
+    Failed,
+    /// A person has ended it.
+    Cancelled,
+}
+
+impl RunState {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Requested, Self::Running, Self::Paused, Self::Done, Self::Failed, Self::Cancelled];
+
+    /// As the state database and people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Nothing more comes of it.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// A name that is none of the known ones.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is unknown")]
+pub struct UnknownName(String);
+
+impl FromStr for RunKind {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|it| it.name() == text).ok_or_else(|| UnknownName(text.to_owned()))
+    }
+}
+
+impl FromStr for RunState {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|it| it.name() == text).ok_or_else(|| UnknownName(text.to_owned()))
+    }
+}
+
+/// What a person, a schedule or a first start asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRequest {
+    /// What to do.
+    pub kind: RunKind,
+    /// For which entity; all of the source's for a replay that names none.
+    pub entity: Option<Arc<str>>,
+    /// How, by the kind's own names, as JSON.
+    pub options: Map<String, Value>,
+    /// Who asked, such as `command`, `initial` or `schedule`.
+    pub origin: Arc<str>,
+}
+
+/// What a run has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RunCounts {
+    /// Rows, keys or changes looked at.
+    pub read: u64,
+    /// Of those, how many led to calls that were answered.
+    pub applied: u64,
+    /// How many needed none: unchanged, left out, or overtaken by the live stream.
+    pub skipped: u64,
+    /// How many were parked.
+    pub parked: u64,
+}
+
+impl RunCounts {
+    /// Adds what another count says.
+    pub fn add(&mut self, other: Self) {
+        self.read += other.read;
+        self.applied += other.applied;
+        self.skipped += other.skipped;
+        self.parked += other.parked;
+    }
+}
+
+/// How far a run has come since it was last told, to be stored with the outcomes it counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunProgress {
+    /// The run.
+    pub run: RunId,
+    /// Where it goes on after a restart: everything before is settled. `None`: where it was.
+    pub cursor: Option<Value>,
+    /// Added to what is stored.
+    pub counts: RunCounts,
+    /// How many it will have looked at in the end, about, if that is known anew.
+    pub expected: Option<u64>,
+    /// It ends by this.
+    pub end: Option<RunEnd>,
+}
+
+/// How a run ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// It has done everything.
+    Done,
+    /// It cannot go on: one message that says what, where and how to go on.
+    Failed(String),
+}
