@@ -9,6 +9,7 @@
 
 mod check;
 mod clock;
+mod coordinator;
 mod init;
 mod plan;
 mod preview;
@@ -21,6 +22,7 @@ mod status;
 pub use check::{Finding, Verdict};
 pub use init::Initialised;
 pub use preview::{Preview, PreviewedCall};
+pub use coordinator::RunOptions;
 pub use status::Status;
 
 use crate::{capture::SourceError, config::Loaded, synchronize::Classes};

@@ -171,6 +171,12 @@ impl SourcePlan {
         self.remotes.iter().map(remote).collect()
     }
 
+    /// The names of an entity's routes.
+    pub(super) fn route_names(&self, entity: &str) -> Vec<Arc<str>> {
+        let remotes = self.entity(entity).map_or(&[][..], |it| &it.remotes);
+        remotes.iter().map(|it| route_name(entity, it, remotes.len() > 1)).collect()
+    }
+
     pub(super) fn entity(&self, name: &str) -> Option<&EntitySettings> {
         self.entities.iter().any(|it| it == name).then(|| &self.loaded.config.entities[name])
     }
@@ -246,7 +252,7 @@ impl SourcePlan {
                 }
             };
             routes.push(Route {
-                name: if several { format!("{name}.{remote}").into() } else { name.into() },
+                name: route_name(name, remote, several),
                 table: table.clone(),
                 key: key.clone(),
                 further: further.clone(),
@@ -310,6 +316,10 @@ impl SourcePlan {
         }
         if missing.is_empty() { Ok(described) } else { Err(AppError::Configuration(missing)) }
     }
+}
+
+fn route_name(entity: &str, remote: &str, several: bool) -> Arc<str> {
+    if several { format!("{entity}.{remote}").into() } else { entity.into() }
 }
 
 fn check_keys(

@@ -1,9 +1,11 @@
 //! One stretch of streaming: from a held lease to a lost connection or a stop.
 
-use super::{AppError, check, plan::SourcePlan, slot_watch::watch_slot};
+use super::{
+    AppError, check, clock, coordinator::Coordinator, plan::SourcePlan, slot_watch::watch_slot,
+};
 use crate::{
     capture::{
-        Budget, ChangeSource, PostgresReader, SourceError,
+        Budget, ChangeSource, PostgresChunks, PostgresReader, SourceError,
         logical::{Identity, LogicalSource, Options, identify, inspect},
     },
     engine::{Engine, EngineError, Limits, Parts},
@@ -14,7 +16,7 @@ use crate::{
     write_back::{self, Destination, Writer},
 };
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Why a session ended.
@@ -108,6 +110,10 @@ pub(super) async fn run(
         store: Arc::clone(&store) as _,
         reader: Arc::clone(&reader) as _,
     };
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let mut coordinator = Coordinator::new(plan, router.routes(), Arc::clone(&store) as _, orders);
+    coordinator.ask_initial().await?;
+    let resumed = coordinator.resumed().await?;
     let kept = watch::Sender::new(None);
     let parts = Parts {
         router,
@@ -123,6 +129,10 @@ pub(super) async fn run(
         sent_before: if first { Lsn::ZERO } else { identity.wal_position },
         guard: plan.guard.clone(),
         kept: kept.subscribe(),
+        chunks: Arc::new(PostgresChunks::new(postgres::pool(&plan.target, 2))),
+        orders: ordered,
+        resumed,
+        nonce: xxh3_64(format!("{}/{}", clock::now(), std::process::id()).as_bytes()),
     };
     let (over, ends) = watch::channel(false);
     let streaming = async {
@@ -133,7 +143,7 @@ pub(super) async fn run(
         over.send_replace(true);
         result
     };
-    let (result, ()) = tokio::join!(streaming, writer.run(ends));
+    let (result, (), ()) = tokio::join!(streaming, writer.run(ends.clone()), coordinator.run(ends));
     source.close().await;
     match result {
         Ok(()) => Ok(()),

@@ -17,6 +17,8 @@ pub struct ChunkOf {
     pub filter: Option<String>,
     /// Only these keys.
     pub keys: Option<Vec<KeyValues>>,
+    /// Only up to this key.
+    pub until: Option<KeyValues>,
 }
 
 /// How much to read at once.
@@ -85,4 +87,15 @@ pub trait ChunkReader: Send + Sync {
 
     /// Writes a mark into the log; it is there once this returns.
     async fn mark(&self, text: &str) -> Result<(), SourceError>;
+}
+/// TEMP
+pub struct PostgresChunks;
+impl PostgresChunks { /// t
+pub fn new(_: crate::postgres::Pool) -> Self { Self } }
+#[async_trait]
+impl ChunkReader for PostgresChunks {
+    async fn chunk(&self, _: &ChunkOf, _: Option<&KeyValues>, _: ChunkLimit) -> Result<Chunk, SourceError> { unreachable!() }
+    async fn estimate(&self, _: &ChunkOf) -> Result<u64, SourceError> { unreachable!() }
+    async fn absent(&self, _: &ChunkOf, _: &[KeyValues]) -> Result<Absent, SourceError> { unreachable!() }
+    async fn mark(&self, _: &str) -> Result<(), SourceError> { unreachable!() }
 }

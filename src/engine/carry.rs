@@ -190,14 +190,15 @@ impl Pass {
             link: self.link.as_deref(),
             fetched: prepared.fetched.as_deref(),
             parents: self.work.kin.as_ref().map(|kin| &kin.saved),
-            uncertain: self.work.doubt || self.work.called.commit <= self.ground.sent_before,
+            uncertain: self.work.doubt || self.work.is_sent_before(self.ground.sent_before),
         }
     }
 
     /// Whether the change may concern other keys too, so that its id alone does not name a call.
     fn is_one_of_several(&self, route: &Route) -> bool {
         let change = &self.work.change;
-        change.op() == Op::Truncate || change.table.name != route.table
+        let run = self.work.called.run().is_some();
+        run || change.op() == Op::Truncate || change.table.name != route.table
     }
 
     /// One attempt. `Ok` if the synchronizer is to see the answer.
@@ -373,7 +374,7 @@ impl Pass {
     }
 }
 
-async fn stopping(phase: &mut watch::Receiver<Phase>) {
+pub(super) async fn stopping(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
 }
 

@@ -140,6 +140,7 @@ impl Engine {
             own: change.table.name == self.router.route(route).table,
             change: Arc::new(change),
             called,
+            for_run: None,
             parked: true,
             merges: false,
             after: None,

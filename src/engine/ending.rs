@@ -135,6 +135,7 @@ impl Engine {
         let (route, key) = self.lanes.key(lane).clone();
         let link = self.lanes.link(lane).cloned();
         let on = (route, &**self.router.route(route));
+        self.runs.count(&work, &outcome);
         let stays = work.parked || matches!(outcome, Outcome::Parked(_));
         let claimed = if stays { self.claimed(route, &work) } else { Vec::new() };
         let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), (outcome, claimed));
@@ -163,15 +164,18 @@ impl Engine {
 
     /// Settles what has ended, one settlement at a time: the next one gathers meanwhile.
     pub(super) fn settle(&mut self) {
+        self.runs.advance(|commit| self.mark.is_open(commit));
         let reached = self.mark.reached();
         let moves = reached.end > self.saved_through;
-        if self.settling || (self.pending.is_empty() && !moves && !self.gauges_due) {
+        if self.settling || (self.pending.is_empty() && !moves && !self.gauges_due && !self.runs.has_news()) {
             return;
         }
         self.settling = true;
         self.gauges_due = false;
         self.count_flights();
         let (mut settlement, batch) = self.pending.take(|id| Arc::clone(&self.router.route(id).name));
+        settlement.runs.extend(self.runs.take_progress());
+        let newest = self.runs.newest();
         settlement.through = moves.then_some(reached.end);
         settlement.committed_at = reached.committed_at;
         settlement.pending_since = self.mark.pending_since();
@@ -179,7 +183,7 @@ impl Engine {
         let store = Arc::clone(&self.ground.store);
         self.tasks.spawn(async move {
             let settled = store.settle(settlement).await;
-            Event::Settled(batch, settled)
+            Event::Settled(batch, newest, settled)
         });
     }
 

@@ -4,6 +4,7 @@ use super::{
     Engine, Event, RECALL_AT_ONCE, keyless,
     lanes::LaneId,
     parked,
+    runs::ForRun,
     work::{Arrival, Charge, Work},
 };
 use crate::{
@@ -31,14 +32,18 @@ impl Engine {
     pub(super) fn accept_change(&mut self, change: Change) {
         let charge = Arc::new(Charge::adopt(&self.budget, change.bytes()));
         let mut errands = std::mem::take(&mut self.errands);
+        self.runs.arrived(change.transaction);
         self.router.route_change(change, &mut errands);
         for errand in errands.drain(..) {
-            self.accept_errand(errand, &charge);
+            if let Ok(key) = &errand.key {
+                self.runs.touch(errand.route, key, &errand.change);
+            }
+            self.accept_errand(errand, &charge, None);
         }
         self.errands = errands;
     }
 
-    pub(super) fn accept_errand(&mut self, errand: Errand, charge: &Arc<Charge>) {
+    pub(super) fn accept_errand(&mut self, errand: Errand, charge: &Arc<Charge>, for_run: Option<ForRun>) {
         let Errand { route, key, change } = errand;
         let at = usize::from(route.0);
         self.arrivals += 1;
@@ -51,7 +56,10 @@ impl Engine {
             after: self.delete_half(at, &change),
             // What may have been sent already is sent again just as it was, or the remote would see
             // another change under a call key it knows.
-            merges: self.router.route(route).coalesce && change.id.commit > self.ground.sent_before,
+            // A row of a run has call keys of its own.
+            merges: for_run.is_none()
+                && self.router.route(route).coalesce
+                && change.id.commit > self.ground.sent_before,
             parked: false,
             own: change.table.name == self.router.route(route).table,
 
@@ -68,7 +76,8 @@ impl Engine {
             tried: false,
             doubt: false,
             charges: vec![Arc::clone(charge)],
-            called: change.id,
+            called: for_run.map_or(change.id, |it| it.called),
+            for_run,
             change,
         };
         let deletes = matches!(work.change.image, Image::Delete { .. });

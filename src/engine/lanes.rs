@@ -333,7 +333,8 @@ impl Lanes {
         let lane = self.lane(id);
         let work = lane.waiting.front()?;
         let link = lane.link.as_ref();
-        Some(if link.is_some_and(|link| link.change >= work.id()) {
+        let only_new = work.for_run.is_some_and(|it| it.only_new);
+        Some(if link.is_some_and(|link| only_new || link.change >= work.id()) {
             Fate::Old
         } else if lane.held && !work.parked {
             Fate::Behind
@@ -537,8 +538,9 @@ impl Lanes {
         let (now, lane) = (self.now, self.lane(id));
         // A sequence that is half done and that the remote let down keeps its class, behind those that
         // wait already: if it is what lets the remote down, the others get through.
-        let again =
-            lane.waiting.front().is_some_and(|work| work.parked || (work.tried && work.answers.is_empty()));
+        let again = lane.waiting.front().is_some_and(|work| {
+            work.parked || work.for_run.is_some() || (work.tried && work.answers.is_empty())
+        });
         let (rank, route) = (lane.rank, lane.key.0);
         if !calls {
             return self.callless.push_back(id);

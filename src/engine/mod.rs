@@ -18,6 +18,7 @@ mod lanes;
 mod outage;
 mod parents;
 mod pending;
+mod runs;
 mod settings;
 mod spill;
 mod stop;
@@ -28,11 +29,12 @@ mod write_back;
 
 pub use carry::Remote;
 pub use outage::KeptLog;
+pub use runs::{Assignment, RunOrder, RunWork};
 pub use settings::Limits;
 pub use watermark::{Reached, Watermark};
 
 use crate::{
-    capture::{Budget, ChangeSource, RowReader, SourceError, WalGuard},
+    capture::{Budget, ChangeSource, ChunkReader, RowReader, SourceError, WalGuard},
     model::{ChangeId, Lsn, ParkReason, Parked, ParkedState},
     routing::{Errand, RouteId, Router},
     state::{Due, Known, RemoteGauges, Settled, StateError, StateStore},
@@ -45,6 +47,7 @@ use lanes::{LaneId, Lanes};
 use outage::Outages;
 use parents::Family;
 use pending::{Batch, Pending};
+use runs::{Loaded, Runs, Unread};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -52,7 +55,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
@@ -91,6 +94,14 @@ pub struct Parts {
     pub guard: WalGuard,
     /// How much it keeps; `None` until that is known.
     pub kept: watch::Receiver<Option<KeptLog>>,
+    /// Reads tables piece by piece.
+    pub chunks: Arc<dyn ChunkReader>,
+    /// What is to be done beside the stream.
+    pub orders: mpsc::UnboundedReceiver<RunOrder>,
+    /// The run that an earlier process has begun.
+    pub resumed: Option<Assignment>,
+    /// Tells this engine's marks from all others.
+    pub nonce: u64,
 }
 
 /// Carries one source's changes.
@@ -117,6 +128,7 @@ pub struct Engine {
     drain: Drain,
     outages: Outages,
     kept: watch::Receiver<Option<KeptLog>>,
+    runs: Runs,
     settling: bool,
     recalling: bool,
     /// A gauge has changed and nothing else is there to be settled.
@@ -168,10 +180,15 @@ enum Event {
     Ended(Box<Ended>),
     BatchEnded(Box<BatchEnded>),
     Recalled(Vec<LaneId>, Result<Vec<Known>, StateError>),
-    Settled(Batch, Result<Settled, StateError>),
+    /// The newest piece of a run of which the bound is settled by it.
+    Settled(Batch, u64, Result<Settled, StateError>),
     Due(Vec<RouteId>, Result<Vec<Due>, StateError>),
     Children(Vec<LaneId>, Result<Vec<Children>, StateError>),
     Swept(Result<u64, StateError>),
+    Loaded(Result<Box<Loaded>, Unread>),
+    /// A piece was not read, since everything stops.
+    Unread,
+    Marked(u64, Result<(), SourceError>),
 }
 
 /// Keys read in one query, at most.
@@ -184,14 +201,28 @@ const TICK: Duration = Duration::from_secs(1);
 impl Engine {
     /// Puts the engine together. `resume` is where the source starts.
     pub fn new(parts: Parts, resume: Lsn) -> Self {
-        let Parts { router, remotes, store, reader, budget, limits, origin, sent_before, guard, kept } =
-            parts;
+        let Parts {
+            router,
+            remotes,
+            store,
+            reader,
+            budget,
+            limits,
+            origin,
+            sent_before,
+            guard,
+            kept,
+            chunks,
+            orders,
+            resumed,
+            nonce,
+        } = parts;
         let routes = router.routes().to_vec();
         let (routes_count, remotes_count, budget_limit) = (routes.len(), remotes.len(), budget.limit());
         let places = routes.iter().map(|route| (route.remote, route.priority)).collect();
         let batched = routes.iter().map(|route| route.batching().is_some()).collect();
         let now = Instant::now();
-        Self {
+        let mut engine = Self {
             lanes: Lanes::new(places, batched, remotes.len(), budget.limit() / 4, now),
             admission: Admission::new(&remotes, now),
             last_delete: vec![None; routes.len()],
@@ -225,7 +256,12 @@ impl Engine {
             gauges_due: false,
             remotes_due: BTreeMap::new(),
             saved_through: resume,
+            runs: Runs::new(chunks, orders, nonce),
+        };
+        if let Some(run) = resumed {
+            engine.begin(run);
         }
+        engine
     }
 
     /// Runs until `stop` says so, the source ends, or something that is not one change's fault
@@ -238,10 +274,11 @@ impl Engine {
         let mut tick = ticks();
         let mut ended = false;
         loop {
-            let room = !ended && self.budget.has_room() && self.pending.len() < PENDING_LIMIT;
+            let free = self.budget.has_room() && !self.runs.holds_stream();
+            let room = !ended && free && self.pending.len() < PENDING_LIMIT;
             let next_attempt = self.waiting.peek().map(|Reverse(wait)| wait.until);
             let next = next_attempt.into_iter().chain(self.admission.again_at());
-            let next = next.chain(self.batches.next_time()).min();
+            let next = next.chain(self.batches.next_time()).chain(self.runs.again_at()).min();
             let bell = self.admission.bell();
             tokio::select! {
                 // A stop comes before everything, or a fast remote would never let it through;
@@ -268,6 +305,7 @@ impl Engine {
                     self.tell_gauges();
                 }
                 () = changed(&mut self.kept) => self.review(),
+                order = self.runs.order() => self.obey(order),
                 batch = source.next(), if room => match batch {
                     Ok(Some(batch)) => self.accept(batch),
                     Ok(None) => ended = true,
@@ -276,7 +314,7 @@ impl Engine {
                         return Err(error.into());
                     }
                 },
-                () = self.budget.room(), if !ended && !room && self.pending.len() < PENDING_LIMIT => {}
+                () = self.budget.room(), if !self.budget.has_room() => {}
             }
             self.go_on();
             if ended && self.is_idle() {
@@ -286,12 +324,13 @@ impl Engine {
     }
 
     fn is_idle(&self) -> bool {
-        self.mark.in_flight() == 0 && self.pending.is_empty() && !self.settling
+        self.mark.in_flight() == 0 && self.pending.is_empty() && !self.settling && self.runs.is_idle()
     }
 
     /// Starts whatever may start now.
     fn go_on(&mut self) {
         self.seek_family();
+        self.read_on();
         self.recall();
         self.spill();
         self.queue_batches();
@@ -322,16 +361,20 @@ impl Engine {
                     self.lanes.learn(lane, known);
                 }
             }
-            Event::Settled(batch, settled) => {
+            Event::Settled(batch, newest, settled) => {
                 self.settling = false;
                 let settled = settled?;
                 self.saved(&batch, &settled);
+                self.bounds_saved(newest);
                 self.saved_through = settled.saved.through();
                 source.acknowledge(&settled.saved); // Invariant 1: the receipt is the proof.
             }
             Event::Due(routes, due) => self.polled(&routes, due?),
             Event::Children(lanes, children) => self.told_of_children(&lanes, &children?),
             Event::Swept(released) => self.swept(released),
+            Event::Loaded(loaded) => self.loaded(loaded),
+            Event::Marked(no, Err(error)) => self.unmarked(no, &error),
+            Event::Unread | Event::Marked(_, Ok(())) => {}
         }
         Ok(())
     }

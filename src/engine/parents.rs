@@ -278,7 +278,7 @@ impl Engine {
     fn skip_doomed(&mut self, lane: LaneId) {
         let Some(Pause { mut work, .. }) = self.family.waiting.remove(&lane) else { return };
         work.moot = true;
-        if !work.doubt && work.called.commit > self.ground.sent_before {
+        if !work.doubt && !work.is_sent_before(self.ground.sent_before) {
             self.lanes.came_to_nothing(lane);
         }
         self.lanes.leave(lane);

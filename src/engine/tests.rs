@@ -14,6 +14,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
+use runs::FakeTable;
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pin};
 use tokio::sync::watch;
@@ -27,6 +28,7 @@ mod order;
 mod outage;
 mod parking;
 mod recovery;
+mod runs;
 mod unchanged;
 
 /// Yields what it was given, then waits for ever, or ends.
@@ -248,6 +250,10 @@ impl Rig {
     }
 
     fn engine_of(&self, routes: impl IntoIterator<Item = Route>, reader: Arc<dyn RowReader>) -> Engine {
+        Engine::new(self.parts(routes, reader), Lsn::ZERO)
+    }
+
+    fn parts(&self, routes: impl IntoIterator<Item = Route>, reader: Arc<dyn RowReader>) -> Parts {
         let retry = Retry {
             attempts: NonZeroU32::new(self.attempts).expect("not zero"),
             base: Span(Duration::from_secs(1)),
@@ -260,7 +266,7 @@ impl Rig {
             governor: Arc::clone(&self.governor),
         };
         let store: Arc<dyn StateStore> = Arc::clone(&self.store) as _;
-        let parts = Parts {
+        Parts {
             router: Router::new(routes),
             remotes: vec![remote],
             store,
@@ -271,8 +277,11 @@ impl Rig {
             sent_before: self.sent_before,
             guard: self.guard.clone(),
             kept: self.kept.subscribe(),
-        };
-        Engine::new(parts, Lsn::ZERO)
+            chunks: FakeTable::new(&[]).0,
+            orders: mpsc::unbounded_channel().1,
+            resumed: None,
+            nonce: 7,
+        }
     }
 
     /// Runs the stream to its end and returns how far it was acknowledged.

@@ -31,16 +31,23 @@ impl Work {
         self.comes_again(sent_before) || self.attempts > 0 || self.doubt || !self.answers.is_empty()
     }
 
+    /// An earlier process may have sent it.
+    pub(super) fn is_sent_before(&self, sent_before: Lsn) -> bool {
+        self.for_run.map_or(self.called.commit <= sent_before, |it| it.suspect)
+    }
+
     /// It may have been carried before it was read.
     fn comes_again(&self, sent_before: Lsn) -> bool {
-        self.parked || self.called.commit <= sent_before
+        self.parked || self.is_sent_before(sent_before)
     }
 }
 
 impl Pass {
     /// What to do in place of the first call, if not to make it.
     pub(super) fn instead_of_sending(&self, route: &Route, work: &synchronize::Work<'_>) -> Option<Verdict> {
-        if !self.work.may_have_been_sent(self.ground.sent_before)
+        let forced = self.work.for_run.is_some_and(|it| it.forced);
+        if !forced
+            && !self.work.may_have_been_sent(self.ground.sent_before)
             && let Some(told) = self.link.as_ref().and_then(|link| link.content)
             && route.content(work, &[]) == Some(told)
         {

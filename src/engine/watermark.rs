@@ -64,6 +64,12 @@ impl Watermark {
         }
     }
 
+    /// Whether work of the transaction that commits there has no outcome, or more of it may come.
+    pub fn is_open(&self, commit: Lsn) -> bool {
+        let found = self.open.binary_search_by_key(&commit, |it| it.commit);
+        found.is_ok_and(|at| self.open[at].in_flight > 0 || self.open[at].end.is_none())
+    }
+
     /// How far everything has its outcome.
     pub fn reached(&self) -> Reached {
         self.reached
@@ -146,8 +152,10 @@ mod tests {
         mark.start(Lsn::new(5), AT);
         mark.finish(Lsn::new(5));
         assert_eq!(mark.reached().end, Lsn::ZERO);
+        assert!(mark.is_open(Lsn::new(5)));
         mark.complete(Lsn::new(5), Lsn::new(6), AT);
         assert_eq!(mark.reached().end, Lsn::new(6));
+        assert!(!mark.is_open(Lsn::new(5)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use super::{carry::Prepared, keyless, lanes::LaneId, parents::Kin};
+use super::{carry::Prepared, keyless, lanes::LaneId, parents::Kin, runs::ForRun};
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Lsn, Op},
@@ -45,6 +45,8 @@ pub(super) struct Work {
     /// The change its call keys are made of: the oldest one absorbed. However changes merge after
     /// a crash, the first call for a key that is new to the remote has the same call key.
     pub(super) called: ChangeId,
+    /// It comes from a bounded run, and how.
+    pub(super) for_run: Option<ForRun>,
     /// When it was read, or taken up.
     pub(super) since: Instant,
     /// It was parked before; otherwise it comes from the stream.
@@ -101,7 +103,8 @@ impl Work {
     /// It is left out, but after a crash it, or what it absorbed, might be sent: that it was left out
     /// has to be durable before a newer change of its key is sent.
     pub(super) fn would_end_otherwise(&self) -> bool {
-        self.moot || self.called != self.id()
+        // A row of a run is read again, as it is then.
+        self.moot || (self.called != self.id() && self.called.run().is_none())
     }
 
     /// It may merge with waiting neighbours: nothing of it was sent, and nothing waits for it.

@@ -25,9 +25,9 @@ impl RunId {
 }
 
 impl ChangeId {
-    /// It stands for a run, so that only together with a key it names a call.
-    pub fn is_run(self) -> bool {
-        self.ordinal & RUNS != 0
+    /// The run it stands for, if it does: then only together with a key it names a call.
+    pub fn run(self) -> Option<RunId> {
+        (self.ordinal & RUNS != 0).then(|| RunId((self.ordinal & !RUNS).cast_signed()))
     }
 }
 

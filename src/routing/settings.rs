@@ -69,6 +69,9 @@ pub struct EntitySettings {
     /// Whether a change is sent even when the remote was told the same before.
     #[serde(default)]
     pub always: bool,
+    /// Whether its first start brings the rows that are in the table already, beside those that change.
+    #[serde(default)]
+    pub initial: bool,
     /// What is written into the row itself when a change of it has ended: by column, a value with
     /// `link`, `outcome` and `error` in scope.
     #[serde(default)]

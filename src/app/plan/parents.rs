@@ -18,7 +18,7 @@ pub(super) struct Dependency {
 
 impl SourcePlan {
     /// Every entity, behind what it depends on.
-    pub(super) fn parents_first(&self) -> Vec<&str> {
+    pub(in crate::app) fn parents_first(&self) -> Vec<&str> {
         let mut ordered = Vec::with_capacity(self.entities.len());
         self.entities.iter().for_each(|name| self.put_behind_parents(name, &mut ordered));
         ordered

@@ -97,7 +97,7 @@ impl Batch {
             hash.update(&(key.len() as u64).to_be_bytes());
             hash.update(key.as_bytes());
         }
-        if self.members.iter().any(|it| it.work.called.commit <= ground.sent_before) {
+        if self.members.iter().any(|it| it.work.is_sent_before(ground.sent_before)) {
             hash.update(&ground.sent_before.raw().to_be_bytes());
         }
         CallKey {

@@ -20,7 +20,8 @@ pub(in crate::engine) struct BatchNo(pub(in crate::engine) u64);
 pub(super) enum Class {
     /// From the stream, for the first time.
     Live,
-    /// Tried before, or parked: others go first, lest one that always fails is always next.
+    /// Tried before, parked, or of a bounded run: others go first, lest one that always fails is always
+    /// next.
     Retry,
 }
 

@@ -202,7 +202,7 @@ impl Family {
         rows.batch.retain(|it| match it {
             Captured::Change(change) => change.id.commit >= acknowledged,
             Captured::Commit(commit) => commit.end > acknowledged,
-            Captured::Idle(_) => true,
+            Captured::Idle(_) | Captured::Mark(_) => true,
         });
         self.rig.sent_before = Lsn::new(rows.commit);
         self.rig.budget = Budget::new(1 << 20);

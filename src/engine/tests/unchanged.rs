@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A [`Mirror`] that says what it sends of a row: `v`.
-struct Telling;
+pub(super) struct Telling;
 
 impl Synchronizer for Telling {
     fn next_step(&self, work: &synchronize::Work<'_>, answers: &[crate::model::Answered]) -> Step {

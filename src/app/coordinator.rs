@@ -1,0 +1,265 @@
+//! Which bounded run is carried: from the state database to the engine. One run of a source at a time,
+//! in the order they were asked for; one that is paused keeps its turn.
+
+use super::{clock, plan::SourcePlan, session::SessionError};
+use crate::{
+    capture::{ChunkOf, KeyValues},
+    engine::{Assignment, RunOrder, RunWork},
+    model::{Lsn, RunCounts, RunEnd, RunId, RunKind, RunProgress, RunRequest, RunState},
+    routing::Route,
+    state::{Run, Settlement, StateError, StateStore},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc::UnboundedSender, watch},
+    time::sleep,
+};
+
+/// How often it is looked what was asked for.
+const LOOK: Duration = Duration::from_millis(500);
+/// Asked for by the first start on an entity.
+const INITIAL: &str = "initial";
+
+/// What a snapshot or a prune is told beside its entity.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunOptions {
+    /// A condition in SQL on the rows.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Only these keys, each with the values of its columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Vec<KeyValues>>,
+    /// Also what would say what was said before.
+    #[serde(skip_serializing_if = "is_false")]
+    pub force: bool,
+    /// Rows a second, at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<NonZeroU32>,
+    /// Only counts what would be deleted.
+    #[serde(skip_serializing_if = "is_false")]
+    pub dry_run: bool,
+}
+
+fn is_false(it: &bool) -> bool {
+    !it
+}
+
+impl RunOptions {
+    /// As a run stores it.
+    pub fn to_map(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(map)) => map,
+            _ => Map::new(),
+        }
+    }
+}
+
+/// An entity's own table, and where its rows go.
+#[derive(Debug)]
+struct Feed {
+    of: ChunkOf,
+    routes: Vec<Arc<str>>,
+    has_key: bool,
+}
+
+/// Tells one source's engine what to do.
+pub(super) struct Coordinator {
+    source: String,
+    store: Arc<dyn StateStore>,
+    feeds: BTreeMap<String, Feed>,
+    initial: Vec<String>,
+    orders: UnboundedSender<RunOrder>,
+    current: Option<RunId>,
+    paused: bool,
+}
+
+impl Coordinator {
+    pub(super) fn new(
+        plan: &SourcePlan,
+        routes: &[Arc<Route>],
+        store: Arc<dyn StateStore>,
+        orders: UnboundedSender<RunOrder>,
+    ) -> Self {
+        let feed = |name: &String| {
+            let names = plan.route_names(name);
+            let own: Vec<_> = routes.iter().filter(|it| names.contains(&it.name)).collect();
+            let first = own.first()?;
+            let of = ChunkOf {
+                table: first.table.clone(),
+                key: first.key.clone(),
+                filter: None,
+                keys: None,
+                until: None,
+            };
+            let has_key = !first.key.is_empty();
+            Some((
+                name.clone(),
+                Feed { of, routes: own.iter().map(|it| Arc::clone(&it.name)).collect(), has_key },
+            ))
+        };
+        let feeds = plan.entities.iter().filter_map(feed).collect();
+        let initial = plan.parents_first().into_iter();
+        let initial = initial.filter(|it| plan.entity(it).is_some_and(|it| it.initial)).map(str::to_owned);
+        Self {
+            source: plan.name.clone(),
+            store,
+            feeds,
+            initial: initial.collect(),
+            orders,
+            current: None,
+            paused: false,
+        }
+    }
+
+    /// The first start on an entity that wants its rows at the remote brings them there.
+    pub(super) async fn ask_initial(&self) -> Result<(), StateError> {
+        for entity in &self.initial {
+            let Some(feed) = self.feeds.get(entity) else { continue };
+            if self.store.was_asked(RunKind::Snapshot, Some(entity), INITIAL).await? {
+                continue;
+            }
+            let mut linked = 0;
+            for route in &feed.routes {
+                linked += self.store.linked(route).await?;
+            }
+            if linked == 0 {
+                let request = RunRequest {
+                    kind: RunKind::Snapshot,
+                    entity: Some(entity.as_str().into()),
+                    options: Map::new(),
+                    origin: INITIAL.into(),
+                };
+                let run = self.store.ask_run(&request).await?;
+                tracing::info!(source = self.source, entity, %run, "the entity's rows are brought to its remote");
+            }
+        }
+        Ok(())
+    }
+
+    /// The run that was under way when an earlier process ended.
+    pub(super) async fn resumed(&mut self) -> Result<Option<Assignment>, SessionError> {
+        for run in self.store.runs().await? {
+            if run.base.is_some() && is_ours(&run) {
+                match self.assignment(&run, run.base.unwrap_or_default()) {
+                    Ok(assignment) => {
+                        (self.current, self.paused) = (Some(run.id), assignment.paused);
+                        return Ok(Some(assignment));
+                    }
+                    Err(why) => self.fail(run.id, why).await?,
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Follows what people ask for.
+    pub(super) async fn run(mut self, mut ends: watch::Receiver<bool>) {
+        let mut away = false;
+        loop {
+            tokio::select! {
+                _ = ends.wait_for(|it| *it) => return,
+                () = sleep(LOOK) => {}
+            }
+            match self.look().await {
+                Ok(()) => away = false,
+                Err(error) if !std::mem::replace(&mut away, true) => {
+                    tracing::warn!(source = self.source, %error, "runs cannot be looked at for now");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), StateError> {
+        let runs = self.store.runs().await?;
+        if let Some(current) = self.current {
+            let Some(run) = runs.iter().find(|it| it.id == current) else {
+                // It is over; if a person ended it, the engine has not heard of it yet.
+                drop(self.orders.send(RunOrder::Cancel(current)));
+                self.current = None;
+                return Ok(());
+            };
+            let paused = run.state == RunState::Paused;
+            if paused != std::mem::replace(&mut self.paused, paused) {
+                let order = if paused { RunOrder::Pause(current) } else { RunOrder::Resume(current) };
+                drop(self.orders.send(order));
+            }
+            return Ok(());
+        }
+        for run in runs.iter().filter(|it| is_ours(it)) {
+            let base = match run.base {
+                Some(base) => base,
+                None if run.state == RunState::Requested => self.position().await?,
+                None => continue,
+            };
+            match self.assignment(run, base) {
+                Ok(assignment) => {
+                    if run.base.is_none() && !self.store.begin_run(run.id, base).await? {
+                        continue;
+                    }
+                    (self.current, self.paused) = (Some(run.id), assignment.paused);
+                    drop(self.orders.send(RunOrder::Begin(Box::new(assignment))));
+                    return Ok(());
+                }
+                Err(why) => self.fail(run.id, why).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn position(&self) -> Result<Lsn, StateError> {
+        Ok(self.store.checkpoint().await?.map(|it| it.lsn).unwrap_or_default())
+    }
+
+    fn assignment(&self, run: &Run, base: Lsn) -> Result<Assignment, String> {
+        let entity = run.entity.as_deref().unwrap_or_default();
+        let feed = self.feeds.get(entity).ok_or_else(|| {
+            format!("entity `{entity}` is not in the configuration of source `{}`", self.source)
+        })?;
+        if !feed.has_key {
+            return Err(format!("table {} has no primary key: name the columns in `key`", feed.of.table));
+        }
+        let options = serde_json::from_value(Value::Object(run.options.clone()));
+        let options: RunOptions = options.map_err(|error| format!("its options cannot be read: {error}"))?;
+        let columns = feed.of.key.len();
+        if let Some(key) = options.keys.iter().flatten().find(|it| it.len() != columns) {
+            return Err(format!(
+                "key `{}` has {} value(s), but the key of table {} has {columns} column(s): {}",
+                key.join(","),
+                key.len(),
+                feed.of.table,
+                feed.of.key.join(", ")
+            ));
+        }
+        let of = ChunkOf { filter: options.filter, keys: options.keys, ..feed.of.clone() };
+        let work = match run.kind {
+            RunKind::Prune => RunWork::Prune { of, dry_run: options.dry_run },
+            _ => RunWork::Rows { of, force: options.force },
+        };
+        Ok(Assignment {
+            run: run.id,
+            base,
+            at: clock::now(),
+            routes: feed.routes.clone(),
+            work,
+            cursor: run.cursor.clone(),
+            rate: options.rate,
+            paused: run.state == RunState::Paused,
+        })
+    }
+
+    async fn fail(&self, run: RunId, why: String) -> Result<(), StateError> {
+        tracing::warn!(source = self.source, %run, "the run failed: {why}");
+        let end = Some(RunEnd::Failed(why));
+        let failed = RunProgress { run, cursor: None, counts: RunCounts::default(), expected: None, end };
+        self.store.settle(Settlement { runs: vec![failed], ..Settlement::default() }).await.map(drop)
+    }
+}
+
+/// The engine carries it.
+fn is_ours(run: &Run) -> bool {
+    matches!(run.kind, RunKind::Snapshot | RunKind::Prune)
+}

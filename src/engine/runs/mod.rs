@@ -1,0 +1,235 @@
+//! Bounded runs beside the stream: the rows of a table, piece by piece in the order of their keys,
+//! and the deletes of what has no row any more.
+//!
+//! A piece is read in one statement, with the snapshot that it was read by. Then a mark is written
+//! into the log. When the mark arrives, everything that was committed before it has arrived too; so
+//! what is left of the piece is placed there, as if the mark's transaction had written it. What the
+//! stream brought of a row in between, and the piece's snapshot does not see, has overtaken the row:
+//! it is left out. What the snapshot sees is in the row, however late the stream brings it.
+//!
+//! The rows count as changes of the mark's transaction, so the checkpoint does not pass the mark before
+//! they have outcomes (invariant 1), and a run goes on behind the last piece of which all rows have.
+//! Before anything of a piece is sent, it is durable how far the piece goes: after a crash it is known
+//! what an earlier process may have sent ([`unsure`]).
+//!
+//! One run is carried at a time. Nothing here waits for I/O: reads and marks are tasks of their own.
+
+mod order;
+mod pace;
+mod piece;
+mod reading;
+mod unsure;
+
+pub use order::{Assignment, RunOrder, RunWork};
+
+pub(super) use reading::{Loaded, Unread};
+
+use super::work::Work;
+use crate::{
+    capture::{ChunkReader, KeyValues},
+    model::{Change, ChangeId, Image, Lsn, Outcome, RunCounts, RunEnd, RunId, RunProgress},
+    routing::RouteId,
+};
+use order::Cursor;
+use pace::Pace;
+use piece::{Piece, Reading, Recent, Stage};
+use std::{collections::VecDeque, sync::Arc};
+use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
+use unsure::Phases;
+
+/// The run that is carried, and what it needs to know of the stream.
+pub(super) struct Runs {
+    reader: Arc<dyn ChunkReader>,
+    orders: UnboundedReceiver<RunOrder>,
+    /// Tells our marks from those of others, and of former processes.
+    nonce: Box<str>,
+    active: Option<Active>,
+    recent: Recent,
+    numbers: u64,
+    /// What is to be settled of it.
+    progress: Option<RunProgress>,
+}
+
+struct Active {
+    run: RunId,
+    /// What its call keys are made of.
+    called: ChangeId,
+    routes: Vec<RouteId>,
+    assignment: Assignment,
+    cursor: Cursor,
+    phases: Phases,
+    /// Where the next piece begins; `None` once everything is read.
+    next: Option<From>,
+    reading: Option<Reading>,
+    pieces: VecDeque<Piece>,
+    pace: Pace,
+    /// Nothing is read before this.
+    not_before: Option<Instant>,
+    paused: bool,
+    counted: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct From {
+    after: Option<KeyValues>,
+    route: usize,
+}
+
+/// What sets the row of a run apart from a change of the stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ForRun {
+    /// What its call keys are made of.
+    pub(super) called: ChangeId,
+    /// An earlier process may have sent it.
+    pub(super) suspect: bool,
+    /// It is sent also if it says what was said before.
+    pub(super) forced: bool,
+    /// It is left out if the key has a link.
+    pub(super) only_new: bool,
+}
+
+impl Runs {
+    pub(super) fn new(reader: Arc<dyn ChunkReader>, orders: UnboundedReceiver<RunOrder>, nonce: u64) -> Self {
+        Self {
+            reader,
+            orders,
+            nonce: format!("{nonce:016x}").into(),
+            active: None,
+            recent: Recent::default(),
+            numbers: 0,
+            progress: None,
+        }
+    }
+
+    /// The next order; for ever none, if nobody is left to give any.
+    pub(super) async fn order(&mut self) -> RunOrder {
+        match self.orders.recv().await {
+            Some(order) => order,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The stream has to wait: something comes before it.
+    pub(super) fn holds_stream(&self) -> bool {
+        self.active.as_ref().is_some_and(|it| it.phases.is_first() && !it.paused)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.is_none() && self.progress.is_none()
+    }
+
+    /// When to look again whatever happens.
+    pub(super) fn again_at(&self) -> Option<Instant> {
+        self.active.as_ref().filter(|it| it.reading.is_none() && !it.paused)?.not_before
+    }
+
+    /// Something is to be settled that comes with no outcome.
+    pub(super) fn has_news(&self) -> bool {
+        self.progress.is_some()
+    }
+
+    pub(super) fn take_progress(&mut self) -> Option<RunProgress> {
+        self.progress.take()
+    }
+
+    /// The newest piece of which the bound is settled with what is taken now.
+    pub(super) fn newest(&self) -> u64 {
+        self.numbers
+    }
+
+    /// The stream brought a change of this transaction.
+    pub(super) fn arrived(&mut self, transaction: Option<u32>) {
+        if let Some(transaction) = transaction {
+            self.recent.arrived(transaction);
+        }
+    }
+
+    /// The stream brought a change of this key; an empty one stands for all of the table.
+    pub(super) fn touch(&mut self, route: RouteId, key: &Arc<str>, change: &Change) {
+        let Some(active) = &mut self.active else { return };
+        if !active.routes.contains(&route) || change.table.name != active.assignment.work.of().table {
+            return;
+        }
+        let transaction = change.transaction;
+        let all = matches!(change.image, Image::Truncate);
+        if let Some(reading) = &mut active.reading {
+            if all { reading.truncate(transaction) } else { reading.touch(key, transaction) }
+        }
+        for piece in &mut active.pieces {
+            if all { piece.truncate(transaction) } else { piece.touch(key, transaction) }
+        }
+    }
+
+    /// A row of a run has its outcome.
+    pub(super) fn count(&mut self, work: &Work, outcome: &Outcome) {
+        // What is sent ahead of the stream comes again, and is counted then.
+        let Some(ForRun { only_new: false, .. }) = work.for_run else { return };
+        let Some(active) = self.active.as_ref().filter(|it| it.called == work.called) else { return };
+        let mut counts = RunCounts::default();
+        match outcome {
+            Outcome::Applied { .. } => counts.applied = 1,
+            Outcome::Unchanged | Outcome::Skipped { .. } => counts.skipped = 1,
+            Outcome::Parked(_) => counts.parked = 1,
+        }
+        self.tell(active.run).counts.add(counts);
+    }
+
+    fn tell(&mut self, run: RunId) -> &mut RunProgress {
+        self.progress.get_or_insert_with(|| RunProgress {
+            run,
+            cursor: None,
+            counts: RunCounts::default(),
+            expected: None,
+            end: None,
+        })
+    }
+
+    /// Stores where the run stands.
+    fn tell_cursor(&mut self) {
+        let Some(active) = &self.active else { return };
+        let (run, cursor) = (active.run, serde_json::to_value(&active.cursor).ok());
+        self.tell(run).cursor = cursor;
+    }
+
+    fn end(&mut self, end: RunEnd) {
+        if let Some(active) = self.active.take() {
+            match &end {
+                RunEnd::Done => tracing::info!(run = %active.run, "the run is done"),
+                RunEnd::Failed(why) => tracing::warn!(run = %active.run, "the run failed: {why}"),
+            }
+            self.tell(active.run).end = Some(end);
+        }
+    }
+
+    /// Moves the cursor over pieces of which all rows have outcomes. `is_open`: of a transaction, that
+    /// some of its changes have none.
+    pub(super) fn advance(&mut self, is_open: impl Fn(Lsn) -> bool) {
+        let Some(active) = &mut self.active else { return };
+        let mut left_out = 0;
+        let mut moved = false;
+        while let Some(piece) = active.pieces.front()
+            && let Stage::Placed(commit) = piece.stage
+            && !is_open(commit)
+        {
+            let Some(mut piece) = active.pieces.pop_front() else { break };
+            left_out += piece.take_left_out();
+            // What is sent ahead of the stream comes again.
+            if !piece.first {
+                moved = true;
+                active.cursor.route = piece.route;
+                active.cursor.after = piece.end;
+            }
+        }
+        let (run, over) =
+            (active.run, active.next.is_none() && active.reading.is_none() && active.pieces.is_empty());
+        if left_out > 0 {
+            self.tell(run).counts.skipped += left_out;
+        }
+        if moved {
+            self.tell_cursor();
+        }
+        if over {
+            self.end(RunEnd::Done);
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! What the engine does for a run: reading pieces, having them marked in the log, placing them.
+
+use super::{
+    Active, ForRun, From, RunOrder, RunWork,
+    order::{Assignment, Cursor},
+    pace::Pace,
+    piece::{Piece, Reading, Stage},
+    unsure::Phases,
+};
+use crate::{
+    capture::{ChunkLimit, ChunkReader, KeyValues, Mark, SourceError, Visible},
+    engine::{
+        Engine, Event,
+        carry::{Phase, stopping},
+        work::Charge,
+    },
+    model::{Change, ChangeId, Image, Lsn, Row, RunEnd},
+    routing::{join_key, split_key},
+    state::{StateError, StateStore},
+};
+use jiff::Timestamp;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// Pieces that are read and not settled, at most.
+const PIECES: usize = 3;
+/// The part of the byte budget that one piece may take.
+const SHARE: usize = 16;
+/// When a piece that did not see everything is read again.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// When a read that failed is tried again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a task has read.
+#[derive(Debug)]
+pub(in crate::engine) struct Loaded {
+    /// Whose turn it was: another run may have begun since.
+    called: ChangeId,
+    rows: Vec<Row>,
+    /// `None`: nothing of it is to be sent.
+    visible: Option<Visible>,
+    shape: Option<Arc<str>>,
+    looked_at: u64,
+    /// The last key looked at, if there may be more behind it.
+    end: Option<KeyValues>,
+    took: Duration,
+    expected: Option<u64>,
+}
+
+/// Why nothing was read.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::engine) enum Unread {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl Unread {
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Source(error) if error.is_final())
+    }
+}
+
+impl Engine {
+    pub(in crate::engine) fn obey(&mut self, order: RunOrder) {
+        let active = &mut self.runs.active;
+        match order {
+            RunOrder::Begin(assignment) => self.begin(*assignment),
+            RunOrder::Pause(run) => {
+                active.iter_mut().filter(|it| it.run == run).for_each(|it| it.paused = true)
+            }
+            RunOrder::Resume(run) => {
+                active.iter_mut().filter(|it| it.run == run).for_each(|it| it.paused = false)
+            }
+            // What is with the lanes already goes on.
+            RunOrder::Cancel(run) => drop(active.take_if(|it| it.run == run)),
+        }
+    }
+
+    /// Takes up a run; before the stream is read, if it was under way before.
+    pub(in crate::engine) fn begin(&mut self, assignment: Assignment) {
+        if self.runs.active.as_ref().is_some_and(|it| it.run == assignment.run) {
+            return;
+        }
+        let cursor: Cursor =
+            assignment.cursor.clone().and_then(|it| serde_json::from_value(it).ok()).unwrap_or_default();
+        let named = |name: &Arc<str>| self.router.find(name);
+        let phases = match assignment.work {
+            RunWork::Rows { .. } => Phases::of(&cursor),
+            // A delete that is made twice takes nothing away.
+            RunWork::Prune { .. } => Phases::Rest,
+        };
+        tracing::info!(run = %assignment.run, table = %assignment.work.of().table, "the run goes on");
+        self.runs.active = Some(Active {
+            run: assignment.run,
+            called: assignment.run.as_change(assignment.base),
+            routes: assignment.routes.iter().filter_map(named).collect(),
+            next: Some(From { after: cursor.after.clone(), route: cursor.route }),
+            phases,
+            cursor,
+            reading: None,
+            pieces: VecDeque::new(),
+            pace: Pace::default(),
+            not_before: None,
+            paused: assignment.paused,
+            counted: assignment.cursor.is_some(),
+            assignment,
+        });
+    }
+
+    /// Reads the next piece, if it is time to.
+    pub(in crate::engine) fn read_on(&mut self) {
+        let now = Instant::now();
+        let newest = self.runs.recent.count();
+        let Some(active) = &mut self.runs.active else { return };
+        let due = active.not_before.is_none_or(|it| it <= now);
+        let Some(from) = active.next.clone().filter(|_| due && !active.paused) else { return };
+        if active.reading.is_some() || active.pieces.len() >= PIECES || !self.budget.has_room() {
+            return;
+        }
+        active.not_before = None;
+        active.reading = Some(Reading::new(newest));
+        let (called, rate) = (active.called, active.assignment.rate);
+        let rows = rate.map_or(usize::MAX, |it| it.get() as usize).min(active.pace.rows());
+        let limit = ChunkLimit { rows, bytes: self.budget.limit() / SHARE };
+        let count = !std::mem::replace(&mut active.counted, true);
+        let reader = Arc::clone(&self.runs.reader);
+        let store = Arc::clone(&self.ground.store);
+        let work = active.assignment.work.clone();
+        let until = active.phases.until().cloned();
+        let route = active.routes.get(from.route).map(|it| Arc::clone(&self.router.route(*it).name));
+        let mut phase = self.phase.subscribe();
+        let load = async move {
+            let began = Instant::now();
+            let loaded = match work {
+                RunWork::Rows { mut of, .. } => {
+                    of.until = until;
+                    rows_behind(&*reader, &of, from.after.as_ref(), limit, count).await
+                }
+                RunWork::Prune { of, dry_run } => {
+                    orphans(&*reader, &*store, &of, route, from.after, limit.rows, dry_run).await
+                }
+            };
+            let took = began.elapsed();
+            loaded.map(|it| Box::new(Loaded { called, took, ..it }))
+        };
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                // Nobody wants it any more.
+                () = stopping(&mut phase) => Event::Unread,
+                loaded = load => Event::Loaded(loaded),
+            }
+        });
+    }
+
+    pub(in crate::engine) fn loaded(&mut self, loaded: Result<Box<Loaded>, Unread>) {
+        if *self.phase.borrow() != Phase::Running {
+            return;
+        }
+        let now = Instant::now();
+        let Some(active) = &mut self.runs.active else { return };
+        let Some(reading) = active.reading.take() else { return };
+        let loaded = match loaded {
+            Ok(loaded) if loaded.called == active.called => *loaded,
+            // It was begun for another run.
+            Ok(_) => return,
+            Err(error) if error.is_final() => return self.runs.end(RunEnd::Failed(error.to_string())),
+            Err(error) => {
+                tracing::warn!(run = %active.run, %error, "the run reads again soon");
+                active.not_before = Some(now + READ_AGAIN);
+                return;
+            }
+        };
+        if let Some(visible) = &loaded.visible
+            && !self.runs.recent.all_seen(reading.began, visible)
+        {
+            active.not_before = Some(now + LOOK_AGAIN);
+            return;
+        }
+        if let (Some(was), Some(is)) = (&active.cursor.shape, &loaded.shape)
+            && was != is
+        {
+            let table = &active.assignment.work.of().table;
+            let message = format!(
+                "table {table} was altered while the run was under way, so rows that are sent already may lack what the \
+                 others have: start it again"
+            );
+            return self.runs.end(RunEnd::Failed(message));
+        }
+        active.cursor.shape = active.cursor.shape.take().or(loaded.shape.clone());
+        active.pace.took(
+            loaded.took,
+            loaded.rows.len(),
+            loaded.end.is_none() || loaded.rows.len() >= active.pace.rows(),
+        );
+        if let Some(rate) = active.assignment.rate {
+            active.not_before =
+                Some(now + Duration::from_secs_f64(loaded.looked_at as f64 / f64::from(rate.get())));
+        }
+        self.keep(loaded, reading);
+        self.runs.advance(|commit| self.mark.is_open(commit));
+    }
+
+    /// Has a piece wait for its mark, or sends it at once where it comes before the stream.
+    fn keep(&mut self, loaded: Loaded, reading: Reading) {
+        let Some(active) = &mut self.runs.active else { return };
+        let from = active.next.take().unwrap_or_default();
+        let (first, suspect, run) = (active.phases.is_first(), active.phases.is_suspect(), active.run);
+        active.next = match (&loaded.end, &active.assignment.work) {
+            (Some(end), _) => Some(From { after: Some(end.clone()), ..from }),
+            (None, RunWork::Rows { .. }) => {
+                let after = active.cursor.after.as_ref();
+                std::mem::replace(&mut active.phases, Phases::Rest).next(after).map(|(phases, after)| {
+                    active.phases = phases;
+                    From { after, ..from }
+                })
+            }
+            (None, RunWork::Prune { .. }) => {
+                let route = from.route + 1;
+                (route < active.routes.len()).then_some(From { after: None, route })
+            }
+        };
+        let deletes = matches!(active.assignment.work, RunWork::Prune { .. });
+        let key = &active.assignment.work.of().key;
+        let orphans = loaded.rows.len() as u64;
+        let named = |row: Row| {
+            let key = join_key(key_of(&row, key).iter().map(String::as_str));
+            (key, if deletes { Image::Delete { old: row } } else { Image::Read { new: row } })
+        };
+        let rows: Vec<(Arc<str>, Image)> = loaded.rows.into_iter().map(named).collect();
+        self.runs.numbers += 1;
+        let bytes = rows.iter().map(|(key, image)| key.len() + image.bytes() + 96).sum();
+        let charge = Charge::make(&self.budget, bytes);
+        let Some(visible) = loaded.visible.clone() else {
+            // Only counted.
+            let progress = self.runs.tell(run);
+            progress.counts.read += loaded.looked_at;
+            progress.counts.applied += orphans;
+            return;
+        };
+        let last = rows.last().map(|(key, _)| split_key(key));
+        let mut piece = Piece::new(self.runs.numbers, visible, rows, reading, charge);
+        (piece.suspect, piece.first) = (suspect, first);
+        (piece.end, piece.route) = match loaded.end {
+            Some(end) => (Some(end), from.route),
+            None if deletes => (None, from.route + 1),
+            None => (last.or(from.after), from.route),
+        };
+        if first {
+            return self.place_first(piece);
+        }
+        let progress = self.runs.tell(run);
+        progress.counts.read += loaded.looked_at;
+        progress.counts.skipped += if deletes { loaded.looked_at - orphans } else { 0 };
+        progress.expected = loaded.expected.or(progress.expected);
+        if let Some(active) = &mut self.runs.active {
+            if !suspect {
+                active.cursor.ahead.clone_from(&piece.end);
+            }
+            active.pieces.push_back(piece);
+        }
+        self.runs.tell_cursor();
+    }
+
+    /// How far these pieces go is durable: they may be sent once their mark is back.
+    pub(in crate::engine) fn bounds_saved(&mut self, newest: u64) {
+        let Some(active) = &mut self.runs.active else { return };
+        for piece in active.pieces.iter_mut().filter(|it| it.no <= newest && it.stage == Stage::Read) {
+            piece.stage = Stage::Marked;
+            let (reader, no) = (Arc::clone(&self.runs.reader), piece.no);
+            let text = format!("{}:{no}", self.runs.nonce);
+            let mut phase = self.phase.subscribe();
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = stopping(&mut phase) => Event::Marked(no, Ok(())),
+                    marked = mark(&*reader, &text) => Event::Marked(no, marked),
+                }
+            });
+        }
+    }
+
+    /// A mark could not be written.
+    pub(in crate::engine) fn unmarked(&mut self, no: u64, error: &SourceError) {
+        let waits = |active: &Active| active.pieces.iter().any(|it| it.no == no && it.stage == Stage::Marked);
+        if self.runs.active.as_ref().is_some_and(waits) {
+            self.runs.end(RunEnd::Failed(error.to_string()));
+        }
+    }
+
+    /// A mark has come back in the stream: its piece belongs here.
+    pub(in crate::engine) fn marked(&mut self, mark: &Mark) {
+        let Some((nonce, no)) = mark.text.split_once(':') else { return };
+        let Some(no) = no.parse::<u64>().ok().filter(|_| *nonce == *self.runs.nonce) else { return };
+        let Some(active) = &mut self.runs.active else { return };
+        let Some(piece) = active.pieces.iter_mut().find(|it| it.no == no && it.stage == Stage::Marked) else {
+            return;
+        };
+        piece.stage = Stage::Placed(mark.commit);
+        let (rows, suspect) = (piece.take_rows(), piece.suspect);
+        self.place(rows, (mark.commit, mark.at), suspect, false);
+    }
+
+    /// What comes before the stream gets a position before it, inside of what is settled.
+    fn place_first(&mut self, mut piece: Piece) {
+        let commit = Lsn::new(self.saved_through.raw().saturating_sub(1));
+        let Some(at) = self.runs.active.as_ref().map(|it| it.assignment.at) else { return };
+        piece.stage = Stage::Placed(commit);
+        let rows = piece.take_rows();
+        if let Some(active) = &mut self.runs.active {
+            active.pieces.push_back(piece);
+        }
+        self.place(rows, (commit, at), true, true);
+        if !self.runs.holds_stream() {
+            self.mark.complete(commit, self.saved_through, at);
+        }
+    }
+
+    fn place(
+        &mut self,
+        rows: Vec<(usize, Arc<str>, Image)>,
+        (commit, committed_at): (Lsn, Timestamp),
+        suspect: bool,
+        only_new: bool,
+    ) {
+        let Some(active) = &self.runs.active else { return };
+        let forced = matches!(active.assignment.work, RunWork::Rows { force: true, .. });
+        let for_run = ForRun { called: active.called, suspect, forced, only_new };
+        let (routes, table) = (active.routes.clone(), active.assignment.work.of().table.clone());
+        self.lanes.at(Instant::now());
+        let mut errands = std::mem::take(&mut self.errands);
+        for (at, _, image) in rows {
+            let Some(row) = image.row().or_else(|| image.old()) else { continue };
+            let id = ChangeId { commit, ordinal: 2 * at as u64 };
+            let change = Change { id, table: Arc::clone(&row.table), image, committed_at, transaction: None };
+            let charge = Arc::new(Charge::make(&self.budget, change.bytes()));
+            self.router.route_change(change, &mut errands);
+            for errand in errands.drain(..) {
+                let own = self.router.route(errand.route).table == table;
+                if own && routes.contains(&errand.route) {
+                    self.accept_errand(errand, &charge, Some(for_run));
+                }
+            }
+        }
+        self.errands = errands;
+    }
+}
+
+async fn rows_behind(
+    reader: &dyn ChunkReader,
+    of: &crate::capture::ChunkOf,
+    after: Option<&KeyValues>,
+    limit: ChunkLimit,
+    count: bool,
+) -> Result<Loaded, Unread> {
+    let expected = if count { Some(reader.estimate(of).await?) } else { None };
+    let chunk = reader.chunk(of, after, limit).await?;
+    let end = chunk.rows.last().filter(|_| !chunk.last).map(|row| key_of(row, &of.key));
+    Ok(Loaded {
+        called: ChangeId::default(),
+        looked_at: chunk.rows.len() as u64,
+        rows: chunk.rows,
+        visible: Some(chunk.visible),
+        shape: Some(chunk.shape),
+        end,
+        took: Duration::ZERO,
+        expected,
+    })
+}
+
+/// Linked keys that have no row.
+async fn orphans(
+    reader: &dyn ChunkReader,
+    store: &dyn StateStore,
+    of: &crate::capture::ChunkOf,
+    route: Option<Arc<str>>,
+    after: Option<KeyValues>,
+    limit: usize,
+    dry_run: bool,
+) -> Result<Loaded, Unread> {
+    let after = after.and_then(|mut it| it.pop());
+    let keys = match &route {
+        Some(route) => store.linked_keys(route, after.as_deref(), limit).await?,
+        None => Vec::new(),
+    };
+    let values: Vec<KeyValues> = keys.iter().map(|it| split_key(it)).collect();
+    let absent = reader.absent(of, &values).await?;
+    Ok(Loaded {
+        called: ChangeId::default(),
+        looked_at: keys.len() as u64,
+        rows: absent.rows,
+        visible: (!dry_run).then_some(absent.visible),
+        shape: None,
+        end: keys.last().filter(|_| keys.len() >= limit).map(|it| vec![it.to_string()]),
+        took: Duration::ZERO,
+        expected: None,
+    })
+}
+
+/// Writes a mark, however long the database is away; an error is final.
+async fn mark(reader: &dyn ChunkReader, text: &str) -> Result<(), SourceError> {
+    loop {
+        match reader.mark(text).await {
+            Err(error) if !error.is_final() => {
+                tracing::warn!(%error, "a mark is written again soon");
+                sleep(READ_AGAIN).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn key_of(row: &Row, columns: &[String]) -> KeyValues {
+    let text = |column: &String| match row.get(column) {
+        Some(crate::model::Cell::Text(text)) => text.to_owned(),
+        _ => String::new(),
+    };
+    columns.iter().map(text).collect()
+}
