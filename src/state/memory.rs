@@ -1,9 +1,13 @@
+mod runs;
+
 use super::{
     Binding, Checkpoint, Due, Hold, Known, Owed, Owing, Parking, Place, RELEASED_AT_ONCE, RemoteGauges,
-    Repaid, RouteKey, Saved, Settled, Settlement, StateError, StateStore, Wanted,
+    Repaid, RouteKey, Run, Saved, Settled, Settlement, StateError, StateStore, Wanted,
     merge::{self, Tail},
 };
-use crate::model::{ChangeId, Image, Link, Lsn, Op, ParkReason, Parked, ParkedState};
+use crate::model::{
+    ChangeId, Image, Link, Lsn, Op, ParkReason, Parked, ParkedState, RunId, RunKind, RunRequest,
+};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -34,6 +38,7 @@ struct Kept {
     remotes: BTreeMap<Arc<str>, RemoteGauges>,
     owed: BTreeMap<RouteKey, Owed>,
     versions: i64,
+    runs: BTreeMap<RunId, Run>,
 }
 
 #[derive(Debug)]
@@ -252,6 +257,7 @@ impl StateStore for MemoryStore {
         let mut kept = self.kept();
         let mut touched = BTreeSet::new();
         kept.remotes.extend(settlement.remotes);
+        kept.advance(settlement.runs, self.now());
         kept.links.extend(settlement.links.into_iter().map(|(at, link)| (at, (*link).clone())));
         for owing in settlement.write_backs {
             kept.versions += 1;
@@ -367,6 +373,33 @@ impl StateStore for MemoryStore {
     async fn linked(&self, route: &str) -> Result<u64, StateError> {
         let kept = self.kept();
         Ok(kept.links.iter().filter(|(at, link)| &*at.route == route && !link.gone).count() as u64)
+    }
+
+    async fn linked_keys(
+        &self,
+        route: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Arc<str>>, StateError> {
+        Ok(self.kept().linked_keys(route, after, limit))
+    }
+
+    async fn runs(&self) -> Result<Vec<Run>, StateError> {
+        Ok(self.kept().runs.values().filter(|it| !it.state.is_over()).cloned().collect())
+    }
+
+    async fn ask_run(&self, request: &RunRequest) -> Result<RunId, StateError> {
+        Ok(self.kept().ask_run(request.clone(), self.now()))
+    }
+
+    async fn was_asked(&self, kind: RunKind, entity: Option<&str>, origin: &str) -> Result<bool, StateError> {
+        let is = |it: &Run| it.kind == kind && it.entity.as_deref() == entity && &*it.origin == origin;
+        Ok(self.kept().runs.values().any(is))
+    }
+
+    async fn begin_run(&self, id: RunId, base: Lsn) -> Result<bool, StateError> {
+        let now = self.now();
+        Ok(self.kept().runs.get_mut(&id).is_some_and(|it| it.begin(base, now)))
     }
 
     async fn spread_truncate(&self, route: &str, id: ChangeId) -> Result<u64, StateError> {

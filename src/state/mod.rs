@@ -10,12 +10,14 @@
 mod memory;
 mod merge;
 pub mod postgres;
+mod run;
 
 pub use memory::MemoryStore;
+pub use run::{Run, RunCommand};
 
 pub use crate::model::RouteKey;
 
-use crate::model::{Answered, Change, ChangeId, Link, Lsn, Parked, RunProgress};
+use crate::model::{Answered, Change, ChangeId, Link, Lsn, Parked, RunId, RunKind, RunProgress, RunRequest};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -334,6 +336,26 @@ pub trait StateStore: Send + Sync {
 
     /// How many keys of a route are linked.
     async fn linked(&self, route: &str) -> Result<u64, StateError>;
+
+    /// At most so many keys of a route that are linked, in the order of their bytes, behind `after`.
+    async fn linked_keys(
+        &self,
+        route: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Arc<str>>, StateError>;
+
+    /// The source's runs that are not over, in the order of their numbers.
+    async fn runs(&self) -> Result<Vec<Run>, StateError>;
+
+    /// Asks for a run. Whether it makes sense is for whoever begins it to see.
+    async fn ask_run(&self, request: &RunRequest) -> Result<RunId, StateError>;
+
+    /// Whether such a run was ever asked for, whatever became of it.
+    async fn was_asked(&self, kind: RunKind, entity: Option<&str>, origin: &str) -> Result<bool, StateError>;
+
+    /// Begins a run that is requested, and says whether it was. A base it has already stays.
+    async fn begin_run(&self, id: RunId, base: Lsn) -> Result<bool, StateError>;
 
     /// A person let a truncate through: parks it, due at once, for every linked key that has not
     /// changed since, in place of the one for the whole table.

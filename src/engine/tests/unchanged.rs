@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    model::ContentHash,
-    state::{Checkpoint, Due, Hold, Known, Owed, Repaid, Settled, Settlement, StateError, Wanted},
+    model::{ContentHash, RunId, RunKind, RunRequest},
+    state::{Checkpoint, Due, Hold, Known, Owed, Repaid, Run, Settled, Settlement, StateError, Wanted},
 };
 use tokio::sync::Semaphore;
 use xxhash_rust::xxh3::xxh3_64;
@@ -201,6 +201,26 @@ impl StateStore for Slow {
     }
     async fn linked(&self, route: &str) -> Result<u64, StateError> {
         self.store.linked(route).await
+    }
+    async fn linked_keys(
+        &self,
+        route: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Arc<str>>, StateError> {
+        self.store.linked_keys(route, after, limit).await
+    }
+    async fn runs(&self) -> Result<Vec<Run>, StateError> {
+        self.store.runs().await
+    }
+    async fn ask_run(&self, request: &RunRequest) -> Result<RunId, StateError> {
+        self.store.ask_run(request).await
+    }
+    async fn was_asked(&self, kind: RunKind, entity: Option<&str>, origin: &str) -> Result<bool, StateError> {
+        self.store.was_asked(kind, entity, origin).await
+    }
+    async fn begin_run(&self, id: RunId, base: Lsn) -> Result<bool, StateError> {
+        self.store.begin_run(id, base).await
     }
     async fn spread_truncate(&self, route: &str, id: ChangeId) -> Result<u64, StateError> {
         self.store.spread_truncate(route, id).await

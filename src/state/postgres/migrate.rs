@@ -17,6 +17,7 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "state", sql: include_str!("../../../sql/0001_state.sql") },
     Migration { number: 2, name: "delivery", sql: include_str!("../../../sql/0002_delivery.sql") },
+    Migration { number: 3, name: "runs", sql: include_str!("../../../sql/0003_runs.sql") },
 ];
 
 /// `create schema if not exists` would want the right to create schemas even where it exists.

@@ -11,6 +11,7 @@ mod parked_desk;
 mod recall;
 mod release;
 mod remote_status;
+mod runs;
 mod settle;
 mod status;
 mod stored_change;
@@ -23,11 +24,11 @@ pub use remote_status::{RemoteStatus, read_remotes};
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
 
 use super::{
-    Binding, Checkpoint, Due, Known, Owed, Repaid, RouteKey, Settled, Settlement, StateError, StateStore,
-    Wanted,
+    Binding, Checkpoint, Due, Known, Owed, Repaid, RouteKey, Run, Settled, Settlement, StateError,
+    StateStore, Wanted,
 };
 use crate::{
-    model::{ChangeId, Lsn},
+    model::{ChangeId, Lsn, RunId, RunKind, RunRequest},
     postgres::{self, Client, Pool, Target},
 };
 use async_trait::async_trait;
@@ -161,6 +162,37 @@ impl StateStore for PostgresStore {
     async fn linked(&self, route: &str) -> Result<u64, StateError> {
         let doing = "counting links";
         recall::linked(&*self.reader(doing).await?, route).await.map_err(failed(doing))
+    }
+
+    async fn linked_keys(
+        &self,
+        route: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Arc<str>>, StateError> {
+        let doing = "listing links";
+        runs::linked_keys(&*self.reader(doing).await?, route, after, limit).await.map_err(failed(doing))
+    }
+
+    async fn runs(&self) -> Result<Vec<Run>, StateError> {
+        let doing = "reading runs";
+        runs::open(&*self.reader(doing).await?, &self.source).await.map_err(failed(doing))
+    }
+
+    async fn ask_run(&self, request: &RunRequest) -> Result<RunId, StateError> {
+        let writer = self.writer.lock().await;
+        runs::ask(&writer.client, &self.source, request).await.map_err(failed("asking for a run"))
+    }
+
+    async fn was_asked(&self, kind: RunKind, entity: Option<&str>, origin: &str) -> Result<bool, StateError> {
+        let doing = "looking for an earlier run";
+        let client = self.reader(doing).await?;
+        runs::was_asked(&client, &self.source, kind, entity, origin).await.map_err(failed(doing))
+    }
+
+    async fn begin_run(&self, id: RunId, base: Lsn) -> Result<bool, StateError> {
+        let writer = self.writer.lock().await;
+        runs::begin(&writer.client, &self.source, id, base).await.map_err(failed("beginning a run"))
     }
 
     async fn spread_truncate(&self, route: &str, id: ChangeId) -> Result<u64, StateError> {

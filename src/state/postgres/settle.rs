@@ -3,7 +3,7 @@
 use super::{
     Client, failed, lsn, ordinal,
     park::{Heads, Park},
-    pg_lsn, release, remote_status, write_back,
+    pg_lsn, release, remote_status, runs, write_back,
 };
 use crate::{
     model::{ChangeId, Lsn},
@@ -123,6 +123,7 @@ pub(super) struct Writer {
     release: Statement,
     counts: Statement,
     remotes: Statement,
+    runs: Statement,
     forget: Statement,
     checkpoint: Statement,
     pending: Statement,
@@ -139,6 +140,7 @@ impl Writer {
             release: release::prepare(&client).await?,
             counts: client.prepare(COUNTS).await?,
             remotes: remote_status::prepare(&client).await?,
+            runs: runs::prepare(&client).await?,
             forget: client.prepare(FORGET).await?,
             checkpoint: client.prepare(CHECKPOINT).await?,
             pending: client.prepare(PENDING).await?,
@@ -214,7 +216,7 @@ impl Writer {
     }
 
     async fn rest(&self, settlement: &Settlement, keys: &Keys) -> Result<(Option<Lsn>, Heads), Error> {
-        let (_, heads, _, _, released, _, _, _, rows) = tokio::try_join!(
+        let (_, heads, _, _, released, _, _, _, _, rows) = tokio::try_join!(
             biased;
             self.resolved(settlement),
             self.park.heads(&self.client, &keys.touched),
@@ -223,6 +225,7 @@ impl Writer {
             release::release(&self.client, &self.release, &keys.stirred),
             self.counts(settlement),
             remote_status::write(&self.client, &self.remotes, &self.source, &settlement.remotes),
+            runs::advance(&self.client, &self.runs, &self.source, &settlement.runs),
             self.forget(settlement),
             self.checkpoint(settlement),
         )?;
