@@ -88,14 +88,3 @@ pub trait ChunkReader: Send + Sync {
     /// Writes a mark into the log; it is there once this returns.
     async fn mark(&self, text: &str) -> Result<(), SourceError>;
 }
-/// TEMP
-pub struct PostgresChunks;
-impl PostgresChunks { /// t
-pub fn new(_: crate::postgres::Pool) -> Self { Self } }
-#[async_trait]
-impl ChunkReader for PostgresChunks {
-    async fn chunk(&self, _: &ChunkOf, _: Option<&KeyValues>, _: ChunkLimit) -> Result<Chunk, SourceError> { unreachable!() }
-    async fn estimate(&self, _: &ChunkOf) -> Result<u64, SourceError> { unreachable!() }
-    async fn absent(&self, _: &ChunkOf, _: &[KeyValues]) -> Result<Absent, SourceError> { unreachable!() }
-    async fn mark(&self, _: &str) -> Result<(), SourceError> { unreachable!() }
-}

@@ -16,7 +16,7 @@ mod sql;
 mod visibility;
 
 pub use budget::Budget;
-pub use chunk::{Absent, Chunk, ChunkLimit, ChunkOf, ChunkReader, KeyValues, PostgresChunks, Visible};
+pub use chunk::{Absent, Chunk, ChunkLimit, ChunkOf, ChunkReader, KeyValues, Visible};
 pub use reader::PostgresReader;
 pub use settings::{Capture, LogicalSettings, Settings, StateSettings, WalGuard};
 

@@ -281,6 +281,7 @@ async fn what_is_in_doubt_after_a_crash_is_sent_first_under_the_same_keys() {
     let before = play.rig.keys();
     let rig = Rig { remote: Arc::new(FakeRemote::new()), sent_before: Lsn::new(1_000), ..play.rig };
     let (tables, marks) = FakeTable::new(&[("1", "a"), ("2", "newer"), ("3", "c"), ("4", "d")]);
+    *tables.snapshot.lock().expect("a snapshot") = "70:70:".to_owned();
     let mut play = Play::with(rig, (tables, marks), Some(rows(cursor)), |it| it);
     // It changed since, which the stream brings again.
     play.commits(60, |it| it.update("2", "newer"));
