@@ -1,6 +1,8 @@
 //! Capture by logical replication, on real servers.
 
+mod chunks;
 mod failures;
+mod marks;
 mod reader;
 mod setup;
 mod stream;
