@@ -53,6 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     freed += change.bytes();
                 }
                 Captured::Commit(commit) => committed = Some((commit.end, commit.at)),
+                Captured::Mark(_) => {}
                 Captured::Idle(at) => reached = reached.max(at),
             }
         }

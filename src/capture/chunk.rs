@@ -3,6 +3,9 @@ use crate::model::{Row, TableName};
 use async_trait::async_trait;
 use std::sync::Arc;
 
+/// What our marks in the log are told apart by.
+pub(super) const MARK_PREFIX: &str = "rowcall";
+
 /// The values of a key's columns, as text.
 pub type KeyValues = Vec<String>;
 

@@ -9,6 +9,8 @@
 mod budget;
 mod catalog;
 mod chunk;
+mod chunks;
+mod described;
 pub mod logical;
 mod reader;
 mod settings;
@@ -17,6 +19,7 @@ mod visibility;
 
 pub use budget::Budget;
 pub use chunk::{Absent, Chunk, ChunkLimit, ChunkOf, ChunkReader, KeyValues, Visible};
+pub use chunks::PostgresChunks;
 pub use reader::PostgresReader;
 pub use settings::{Capture, LogicalSettings, Settings, StateSettings, WalGuard};
 

@@ -1,6 +1,7 @@
 use super::{
     RowReader, SourceError, catalog,
-    sql::{AsText, failed, no_connection, references},
+    described::{Described, Tables, quoted},
+    sql::{AsText, failed, no_connection, references, shortened},
     visibility::{Snapshot, precedes},
 };
 use crate::{
@@ -10,11 +11,7 @@ use crate::{
 use async_trait::async_trait;
 use serde_json::Value;
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 use tokio::time::sleep;
@@ -25,7 +22,7 @@ use tokio_postgres::error::SqlState;
 pub struct PostgresReader {
     pool: Pool,
     /// Tables as they were last described. Every read checks that they still look like that.
-    tables: Mutex<HashMap<TableName, Arc<Described>>>,
+    tables: Tables,
     /// Every transaction before this one is known to be over; [`NONE_KNOWN`] at first.
     seen_before: AtomicU64,
 }
@@ -35,21 +32,10 @@ const NONE_KNOWN: u64 = u64::MAX;
 const LOOKS: u32 = 200;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-#[derive(Debug)]
-struct Described {
-    table: Arc<Table>,
-    signature: String,
-}
-
-/// Changes when a column is added, dropped, renamed or gets another type.
-const SIGNATURE: &str = "(select pg_catalog.md5(pg_catalog.string_agg(\
-    a.attname || ':' || a.atttypid || ':' || a.attnum, ',' order by a.attnum)) \
-    from pg_catalog.pg_attribute a where a.attrelid = $REL and a.attnum > 0 and not a.attisdropped)";
-
 impl PostgresReader {
     /// Reads over this pool's connections.
     pub fn new(pool: Pool) -> Self {
-        Self { pool, tables: Mutex::default(), seen_before: AtomicU64::new(NONE_KNOWN) }
+        Self { pool, tables: Tables::default(), seen_before: AtomicU64::new(NONE_KNOWN) }
     }
 
     /// The table as the catalog has it now; `None` if there is none.
@@ -57,26 +43,6 @@ impl PostgresReader {
         let client = self.pool.get().await.map_err(no_connection)?;
         let failed = |error| failed(format!("reading the description of table {table}"), &error);
         catalog::describe(&client, table).await.map_err(failed)
-    }
-
-    async fn described(&self, name: &TableName) -> Result<Option<Arc<Described>>, SourceError> {
-        let cached = self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        if let Some(described) = cached {
-            return Ok(Some(described));
-        }
-        let Some(table) = self.describe(name).await? else { return Ok(None) };
-        let sql = format!("select {}", SIGNATURE.replace("$REL", &table.id.0.to_string()));
-        let client = self.pool.get().await.map_err(no_connection)?;
-        let failed = |error| failed(format!("reading the description of table {name}"), &error);
-        let row = client.query_one(&sql, &[]).await.map_err(failed)?;
-        let signature = row.try_get::<_, Option<String>>(0).map_err(failed)?.unwrap_or_default();
-        let described = Arc::new(Described { table: Arc::new(table), signature });
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), described.clone());
-        Ok(Some(described))
-    }
-
-    fn forget(&self, name: &TableName) {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// Reads by what is known of the table; `Err(None)` if it has changed since.
@@ -92,7 +58,7 @@ impl PostgresReader {
             return Err(Some(SourceError::Final(message)));
         }
         let client = self.pool.get().await.map_err(|error| Some(no_connection(error)))?;
-        let sql = select(table, key);
+        let sql = select(known, key);
         let changed = |error: tokio_postgres::Error| match error.code() {
             Some(&SqlState::UNDEFINED_COLUMN | &SqlState::UNDEFINED_TABLE) => None,
             _ => Some(failed(format!("reading a row of table {name}"), &error)),
@@ -101,7 +67,7 @@ impl PostgresReader {
         let parameters: Vec<_> = key.iter().map(|(_, value)| AsText(value)).collect();
         let rows = client.query(&statement, &references(&parameters)).await.map_err(changed)?;
         let Some(row) = rows.first() else { return Ok(None) };
-        if row.try_get::<_, Option<&str>>(0).map_err(changed)?.unwrap_or_default() != known.signature {
+        if row.try_get::<_, Option<&str>>(0).map_err(changed)?.unwrap_or_default() != &*known.signature {
             return Err(None);
         }
         let mut built = RowBuilder::with_capacity(table.columns.len(), 0);
@@ -113,27 +79,16 @@ impl PostgresReader {
     }
 }
 
-/// `concat` prints by the type's own output function, as the stream does; a cast to text would
-/// not (`true` for `t`).
-fn select(table: &Table, key: &[(String, String)]) -> String {
-    let mut sql = format!("select {}", SIGNATURE.replace("$REL", &table.id.0.to_string()));
-    for column in &table.columns {
-        let column = quoted(&column.name);
-        sql.push_str(&format!(
-            ", case when {column} is distinct from null then pg_catalog.concat({column}) end"
-        ));
-    }
-    sql.push_str(&format!(" from {}", table.name.quoted()));
+fn select(known: &Described, key: &[(String, String)]) -> String {
+    let mut sql = format!("select {}", known.signature_now());
+    known.print_columns(&mut sql);
+    sql.push_str(&format!(" from {}", known.table.name.quoted()));
     for (at, (column, _)) in key.iter().enumerate() {
         let word = if at == 0 { "where" } else { "and" };
         sql.push_str(&format!(" {word} {} = ${}", quoted(column), at + 1));
     }
     sql.push_str(" limit 1");
     sql
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[async_trait]
@@ -169,12 +124,12 @@ impl RowReader for PostgresReader {
         }
         // A table that is altered faster than it can be read is given up on.
         for _ in 0..3 {
-            let Some(known) = self.described(table).await? else {
+            let Some(known) = self.tables.get(&self.pool, table).await? else {
                 return Err(SourceError::Final(format!("table {table} does not exist, or is a view")));
             };
             match self.read(&known, key).await {
                 Ok(row) => return Ok(row),
-                Err(None) => self.forget(table),
+                Err(None) => self.tables.forget(table),
                 Err(Some(error)) => return Err(error),
             }
         }
@@ -204,15 +159,5 @@ impl RowReader for PostgresReader {
         let Some(json) = row.try_get::<_, Option<&str>>(0).map_err(failed)? else { return Ok(None) };
         let unreadable = |error| SourceError::Final(format!("the row of `fetch` is not JSON: {error}"));
         serde_json::from_str(json).map(Some).map_err(unreadable)
-    }
-}
-
-/// A query as a message shows it.
-fn shortened(sql: &str) -> String {
-    let words: Vec<_> = sql.split_whitespace().collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(80) {
-        Some((end, _)) => format!("`{}…`", &line[..end]),
-        None => format!("`{line}`"),
     }
 }

@@ -61,3 +61,13 @@ impl ToSql for AsText<'_> {
 pub(super) fn references<'a>(parameters: &'a [AsText<'a>]) -> Vec<&'a (dyn ToSql + Sync)> {
     parameters.iter().map(|it| it as &(dyn ToSql + Sync)).collect()
 }
+
+/// A query as a message shows it.
+pub(super) fn shortened(sql: &str) -> String {
+    let words: Vec<_> = sql.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(80) {
+        Some((end, _)) => format!("`{}…`", &line[..end]),
+        None => format!("`{line}`"),
+    }
+}

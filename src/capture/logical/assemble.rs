@@ -2,12 +2,12 @@
 
 use super::{
     cursor::DecodeError,
-    decode::{decode, table_of},
+    decode::{decode, is_mark, table_of},
     message::{Message, Old, Relation, ReplicaIdentity},
     rows::{self, Old as OldRow},
 };
 use crate::{
-    capture::{Captured, Commit},
+    capture::{Captured, Commit, Mark},
     model::{Change, ChangeId, Image, Lsn, Row, Table, TableId, TableName},
 };
 use jiff::Timestamp;
@@ -82,6 +82,9 @@ impl Assembler {
         {
             return Ok(None);
         }
+        if is_mark(frame) == Some(false) {
+            return Ok(None);
+        }
         match decode(frame)? {
             Message::Begin { lsn, at, xid } => {
                 if self.open.is_some() {
@@ -121,7 +124,8 @@ impl Assembler {
                     }
                 }
             }
-            Message::Type { .. } | Message::Message { .. } => {}
+            Message::Message { content, .. } => self.mark(content, out)?,
+            Message::Type { .. } => {}
         }
         Ok(None)
     }
@@ -189,6 +193,17 @@ impl Assembler {
         open.routed = true;
         let id = ChangeId { commit: open.lsn, ordinal: open.index * 2 + half };
         out.push(Change { id, table, image, committed_at: open.at, transaction: Some(open.xid) });
+        Ok(())
+    }
+
+    /// Marks count also under our own origin: whoever wrote them waits for them.
+    fn mark(&mut self, text: &[u8], out: &mut Batch) -> Result<(), DecodeError> {
+        let open = self.transaction()?;
+        // What is not text was not written by us.
+        if let Ok(text) = std::str::from_utf8(text) {
+            open.routed = true;
+            out.items.push(Captured::Mark(Mark { text: text.into(), commit: open.lsn, at: open.at }));
+        }
         Ok(())
     }
 

@@ -4,7 +4,10 @@ use super::{
     cursor::{Cursor, DecodeError},
     message::{Message, Old, Relation, RelationColumn, ReplicaIdentity, TableIds, Tuple},
 };
-use crate::model::{Lsn, TableId};
+use crate::{
+    capture::chunk::MARK_PREFIX,
+    model::{Lsn, TableId},
+};
 use jiff::Timestamp;
 
 /// Decodes one message of pgoutput.
@@ -48,6 +51,19 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, DecodeError> {
 pub(super) fn table_of(frame: &[u8]) -> Option<TableId> {
     match frame {
         [b'I' | b'U' | b'D', a, b, c, d, ..] => Some(TableId(u32::from_be_bytes([*a, *b, *c, *d]))),
+        _ => None,
+    }
+}
+
+/// Whether a message of an application is one of our marks; `None` for anything else. Whatever others
+/// write there is looked at no further than this, so it need not even be well formed.
+pub(super) fn is_mark(frame: &[u8]) -> Option<bool> {
+    match frame {
+        // The flags, of which the first is `transactional`, and the position come before the prefix.
+        [b'M', flags, rest @ ..] => {
+            let prefix = rest.get(8..).and_then(|it| it.strip_prefix(MARK_PREFIX.as_bytes()));
+            Some(flags & 1 == 1 && prefix.is_some_and(|it| it.first() == Some(&0)))
+        }
         _ => None,
     }
 }

@@ -197,7 +197,7 @@ async fn sender_timeout(session: &mut Session) -> Result<Option<Duration>, Sourc
 async fn start(mut session: Session, names: &Names, start: Lsn) -> Result<Wire, SourceError> {
     let publications = literal(&identifier(&names.publication));
     let command = format!(
-        "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {publications})",
+        "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {publications}, messages 'true')",
         identifier(&names.slot),
     );
     let failed = |error: std::io::Error| broken("starting the replication stream", &Failure::Broken(error));

@@ -1,6 +1,8 @@
 //! Capture by logical replication, on real servers.
 
+mod chunks;
 mod failures;
+mod marks;
 mod reader;
 mod setup;
 mod stream;
@@ -104,6 +106,7 @@ impl Stream {
                         fenced |= row.get("id") == Some(Cell::Text(&fence.to_string()));
                     }
                     Captured::Change(change) => changes.push(change),
+                    Captured::Mark(_) => {}
                     Captured::Commit(commit) => {
                         self.end = commit.end;
                         // The batch may end between a transaction's changes and its commit.

@@ -157,6 +157,7 @@ fn read_until_the_end(
                             Captured::Commit(commit) => end = commit.end,
                             Captured::Idle(position) => end = position,
                             Captured::Change(change) => budget.free(change.bytes()),
+                            Captured::Mark(_) => {}
                         }
                     }
                     if acknowledge {

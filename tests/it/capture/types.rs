@@ -1,9 +1,9 @@
 //! Every built-in type arrives as its text, with its type, the same from the stream and the table.
 
-use super::{Stream, names, prepare, target};
+use super::{Stream, chunks::of, names, prepare, target};
 use crate::harness::{Postgres, Version, each_version};
 use rowcall::{
-    capture::{PostgresReader, RowReader},
+    capture::{ChunkLimit, ChunkReader, PostgresChunks, PostgresReader, RowReader},
     model::{Cell, Field, Type},
 };
 use std::sync::Arc;
@@ -110,5 +110,12 @@ each_version! {
         }
         assert_eq!((row.get("none"), read.get("none")), (Some(Cell::Null), Some(Cell::Null)));
         assert_eq!(row, &read);
+        let chunks = PostgresChunks::new(rowcall::postgres::pool(&target(&postgres), 1));
+        let chunk = chunks.chunk(&of("t", &["id"]), None, ChunkLimit { rows: 2, bytes: 1 << 20 }).await.expect("a chunk");
+        let Some(read) = chunk.rows.first() else { panic!("no row") };
+        for (at, (name, ..)) in columns.iter().enumerate() {
+            assert_eq!(row.cell(at + 1), read.cell(at + 1), "{name}, read in a chunk");
+        }
+        assert_eq!((row, read.get("none")), (read, Some(Cell::Null)));
     }
 }

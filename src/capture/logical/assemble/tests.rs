@@ -219,6 +219,51 @@ fn no_idle_position_is_given_within_a_transaction_or_for_what_lies_before_a_comm
     assert!(matches!(stream.batch.items.last(), Some(Captured::Commit(commit)) if commit.end.raw() == 11));
 }
 
+fn message(flags: u8, prefix: &[u8], text: &[u8]) -> Vec<u8> {
+    let length = (text.len() as u32).to_be_bytes();
+    [&[b'M', flags][..], &[0; 8], prefix, &[0], &length, text].concat()
+}
+
+#[test]
+fn a_mark_arrives_with_its_transactions_position_and_its_commit_follows() {
+    let mut stream = Stream::new();
+    for (lsn, origin) in [(10, false), (20, true)] {
+        stream.begin(lsn);
+        if origin {
+            stream.send(b"O\0\0\0\0\0\0\0\0rowcall_s\0").expect("an origin");
+        }
+        stream.send(&message(1, b"rowcall", "é".as_bytes())).expect("a mark");
+        stream.commit(lsn);
+    }
+    let told = |item: &Captured| match item {
+        Captured::Mark(mark) => format!("{} at {}", mark.text, mark.commit),
+        Captured::Commit(commit) => format!("commit {} to {}", commit.lsn, commit.end),
+        other => format!("{other:?}"),
+    };
+    let told: Vec<_> = stream.batch.items.iter().map(told).collect();
+    assert_eq!(told, ["é at 0/A", "commit 0/A to 0/B", "é at 0/14", "commit 0/14 to 0/15"]);
+    assert_eq!(stream.batch.bytes, 0, "marks are not charged");
+}
+
+#[test]
+fn messages_of_others_are_passed_over_whatever_they_hold() {
+    let mut stream = Stream::new();
+    let transactional = 1;
+    stream.send(&message(0, b"rowcall", b"outside")).expect("not transactional");
+    stream.send(b"M").expect("cut off");
+    stream.begin(10);
+    for prefix in ["rowcal", "rowcalls", "", "other"] {
+        stream.send(&message(transactional, prefix.as_bytes(), b"x")).expect("another prefix");
+    }
+    stream.send(&message(transactional, b"\xff", b"\xff")).expect("not even text");
+    stream.send(&message(transactional, b"rowcall", b"\xff")).expect("not a text of ours");
+    stream.send(&message(0, b"rowcall", b"within, but not part of it")).expect("not transactional");
+    stream.commit(10);
+    assert!(stream.batch.items.is_empty());
+    assert_eq!(stream.assembler.as_mut().expect("an assembler").take_idle(), Some(Lsn::new(11)));
+    stream.send(&message(transactional, b"rowcall", b"x")).expect_err("a mark without its transaction");
+}
+
 #[test]
 fn whatever_is_out_of_place_is_an_error() {
     let error = |prepare: fn(&mut Stream) -> Result<(), DecodeError>| {
