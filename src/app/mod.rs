@@ -12,6 +12,7 @@ mod clock;
 mod init;
 mod plan;
 mod preview;
+mod runs;
 mod serve;
 mod session;
 mod slot_watch;
@@ -21,6 +22,8 @@ mod status;
 pub use check::{Finding, Verdict};
 pub use init::Initialised;
 pub use preview::{Preview, PreviewedCall};
+pub use runs::{RunWatch, Seen};
+pub use state::StateConnection;
 pub use status::Status;
 
 use crate::{capture::SourceError, config::Loaded, synchronize::Classes};
