@@ -13,6 +13,7 @@ mod coordinator;
 mod init;
 mod plan;
 mod preview;
+mod runs;
 mod serve;
 mod session;
 mod slot_watch;
@@ -23,6 +24,8 @@ pub use check::{Finding, Verdict};
 pub use init::Initialised;
 pub use preview::{Preview, PreviewedCall};
 pub use coordinator::RunOptions;
+pub use runs::{RunWatch, Seen};
+pub use state::StateConnection;
 pub use status::Status;
 
 use crate::{capture::SourceError, config::Loaded, synchronize::Classes};

@@ -29,7 +29,7 @@ impl App {
     }
 }
 
-async fn connect(plan: &SourcePlan) -> Result<Client, AppError> {
+pub(super) async fn connect(plan: &SourcePlan) -> Result<Client, AppError> {
     let client = postgres::connect(&plan.state).await.map_err(AppError::failed)?;
     check_schema(plan, &client).await?;
     Ok(client)

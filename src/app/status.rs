@@ -4,8 +4,12 @@ use super::{App, AppError, slot_watch::danger};
 use crate::{
     capture::logical::inspect,
     postgres,
-    state::postgres::{RemoteStatus, RouteStatus, SourceStatus, read_remotes, read_status},
+    state::{
+        Run,
+        postgres::{RemoteStatus, RouteStatus, RunDesk, RunFilter, SourceStatus, read_remotes, read_status},
+    },
 };
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// Everything `rowcall status` shows.
@@ -17,6 +21,10 @@ pub struct Status {
     pub remotes: Vec<RemoteStatus>,
     /// Route by route.
     pub routes: Vec<RouteStatus>,
+    /// The runs that are not over, in the order of their numbers.
+    pub runs: Vec<Run>,
+    /// When all this was read, by the clock of the state database.
+    pub read_at: Option<Timestamp>,
 }
 
 /// One source: what the state database knows, and what the server says of its slot.
@@ -47,6 +55,7 @@ impl App {
         let mut known = Vec::new();
         let mut routes = Vec::new();
         let mut remotes = Vec::new();
+        let (mut runs, mut read_at) = (Vec::new(), None);
         for connection in self.state_connections().await? {
             let read = read_status(&connection.client, &connection.sources).await;
             let (sources, more) = read.map_err(|error| AppError::Failed(postgres::explain(&error)))?;
@@ -54,6 +63,11 @@ impl App {
             routes.extend(more);
             let read = read_remotes(&connection.client, &connection.sources).await;
             remotes.extend(read.map_err(|error| AppError::Failed(postgres::explain(&error)))?);
+            let desk = RunDesk { client: &connection.client };
+            let open = RunFilter { sources: connection.sources.clone(), open: true, ..RunFilter::default() };
+            let failed = |error| AppError::Failed(postgres::explain(&error));
+            runs.extend(desk.list(&open, i64::MAX).await.map_err(failed)?.into_iter().rev());
+            read_at = Some(desk.now().await.map_err(failed)?);
         }
         let mut sources = Vec::new();
         for plan in self.plans()? {
@@ -85,6 +99,6 @@ impl App {
             }
             sources.push(line);
         }
-        Ok(Status { sources, remotes, routes })
+        Ok(Status { sources, remotes, routes, runs, read_at })
     }
 }

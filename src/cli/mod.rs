@@ -12,6 +12,7 @@ mod output;
 mod parked;
 mod preview;
 mod run;
+mod runs;
 mod status;
 
 use crate::{
@@ -48,6 +49,8 @@ enum Command {
     Preview(preview::Arguments),
     /// Work on changes that were taken out of the stream.
     Parked(parked::Arguments),
+    /// Look at bounded pieces of work, such as snapshots; pause, resume and cancel them.
+    Runs(runs::Arguments),
     /// Show the configuration or its schema.
     Config(config::Arguments),
     /// Watch it work: a fake bank, a database that keeps changing, and Rowcall between them.
@@ -138,5 +141,6 @@ async fn dispatch(cli: Cli, classes: Classes) -> Result<(), Failure> {
         Command::Status(arguments) => status::execute(arguments, open()?.0).await,
         Command::Preview(arguments) => preview::execute(arguments, open()?.0).await,
         Command::Parked(arguments) => parked::execute(arguments, open()?.0).await,
+        Command::Runs(arguments) => runs::execute(arguments, open()?.0).await,
     }
 }

@@ -55,6 +55,8 @@ fn text(status: &Status) -> String {
         }
     }
     status.remotes.iter().for_each(|it| text.push_str(&remote::text(it)));
+    let now = status.read_at.unwrap_or_default();
+    status.runs.iter().for_each(|run| text.push_str(&format!("{}\n", super::runs::line(run, now))));
     if status.routes.is_empty() {
         return text;
     }

@@ -5,4 +5,5 @@ mod check;
 mod failures;
 pub mod init;
 mod looking;
+mod runs;
 mod secrets;

@@ -11,6 +11,7 @@ mod parked_desk;
 mod recall;
 mod release;
 mod remote_status;
+mod run_desk;
 mod runs;
 mod settle;
 mod status;
@@ -21,6 +22,7 @@ pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrat
 pub use parked_desk::{Filter, Listed, ParkedDesk, Shown, Total};
 pub use recall::recall;
 pub use remote_status::{RemoteStatus, read_remotes};
+pub use run_desk::{RunDesk, RunDeskError, RunFilter};
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
 
 use super::{

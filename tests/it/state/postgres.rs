@@ -1,13 +1,15 @@
 //! What the real store promises beyond the port: one writer, and all or nothing.
 
-use super::clauses::{at, begin, due_of_all, id, linked, open, parking, through};
+use super::clauses::{
+    ask, at, begin, counts, due_of_all, id, linked, open, parking, progress, settle_runs, through,
+};
 use crate::harness::{Postgres, Version, eventually, wait::LONG};
 use rowcall::{
-    model::{ContentHash, Link, Lsn, ParkedState},
+    model::{ContentHash, Link, Lsn, ParkedState, RunEnd, RunKind, RunProgress, RunState},
     postgres::Target,
     state::{
-        Hold, Parking, RouteCounts, RouteKey, Settlement, StateStore,
-        postgres::{Filter, Lease, ParkedDesk, PostgresStore, migrate},
+        Hold, Parking, RouteCounts, RouteKey, Run, RunCommand, Settlement, StateStore,
+        postgres::{Filter, Lease, ParkedDesk, PostgresStore, RunDesk, RunFilter, migrate},
     },
 };
 use serde_json::json;
@@ -197,4 +199,73 @@ async fn what_is_bound_to_another_database_forgets_the_positions_of_the_former_o
     store.bind(&other).await.expect("to bind");
     let known = store.recall(&[at("1")]).await.expect("an answer").remove(0).link.expect("a link");
     assert_eq!((known.change, known.saved["id"].clone()), (id(0), json!(7)));
+}
+
+#[tokio::test]
+async fn what_a_person_has_cancelled_stays_so_but_for_its_counts() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    let desk = RunDesk { client: &client };
+    let run = store.ask_run(&ask(RunKind::Snapshot, Some("loan"))).await.expect("a run");
+    assert!(store.begin_run(run, Lsn::new(700)).await.expect("an answer"));
+    desk.command(run, RunCommand::Cancel).await.expect("to cancel");
+    let was = desk.show(run).await.expect("an answer").expect("a run");
+    assert!(was.state == RunState::Cancelled && was.finished_at.is_some());
+    for end in [None, Some(RunEnd::Done), Some(RunEnd::Failed("late".to_owned()))] {
+        let (cursor, expected) = (Some(json!(9)), Some(9));
+        settle_runs(&store, [RunProgress { cursor, expected, end, ..progress(run, [4, 3, 1, 0]) }]).await;
+    }
+    let is = desk.show(run).await.expect("an answer").expect("a run");
+    assert_eq!(is, Run { counts: counts([12, 9, 3, 0]), updated_at: is.updated_at, ..was });
+}
+
+#[tokio::test]
+async fn a_paused_run_comes_on_by_what_was_under_way_and_is_begun_only_once() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    let desk = RunDesk { client: &client };
+    let run = store.ask_run(&ask(RunKind::Snapshot, Some("loan"))).await.expect("a run");
+    assert_eq!(desk.command(run, RunCommand::Pause).await.expect("to pause"), RunState::Paused);
+    assert!(!store.begin_run(run, Lsn::new(700)).await.expect("an answer"), "it is to wait");
+    assert_eq!(desk.command(run, RunCommand::Resume).await.expect("to resume"), RunState::Requested);
+    assert!(store.begin_run(run, Lsn::new(700)).await.expect("an answer"));
+    desk.command(run, RunCommand::Pause).await.expect("to pause");
+    settle_runs(&store, [RunProgress { cursor: Some(json!(9)), ..progress(run, [4, 3, 1, 0]) }]).await;
+    let paused = store.runs().await.expect("the runs").remove(0);
+    assert_eq!(
+        (paused.state, paused.cursor, paused.counts),
+        (RunState::Paused, Some(json!(9)), counts([4, 3, 1, 0]))
+    );
+    assert_eq!(desk.command(run, RunCommand::Resume).await.expect("to resume"), RunState::Running);
+    assert!(!store.begin_run(run, Lsn::new(900)).await.expect("an answer"));
+    let end = Some(RunEnd::Failed("no such column".to_owned()));
+    settle_runs(&store, [RunProgress { end, ..progress(run, [0; 4]) }]).await;
+    let failed = desk.show(run).await.expect("an answer").expect("a run");
+    assert_eq!((failed.state, failed.base), (RunState::Failed, Some(Lsn::new(700))));
+    assert_eq!(failed.error.as_deref(), Some("no such column"));
+    let refused = desk.command(run, RunCommand::Resume).await.expect_err("it is over").to_string();
+    assert_eq!(refused, format!("run {run} has failed already"));
+}
+
+#[tokio::test]
+async fn the_runs_of_another_source_are_not_touched() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    let desk = RunDesk { client: &client };
+    let request = ask(RunKind::Snapshot, Some("loan"));
+    let other = desk.request("other", &request).await.expect("a run");
+    assert!(store.runs().await.expect("the runs").is_empty());
+    assert!(!store.was_asked(RunKind::Snapshot, Some("loan"), "command").await.expect("an answer"));
+    assert!(!store.begin_run(other, Lsn::new(700)).await.expect("an answer"));
+    let was = desk.show(other).await.expect("an answer");
+    settle_runs(&store, [RunProgress { end: Some(RunEnd::Done), ..progress(other, [1; 4]) }]).await;
+    assert_eq!(desk.show(other).await.expect("an answer"), was);
+    let filter = RunFilter { sources: vec!["other".to_owned()], ..RunFilter::default() };
+    assert_eq!(desk.list(&filter, 9).await.expect("a list").len(), 1);
 }
