@@ -17,14 +17,16 @@ mod runs;
 mod serve;
 mod session;
 mod slot_watch;
+mod snapshot;
 mod state;
 mod status;
 
 pub use check::{Finding, Verdict};
+pub use coordinator::RunOptions;
 pub use init::Initialised;
 pub use preview::{Preview, PreviewedCall};
-pub use coordinator::RunOptions;
 pub use runs::{RunWatch, Seen};
+pub use snapshot::SnapshotRequest;
 pub use state::StateConnection;
 pub use status::Status;
 

@@ -1,8 +1,6 @@
 //! One stretch of streaming: from a held lease to a lost connection or a stop.
 
-use super::{
-    AppError, check, clock, coordinator::Coordinator, plan::SourcePlan, slot_watch::watch_slot,
-};
+use super::{AppError, check, clock, coordinator::Coordinator, plan::SourcePlan, slot_watch::watch_slot};
 use crate::{
     capture::{
         Budget, ChangeSource, PostgresChunks, PostgresReader, SourceError,

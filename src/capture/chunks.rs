@@ -265,7 +265,7 @@ impl ChunkReader for PostgresChunks {
         after: Option<&KeyValues>,
         limit: ChunkLimit,
     ) -> Result<Chunk, SourceError> {
-        fits(of, after.into_iter().chain(of.keys.iter().flatten()))?;
+        fits(of, after.into_iter().chain(&of.until).chain(of.keys.iter().flatten()))?;
         let mut tries = 0;
         loop {
             let (known, mut client) = self.known(of).await?;

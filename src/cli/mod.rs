@@ -13,6 +13,7 @@ mod parked;
 mod preview;
 mod run;
 mod runs;
+mod snapshot;
 mod status;
 
 use crate::{
@@ -49,6 +50,8 @@ enum Command {
     Preview(preview::Arguments),
     /// Work on changes that were taken out of the stream.
     Parked(parked::Arguments),
+    /// Send the rows that are in the tables now, beside those that change.
+    Snapshot(snapshot::Arguments),
     /// Look at bounded pieces of work, such as snapshots; pause, resume and cancel them.
     Runs(runs::Arguments),
     /// Show the configuration or its schema.
@@ -137,6 +140,10 @@ async fn dispatch(cli: Cli, classes: Classes) -> Result<(), Failure> {
         Command::Run(arguments) => {
             let (app, loaded) = open()?;
             run::execute(arguments, app, &loaded.config.log).await
+        }
+        Command::Snapshot(arguments) => {
+            let (app, loaded) = open()?;
+            snapshot::execute(arguments, app, &loaded.config.log).await
         }
         Command::Status(arguments) => status::execute(arguments, open()?.0).await,
         Command::Preview(arguments) => preview::execute(arguments, open()?.0).await,

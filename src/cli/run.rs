@@ -19,15 +19,12 @@ pub(super) struct Arguments {}
 pub(super) async fn execute(Arguments {}: Arguments, app: App, log: &Log) -> Result<(), Failure> {
     start_log(log)?;
     let (stop, stopped) = watch::channel(false);
-    let mut signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-    let [Ok(terminate), Ok(interrupt)] = &mut signals else {
-        return Err(Failure::Failed("signals cannot be listened to".to_owned()));
-    };
+    let mut signals = Signals::new()?;
     let running = app.run(stopped);
     tokio::pin!(running);
     tokio::select! {
         ended = &mut running => return Ok(ended?),
-        () = either(terminate, interrupt) => {}
+        () = signals.next() => {}
     }
     tracing::info!("stopping: waiting for the answers under way; a second signal stops at once");
     stop.send_replace(true);
@@ -36,14 +33,28 @@ pub(super) async fn execute(Arguments {}: Arguments, app: App, log: &Log) -> Res
             tracing::info!("stopped");
             Ok(ended?)
         }
-        () = either(terminate, interrupt) => Err(Failure::Failed("stopped at once".to_owned())),
+        () = signals.next() => Err(Failure::Failed("stopped at once".to_owned())),
     }
 }
 
-async fn either(first: &mut Signal, second: &mut Signal) {
-    tokio::select! {
-        _ = first.recv() => {}
-        _ = second.recv() => {}
+/// What asks for a stop: SIGTERM and Ctrl-C.
+pub(super) struct Signals([Signal; 2]);
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, Failure> {
+        let [Ok(terminate), Ok(interrupt)] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal)
+        else {
+            return Err(Failure::Failed("signals cannot be listened to".to_owned()));
+        };
+        Ok(Self([terminate, interrupt]))
+    }
+
+    pub(super) async fn next(&mut self) {
+        let Self([terminate, interrupt]) = self;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 

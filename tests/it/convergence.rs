@@ -102,6 +102,31 @@ async fn a_killed_service_with_dependencies_converges_in_the_order_of_parents() 
     }
 }
 
+each_version! {
+    /// A row that is read may leave versions out, so that only the end can be held against the database;
+    /// that nothing older came after something newer; and that nothing was created twice.
+    async fn a_killed_service_brings_what_was_there_and_keeps_up_with_what_changes(version: Version) {
+        let seed = Seed::new();
+        let initial = |yaml: String| yaml.replace("    remote: bank\n", "    remote: bank\n    initial: true\n");
+        let world = World::filled(version, initial).await;
+        world.survive(End::Killed, &seed).await;
+        world.equal(&seed).await;
+        let open = "select count(*) from rowcall.run where state <> 'done'";
+        eventually("every run is done", LONG, async || {
+            let open = world.postgres.text(open).await;
+            if open.as_deref() == Some("0") { Ok(()) } else { Err(open) }
+        })
+        .await;
+        let writes = applied(&world.bank.journal());
+        assert_eq!(out_of_order(&writes), [""; 0], "{seed}");
+        let committed: BTreeSet<_> = world.history().await.into_iter().collect();
+        for write in writes {
+            let known = committed.contains(&(write.object.clone(), write.version));
+            assert!(known, "{write:?} was never committed; {seed}");
+        }
+    }
+}
+
 /// How each of the service's lives ends.
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -142,6 +167,22 @@ struct World {
 
 impl World {
     async fn new(version: crate::harness::Version, adapt: fn(String) -> String) -> Self {
+        let world = Self::empty(version, adapt).await;
+        world.rowcall.command(&["init"]).await.expect_code(0);
+        // Only what is written after `init` is captured.
+        seed(&world.postgres.client().await, 20).await.expect("the rows");
+        world
+    }
+
+    /// With rows that nothing in the log tells of.
+    async fn filled(version: crate::harness::Version, adapt: fn(String) -> String) -> Self {
+        let world = Self::empty(version, adapt).await;
+        seed(&world.postgres.client().await, 400).await.expect("the rows");
+        world.rowcall.command(&["init"]).await.expect_code(0);
+        world
+    }
+
+    async fn empty(version: crate::harness::Version, adapt: fn(String) -> String) -> Self {
         let postgres = Postgres::start(version).await;
         let bank = Bank::start("127.0.0.1:0").await.expect("a bank");
         let client = postgres.client().await;
@@ -151,9 +192,6 @@ impl World {
         // It opens at nearly every outage and is soon closed again.
         let yaml = yaml.replace("open: 1s, max: 5s", "failures: 2, open: 30ms, max: 100ms");
         let rowcall = Rowcall::with_config(&adapt(yaml));
-        rowcall.command(&["init"]).await.expect_code(0);
-        // Only what is written after `init` is captured.
-        seed(&client, 20).await.expect("the rows");
         Self { postgres, bank, rowcall }
     }
 

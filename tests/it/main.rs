@@ -20,5 +20,6 @@ mod parking;
 mod remote_tls;
 mod replicate;
 mod resume;
+mod snapshot;
 mod state;
 mod write_back;

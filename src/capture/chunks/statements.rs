@@ -14,10 +14,10 @@ fn row(key: &[String], prefix: &str) -> String {
 
 /// `($1,$2)`, one parameter for each column, whose type it has. Only for a row type the server does
 /// not see which.
-fn parameters(known: &Described, key: &[String]) -> String {
+fn parameters(known: &Described, key: &[String], used: usize) -> String {
     let parameter = |(at, column): (usize, &String)| {
         let ty = if known.is_composite(column) { known.sql_type(column) } else { "" };
-        format!("${}{}{ty}", at + 1, if ty.is_empty() { "" } else { "::" })
+        format!("${}{}{ty}", used + at + 1, if ty.is_empty() { "" } else { "::" })
     };
     format!("({})", key.iter().enumerate().map(parameter).collect::<Vec<_>>().join(","))
 }
@@ -37,9 +37,10 @@ pub(super) fn seen(known: &Described) -> String {
 /// Which rows of the table: those that have a key, are wanted, and come behind the given one.
 fn condition(known: &Described, of: &ChunkOf, behind: bool) -> String {
     let mut terms: Vec<_> = of.key.iter().map(|column| known.not_null(column)).collect();
-    let used = if behind { of.key.len() } else { 0 };
-    if behind {
-        terms.push(format!("{} > {}", row(&of.key, ""), parameters(known, &of.key)));
+    let mut used = 0;
+    for operator in [behind.then_some(">"), of.until.as_ref().map(|_| "<=")].into_iter().flatten() {
+        terms.push(format!("{} {operator} {}", row(&of.key, ""), parameters(known, &of.key, used)));
+        used += of.key.len();
     }
     if of.keys.is_some() {
         terms.push(format!("{} in (select * from {})", row(&of.key, ""), unnested(known, &of.key, used)));
@@ -82,7 +83,7 @@ pub(super) fn count(known: &Described, of: &ChunkOf) -> String {
     format!(
         "select pg_catalog.count(*) from {} where {}",
         of.table.quoted(),
-        condition(known, &ChunkOf { keys: None, ..of.clone() }, false)
+        condition(known, &ChunkOf { keys: None, until: None, ..of.clone() }, false)
     )
 }
 
@@ -91,7 +92,7 @@ pub(super) fn plan(known: &Described, of: &ChunkOf) -> String {
     format!(
         "explain (format json) select from {} where {}",
         of.table.quoted(),
-        condition(known, &ChunkOf { keys: None, ..of.clone() }, false)
+        condition(known, &ChunkOf { keys: None, until: None, ..of.clone() }, false)
     )
 }
 
@@ -119,7 +120,7 @@ pub(super) fn absent(known: &Described, of: &ChunkOf) -> String {
 
 /// What the parameters of [`rows`] are.
 pub(super) fn given(of: &ChunkOf, after: Option<&KeyValues>) -> Vec<String> {
-    let mut given = after.cloned().unwrap_or_default();
+    let mut given: Vec<String> = after.into_iter().chain(&of.until).flatten().cloned().collect();
     if let Some(keys) = &of.keys {
         given.extend(arrays(of.key.len(), keys));
     }

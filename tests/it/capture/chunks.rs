@@ -13,7 +13,7 @@ const FEW: ChunkLimit = ChunkLimit { rows: 7, bytes: 1 << 20 };
 
 pub fn of(table: &str, key: &[&str]) -> ChunkOf {
     let key = key.iter().map(|it| (*it).to_owned()).collect();
-    ChunkOf { table: table.parse().expect("a name"), key, filter: None, keys: None }
+    ChunkOf { table: table.parse().expect("a name"), key, filter: None, keys: None, until: None }
 }
 
 fn reader(postgres: &Postgres) -> PostgresChunks {

@@ -27,6 +27,7 @@ fn of(key: &[&str]) -> ChunkOf {
         key: key.iter().map(|it| (*it).to_owned()).collect(),
         filter: None,
         keys: None,
+        until: None,
     }
 }
 
