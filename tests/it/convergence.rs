@@ -170,14 +170,14 @@ impl World {
         let world = Self::empty(version, adapt).await;
         world.rowcall.command(&["init"]).await.expect_code(0);
         // Only what is written after `init` is captured.
-        seed(&world.postgres.client().await, 20).await.expect("the rows");
+        seed(&*world.postgres.client().await, 20).await.expect("the rows");
         world
     }
 
     /// With rows that nothing in the log tells of.
     async fn filled(version: crate::harness::Version, adapt: fn(String) -> String) -> Self {
         let world = Self::empty(version, adapt).await;
-        seed(&world.postgres.client().await, 400).await.expect("the rows");
+        seed(&*world.postgres.client().await, 400).await.expect("the rows");
         world.rowcall.command(&["init"]).await.expect_code(0);
         world
     }
