@@ -85,6 +85,13 @@ with moved as (
         content = null
     where (exists (select from moved) or content is not null)
       and route in (select route from rowcall.route_status where source = $1)
+), restarted as (
+    -- A base that is ahead of this log would make what follows look old.
+    update rowcall.run
+    set state = case when state = 'running' then 'requested' else state end, base_lsn = null,
+        started_at = null, cursor = null, expected = null, read = 0, applied = 0, skipped = 0,
+        parked = 0, updated_at = now()
+    where source = $1 and finished_at is null and exists (select from moved)
 )
 insert into rowcall.checkpoint (source, system_id, timeline, slot, lsn, committed_at)
 values ($1, $2, $3, $4, $5, $6)

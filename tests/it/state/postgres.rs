@@ -269,3 +269,40 @@ async fn the_runs_of_another_source_are_not_touched() {
     let filter = RunFilter { sources: vec!["other".to_owned()], ..RunFilter::default() };
     assert_eq!(desk.list(&filter, 9).await.expect("a list").len(), 1);
 }
+
+/// By a position of the former log what follows in the new one could be taken for old.
+#[tokio::test]
+async fn open_runs_begin_again_on_another_database() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    let desk = RunDesk { client: &client };
+    let mut runs = Vec::new();
+    for _ in 0..3 {
+        let run = store.ask_run(&ask(RunKind::Snapshot, Some("loan"))).await.expect("a run");
+        assert!(store.begin_run(run, Lsn::new(700)).await.expect("an answer"));
+        let (cursor, expected) = (Some(json!(9)), Some(9));
+        settle_runs(&store, [RunProgress { cursor, expected, ..progress(run, [4, 3, 1, 0]) }]).await;
+        runs.push(run);
+    }
+    desk.command(runs[1], RunCommand::Pause).await.expect("to pause");
+    desk.command(runs[2], RunCommand::Cancel).await.expect("to cancel");
+    let was = store.runs().await.expect("the runs");
+    store.bind(&begin()).await.expect("to bind");
+    assert_eq!(store.runs().await.expect("the runs"), was, "the same database");
+    let mut other = begin();
+    other.binding.system_id = "8".to_owned();
+    store.bind(&other).await.expect("to bind");
+    let is = store.runs().await.expect("the runs");
+    assert_eq!(is.iter().map(|it| it.state).collect::<Vec<_>>(), [RunState::Requested, RunState::Paused]);
+    for run in is {
+        assert_eq!((run.base, run.started_at, run.cursor, run.expected), (None, None, None, None));
+        assert_eq!(run.counts, counts([0; 4]));
+    }
+    let cancelled = desk.show(runs[2]).await.expect("an answer").expect("a run");
+    assert_eq!((cancelled.base, cancelled.counts), (Some(Lsn::new(700)), counts([4, 3, 1, 0])), "it is over");
+    assert_eq!(desk.command(runs[1], RunCommand::Resume).await.expect("to resume"), RunState::Requested);
+    assert!(store.begin_run(runs[0], Lsn::new(50)).await.expect("an answer"));
+    assert_eq!(store.runs().await.expect("the runs")[0].base, Some(Lsn::new(50)));
+}
