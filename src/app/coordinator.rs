@@ -1,7 +1,7 @@
 //! Which bounded run is carried: from the state database to the engine. One run of a source at a time,
 //! in the order they were asked for; one that is paused keeps its turn.
 
-use super::{clock, plan::SourcePlan, session::SessionError};
+use super::{plan::SourcePlan, session::SessionError};
 use crate::{
     capture::{ChunkOf, KeyValues},
     engine::{Assignment, RunOrder, RunWork},
@@ -242,7 +242,6 @@ impl Coordinator {
         Ok(Assignment {
             run: run.id,
             base,
-            at: clock::now(),
             routes: feed.routes.clone(),
             work,
             cursor: run.cursor.clone(),

@@ -3,6 +3,7 @@
 use super::{
     Engine, Event, TICK, Wait,
     carry::{Ended, Pass, Phase, Verdict},
+    intake::counted_at,
     keyless,
     lanes::{Held, LaneId, Rank, Ready},
     parked,
@@ -144,7 +145,7 @@ impl Engine {
             self.let_go(route, &key, &work);
         } else {
             self.in_flight[usize::from(route.0)].changes -= 1 + work.absorbed.len() as u64;
-            self.mark.finish(work.id().commit);
+            self.mark.finish(counted_at(&work.change, work.for_run));
             work.absorbed.iter().for_each(|(_, commit)| self.mark.finish(*commit));
         }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     capture::Captured,
-    model::{Change, ChangeId, Image, Op, Outcome, ParkReason, ParkedState},
+    model::{Change, ChangeId, Image, Lsn, Op, Outcome, ParkReason, ParkedState},
     routing::Errand,
     state::RouteKey,
 };
@@ -37,6 +37,9 @@ impl Engine {
         for errand in errands.drain(..) {
             if let Ok(key) = &errand.key {
                 self.runs.touch(errand.route, key, &errand.change);
+                if let Some(for_run) = self.runs.goes_ahead(errand.route, key, &errand.change) {
+                    self.accept_errand(ahead(&errand), &charge, Some(for_run));
+                }
             }
             self.accept_errand(errand, &charge, None);
         }
@@ -48,7 +51,7 @@ impl Engine {
         let at = usize::from(route.0);
         self.arrivals += 1;
         let arrival = Arrival(self.arrivals);
-        self.mark.start(change.id.commit, change.committed_at);
+        self.mark.start(counted_at(&change, for_run), change.committed_at);
         self.in_flight[at].changes += 1;
         let mut work = Work {
             arrival,
@@ -126,4 +129,18 @@ impl Engine {
             Event::Recalled(lanes, known)
         });
     }
+}
+
+/// The same change just before itself, within the commit before.
+fn ahead(errand: &Errand) -> Errand {
+    let change = Change::clone(&errand.change);
+    let commit = Lsn::new(change.id.commit.raw().saturating_sub(1));
+    let id = ChangeId { commit, ..change.id };
+    Errand { change: Arc::new(Change { id, ..change }), ..errand.clone() }
+}
+
+/// The transaction that is not settled before this has its outcome.
+pub(super) fn counted_at(change: &Change, for_run: Option<ForRun>) -> Lsn {
+    let before = u64::from(for_run.is_some_and(|it| it.ahead));
+    Lsn::new(change.id.commit.raw() + before)
 }

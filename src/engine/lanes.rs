@@ -333,8 +333,8 @@ impl Lanes {
         let lane = self.lane(id);
         let work = lane.waiting.front()?;
         let link = lane.link.as_ref();
-        let only_new = work.for_run.is_some_and(|it| it.only_new);
-        Some(if link.is_some_and(|link| only_new || link.change >= work.id()) {
+        let ahead = work.for_run.is_some_and(|it| it.ahead);
+        Some(if link.is_some_and(|link| ahead || link.change >= work.id()) {
             Fate::Old
         } else if lane.held && !work.parked {
             Fate::Behind

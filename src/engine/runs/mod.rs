@@ -24,7 +24,7 @@ pub use order::{Assignment, RunOrder, RunWork};
 
 pub(super) use reading::{Loaded, Unread};
 
-use super::work::Work;
+use super::{lanes::LaneKey, work::Work};
 use crate::{
     capture::{ChunkReader, KeyValues},
     model::{Change, ChangeId, Image, Lsn, Outcome, RunCounts, RunEnd, RunId, RunProgress},
@@ -33,7 +33,10 @@ use crate::{
 use order::Cursor;
 use pace::Pace;
 use piece::{Piece, Reading, Recent, Stage};
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
 use unsure::Phases;
 
@@ -67,6 +70,14 @@ struct Active {
     not_before: Option<Instant>,
     paused: bool,
     counted: bool,
+    /// What an earlier process may have sent, and where the key may have no link for it.
+    doubt: HashSet<LaneKey>,
+}
+
+impl Active {
+    fn may_read(&self) -> bool {
+        !self.paused || self.phases.holds_stream()
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -84,8 +95,8 @@ pub(super) struct ForRun {
     pub(super) suspect: bool,
     /// It is sent also if it says what was said before.
     pub(super) forced: bool,
-    /// It is left out if the key has a link.
-    pub(super) only_new: bool,
+    /// It goes ahead of a change of the stream, and is left out if the key has a link ([`unsure`]).
+    pub(super) ahead: bool,
 }
 
 impl Runs {
@@ -109,9 +120,21 @@ impl Runs {
         }
     }
 
-    /// The stream has to wait: something comes before it.
+    /// The stream has to wait until it is known what is in doubt.
     pub(super) fn holds_stream(&self) -> bool {
-        self.active.as_ref().is_some_and(|it| it.phases.is_first() && !it.paused)
+        self.active.as_ref().is_some_and(|it| it.phases.holds_stream())
+    }
+
+    /// Whether a change of this key, which the stream brings, has to go out first as the row that an
+    /// earlier process may have sent.
+    pub(super) fn goes_ahead(&mut self, route: RouteId, key: &Arc<str>, change: &Change) -> Option<ForRun> {
+        let active = self.active.as_mut()?;
+        if active.doubt.is_empty() {
+            return None;
+        }
+        let brings = !matches!(change.image, Image::Delete { .. } | Image::Truncate);
+        let ahead = ForRun { called: active.called, suspect: true, forced: false, ahead: true };
+        (active.doubt.remove(&(route, Arc::clone(key))) && brings).then_some(ahead)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -120,7 +143,7 @@ impl Runs {
 
     /// When to look again whatever happens.
     pub(super) fn again_at(&self) -> Option<Instant> {
-        self.active.as_ref().filter(|it| it.reading.is_none() && !it.paused)?.not_before
+        self.active.as_ref().filter(|it| it.reading.is_none() && it.may_read())?.not_before
     }
 
     /// Something is to be settled that comes with no outcome.
@@ -162,8 +185,8 @@ impl Runs {
 
     /// A row of a run has its outcome.
     pub(super) fn count(&mut self, work: &Work, outcome: &Outcome) {
-        // What is sent ahead of the stream comes again, and is counted then.
-        let Some(ForRun { only_new: false, .. }) = work.for_run else { return };
+        // What goes ahead of the stream comes again, and is counted then.
+        let Some(ForRun { ahead: false, .. }) = work.for_run else { return };
         let Some(active) = self.active.as_ref().filter(|it| it.called == work.called) else { return };
         let mut counts = RunCounts::default();
         match outcome {
@@ -213,12 +236,9 @@ impl Runs {
         {
             let Some(mut piece) = active.pieces.pop_front() else { break };
             left_out += piece.take_left_out();
-            // What is sent ahead of the stream comes again.
-            if !piece.first {
-                moved = true;
-                active.cursor.route = piece.route;
-                active.cursor.after = piece.end;
-            }
+            moved = true;
+            active.cursor.route = piece.route;
+            active.cursor.after = piece.end;
         }
         let (run, over) =
             (active.run, active.next.is_none() && active.reading.is_none() && active.pieces.is_empty());

@@ -4,7 +4,6 @@ use crate::{
     capture::{ChunkOf, KeyValues},
     model::{Lsn, RunId},
 };
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{num::NonZeroU32, sync::Arc};
@@ -29,8 +28,6 @@ pub struct Assignment {
     pub run: RunId,
     /// Where the log was when it began: its call keys are made of this.
     pub base: Lsn,
-    /// When it was handed over.
-    pub at: Timestamp,
     /// The names of the routes it is for.
     pub routes: Vec<Arc<str>>,
     /// What is to be done.

@@ -60,8 +60,6 @@ pub(super) struct Piece {
     pub(super) route: usize,
     /// An earlier process may have sent its rows.
     pub(super) suspect: bool,
-    /// It is sent ahead of the stream.
-    pub(super) first: bool,
     visible: Visible,
     rows: Vec<Option<(Arc<str>, Image)>>,
     places: HashMap<Arc<str>, usize>,
@@ -85,7 +83,6 @@ impl Piece {
             end: None,
             route: 0,
             suspect: false,
-            first: false,
             visible,
             rows: rows.into_iter().map(Some).collect(),
             places,

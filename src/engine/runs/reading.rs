@@ -19,7 +19,11 @@ use crate::{
     state::{StateError, StateStore},
 };
 use jiff::Timestamp;
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::{Instant, sleep};
 
 /// Pieces that are read and not settled, at most.
@@ -105,6 +109,7 @@ impl Engine {
             not_before: None,
             paused: assignment.paused,
             counted: assignment.cursor.is_some(),
+            doubt: HashSet::new(),
             assignment,
         });
     }
@@ -115,7 +120,7 @@ impl Engine {
         let newest = self.runs.recent.count();
         let Some(active) = &mut self.runs.active else { return };
         let due = active.not_before.is_none_or(|it| it <= now);
-        let Some(from) = active.next.clone().filter(|_| due && !active.paused) else { return };
+        let Some(from) = active.next.clone().filter(|_| due && active.may_read()) else { return };
         if active.reading.is_some() || active.pieces.len() >= PIECES || !self.budget.has_room() {
             return;
         }
@@ -207,7 +212,8 @@ impl Engine {
     fn keep(&mut self, loaded: Loaded, reading: Reading) {
         let Some(active) = &mut self.runs.active else { return };
         let from = active.next.take().unwrap_or_default();
-        let (first, suspect, run) = (active.phases.is_first(), active.phases.is_suspect(), active.run);
+        let (only_keys, suspect, run) =
+            (active.phases.holds_stream(), active.phases.is_suspect(), active.run);
         active.next = match (&loaded.end, &active.assignment.work) {
             (Some(end), _) => Some(From { after: Some(end.clone()), ..from }),
             (None, RunWork::Rows { .. }) => {
@@ -230,6 +236,12 @@ impl Engine {
             (key, if deletes { Image::Delete { old: row } } else { Image::Read { new: row } })
         };
         let rows: Vec<(Arc<str>, Image)> = loaded.rows.into_iter().map(named).collect();
+        if only_keys {
+            let routes = active.routes.clone();
+            let keys =
+                rows.into_iter().flat_map(|(key, _)| routes.iter().map(move |it| (*it, Arc::clone(&key))));
+            return active.doubt.extend(keys);
+        }
         self.runs.numbers += 1;
         let bytes = rows.iter().map(|(key, image)| key.len() + image.bytes() + 96).sum();
         let charge = Charge::make(&self.budget, bytes);
@@ -242,15 +254,12 @@ impl Engine {
         };
         let last = rows.last().map(|(key, _)| split_key(key));
         let mut piece = Piece::new(self.runs.numbers, visible, rows, reading, charge);
-        (piece.suspect, piece.first) = (suspect, first);
+        piece.suspect = suspect;
         (piece.end, piece.route) = match loaded.end {
             Some(end) => (Some(end), from.route),
             None if deletes => (None, from.route + 1),
             None => (last.or(from.after), from.route),
         };
-        if first {
-            return self.place_first(piece);
-        }
         let progress = self.runs.tell(run);
         progress.counts.read += loaded.looked_at;
         progress.counts.skipped += if deletes { loaded.looked_at - orphans } else { 0 };
@@ -300,22 +309,7 @@ impl Engine {
         };
         piece.stage = Stage::Placed(mark.commit);
         let (rows, suspect) = (piece.take_rows(), piece.suspect);
-        self.place(rows, (mark.commit, mark.at), suspect, false);
-    }
-
-    /// What comes before the stream gets a position before it, inside of what is settled.
-    fn place_first(&mut self, mut piece: Piece) {
-        let commit = Lsn::new(self.saved_through.raw().saturating_sub(1));
-        let Some(at) = self.runs.active.as_ref().map(|it| it.assignment.at) else { return };
-        piece.stage = Stage::Placed(commit);
-        let rows = piece.take_rows();
-        if let Some(active) = &mut self.runs.active {
-            active.pieces.push_back(piece);
-        }
-        self.place(rows, (commit, at), true, true);
-        if !self.runs.holds_stream() {
-            self.mark.complete(commit, self.saved_through, at);
-        }
+        self.place(rows, (mark.commit, mark.at), suspect);
     }
 
     fn place(
@@ -323,11 +317,10 @@ impl Engine {
         rows: Vec<(usize, Arc<str>, Image)>,
         (commit, committed_at): (Lsn, Timestamp),
         suspect: bool,
-        only_new: bool,
     ) {
         let Some(active) = &self.runs.active else { return };
         let forced = matches!(active.assignment.work, RunWork::Rows { force: true, .. });
-        let for_run = ForRun { called: active.called, suspect, forced, only_new };
+        let for_run = ForRun { called: active.called, suspect, forced, ahead: false };
         let (routes, table) = (active.routes.clone(), active.assignment.work.of().table.clone());
         self.lanes.at(Instant::now());
         let mut errands = std::mem::take(&mut self.errands);
@@ -340,6 +333,9 @@ impl Engine {
             for errand in errands.drain(..) {
                 let own = self.router.route(errand.route).table == table;
                 if own && routes.contains(&errand.route) {
+                    if suspect && let (Some(active), Ok(key)) = (&mut self.runs.active, &errand.key) {
+                        active.doubt.remove(&(errand.route, Arc::clone(key)));
+                    }
                     self.accept_errand(errand, &charge, Some(for_run));
                 }
             }

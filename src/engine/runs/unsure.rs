@@ -1,10 +1,10 @@
 //! What an earlier process may have sent of a run, and did not see settled. Pure.
 //!
-//! Such a row may have been sent as it was then, and its answer may be lost. Where the key has no link
-//! that was perhaps a create, and a change of the row that the stream brings again must not create a
-//! second one. So before the stream goes on, what is in doubt and has no link is sent again first,
-//! under the same call keys; then the changes that are behind the checkpoint, and then everything that
-//! was in doubt once more, as it is now: by the stream or by the run, it ends in the newest state.
+//! Such a row may have been sent as it was then, and its answer may be lost. It is read and sent again
+//! under the same call keys, so a remote that honours them creates nothing twice. But if the row has
+//! changed since, the stream brings that change before, and where the key has no link, it would create
+//! the object under a key of its own. So such a change goes out twice: first under the call keys of the
+//! run, as the row that may have been sent, and then as itself.
 
 use super::Cursor;
 use crate::capture::KeyValues;
@@ -12,8 +12,8 @@ use crate::capture::KeyValues;
 /// Which part of its table a run is at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Phases {
-    /// What is in doubt and has no link, ahead of the stream.
-    First(KeyValues),
+    /// The keys of what is in doubt are read, before the stream.
+    Keys(KeyValues),
     /// What is in doubt.
     Again(KeyValues),
     /// What no process has sent.
@@ -23,14 +23,14 @@ pub(super) enum Phases {
 impl Phases {
     pub(super) fn of(cursor: &Cursor) -> Self {
         match &cursor.ahead {
-            Some(ahead) if cursor.after.as_ref() != Some(ahead) => Self::First(ahead.clone()),
+            Some(ahead) if cursor.after.as_ref() != Some(ahead) => Self::Keys(ahead.clone()),
             _ => Self::Rest,
         }
     }
 
     /// The stream has to wait.
-    pub(super) fn is_first(&self) -> bool {
-        matches!(self, Self::First(_))
+    pub(super) fn holds_stream(&self) -> bool {
+        matches!(self, Self::Keys(_))
     }
 
     /// An earlier process may have sent it.
@@ -41,7 +41,7 @@ impl Phases {
     /// The last key of this part.
     pub(super) fn until(&self) -> Option<&KeyValues> {
         match self {
-            Self::First(until) | Self::Again(until) => Some(until),
+            Self::Keys(until) | Self::Again(until) => Some(until),
             Self::Rest => None,
         }
     }
@@ -50,7 +50,7 @@ impl Phases {
     /// last one.
     pub(super) fn next(self, after: Option<&KeyValues>) -> Option<(Self, Option<KeyValues>)> {
         match self {
-            Self::First(until) => Some((Self::Again(until), after.cloned())),
+            Self::Keys(until) => Some((Self::Again(until), after.cloned())),
             Self::Again(until) => Some((Self::Rest, Some(until))),
             Self::Rest => None,
         }
@@ -66,9 +66,9 @@ mod tests {
         let key = |text: &str| Some(vec![text.to_owned()]);
         let cursor = Cursor { after: key("10"), ahead: key("20"), ..Cursor::default() };
         let first = Phases::of(&cursor);
-        assert!(first.is_first() && first.until() == key("20").as_ref());
+        assert!(first.holds_stream() && first.until() == key("20").as_ref());
         let (again, from) = first.next(cursor.after.as_ref()).expect("more");
-        assert!(!again.is_first() && again.is_suspect() && again.until() == key("20").as_ref());
+        assert!(!again.holds_stream() && again.is_suspect() && again.until() == key("20").as_ref());
         assert_eq!(from, key("10"));
         let (rest, from) = again.next(cursor.after.as_ref()).expect("more");
         assert!(!rest.is_suspect() && rest.until().is_none() && from == key("20"));
