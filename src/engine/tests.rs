@@ -23,6 +23,7 @@ mod family;
 mod fed;
 mod flow;
 mod limits;
+mod lives;
 mod order;
 mod outage;
 mod parking;
