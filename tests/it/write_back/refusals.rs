@@ -149,3 +149,23 @@ async fn what_cannot_be_written_back_is_refused_when_it_is_read() {
         assert!(check.status.code() != Some(0) && said.contains(message), "{columns}:\n{said}");
     }
 }
+
+/// What is said once for all mapping can be said here too.
+#[tokio::test]
+async fn fragments_are_used_in_what_is_written_back() {
+    let (before, _) = ENTITY.split_once("    write_back").expect("it is there");
+    let entity = format!(
+        "{before}    write_back: {{ remote_id: '{{{{ fragment.named }}}}', sync_status: '{{{{ fragment.told }}}}' }}
+    rules: {{ fragments: {{ told: '{{{{ outcome }}}} by {{{{ fragment.who }}}}', named: 'no. {{{{ link.loan_id }}}}' }} }}
+rules: {{ fragments: {{ who: 'us' }} }}"
+    );
+    let live = Live::new(Version::V16, TABLE, &entity).await;
+    live.rowcall.command(&["check"]).await.expect_code(0);
+    let _service = live.run();
+    live.after(&["insert into loans values (1, 10)"]).await;
+    comes_to(&live.postgres, ROWS, "1 10 no. L1 applied by us").await;
+    live.reconfigure(|yaml| yaml.replace("{{ outcome }} by", "{{ row.amount }} by"));
+    let check = live.rowcall.command(&["check"]).await;
+    let said = format!("{}{}", check.stdout, check.stderr);
+    assert!(check.status.code() != Some(0) && said.contains("what is in it is there already"), "{said}");
+}
