@@ -86,6 +86,10 @@ with moved as (
     where (exists (select from moved) or content is not null)
       and route in (select route from rowcall.route_status where source = $1)
 )
+), strangers as (
+    -- Ids of transactions are the former database's.
+    update rowcall.write_back set transaction = null
+    where source = $1 and transaction is not null and exists (select from moved)
 insert into rowcall.checkpoint (source, system_id, timeline, slot, lsn, committed_at)
 values ($1, $2, $3, $4, $5, $6)
 on conflict (source) do update
@@ -128,6 +132,7 @@ pub(super) struct Writer {
     pending: Statement,
     pub(super) owe: Statement,
     settlements: u32,
+    pub(super) forgive: Statement,
 }
 
 impl Writer {
@@ -146,6 +151,7 @@ impl Writer {
             client,
             source: source.to_owned(),
             settlements: 0,
+            forgive: client.prepare(write_back::FORGIVE).await?,
         })
     }
 

@@ -169,3 +169,30 @@ rules: {{ fragments: {{ who: 'us' }} }}"
     let said = format!("{}{}", check.stdout, check.stderr);
     assert!(check.status.code() != Some(0) && said.contains("what is in it is there already"), "{said}");
 }
+
+/// Others are written while it is tried again and again.
+#[tokio::test]
+async fn a_row_whose_update_takes_too_long_waits_alone() {
+    let live = Live::new(Version::V16, TABLE, ENTITY).await;
+    live.postgres
+        .execute(
+            "create function slow() returns trigger language plpgsql as $$ begin
+                 if new.id = 7 and not exists (select from pg_class where relname = 'fast') then
+                     raise exception 'canceling statement due to statement timeout' using errcode = 'query_canceled';
+                 end if; return new; end $$;
+             create trigger slow before update on loans for each row execute function slow()",
+        )
+        .await;
+    let service = live.run();
+    live.after(&["insert into loans select i, i from generate_series(1, 50) i"]).await;
+    comes_to(&live.postgres, "select count(*)::text from loans where remote_id is not null", "49").await;
+    let failed = "select (key = '7' and error like '%statement timeout%' and attempts > 0)::text from rowcall.write_back";
+    comes_to(&live.postgres, failed, "true").await;
+    // What comes later does not wait for it either.
+    live.after(&["insert into loans select i, i from generate_series(51, 60) i"]).await;
+    comes_to(&live.postgres, "select count(*)::text from loans where remote_id is not null", "59").await;
+    live.postgres.execute("create table fast ()").await;
+    repaid_row(&live.postgres, 7).await;
+    repaid(&live.postgres).await;
+    assert!(!service.stderr().contains("writing back: "), "{}", service.stderr());
+}
