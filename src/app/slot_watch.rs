@@ -39,8 +39,7 @@ pub(super) async fn watch_slot(plan: &SourcePlan, kept: &watch::Sender<Option<Ke
                     tracing::info!(source = plan.name, slot = plan.slot, "the slot can be looked at again");
                 }
                 if let Some(slot) = slot {
-                    let size = |bytes: i64| bytes.unsigned_abs();
-                    let log = KeptLog { at: slot.at, kept: size(slot.kept_bytes), lag: size(slot.lag_bytes) };
+                    let log = KeptLog { at: slot.at, lag: slot.lag_bytes.max(0).unsigned_abs() };
                     kept.send_replace(Some(log));
                     say(plan, slot, &mut said);
                 }
