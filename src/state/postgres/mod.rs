@@ -127,7 +127,16 @@ impl StateStore for PostgresStore {
 
     async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError> {
         let doing = "reading parked changes";
-        parked::due(&*self.reader(doing).await?, &self.source, wanted).await
+        let (due, damaged) = parked::due(&*self.reader(doing).await?, &self.source, wanted).await?;
+        if !damaged.is_empty() {
+            // They are not due any more by this, so it is said once (invariant 4).
+            for parked::Damaged { at, id, error } in &damaged {
+                tracing::error!(route = &*at.route, key = &*at.key, change = %id, "a parked change cannot be read: {error}");
+            }
+            let doing = "parking what cannot be read";
+            self.writer.lock().await.set_apart(&damaged).await.map_err(failed(doing))?;
+        }
+        Ok(due)
     }
 
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError> {

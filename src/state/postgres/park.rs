@@ -1,7 +1,9 @@
 //! What a settlement does with parked changes: merge, store, and let the next one of a key go on.
 
 use super::{
-    Client, lsn, ordinal, pg_lsn, recall,
+    Client, lsn, ordinal,
+    parked::Damaged,
+    pg_lsn, recall,
     settle::{json, parents},
     stored_change,
 };
@@ -118,6 +120,15 @@ const BYTES_AT_ONCE: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Park {
     park: Statement,
+/// What cannot be read is nobody's to carry: a person sees it, and the key's others follow `on_dead`.
+const SET_APART: &str = "\
+update rowcall.parked p
+set state = 'dead', reason = 'damaged', message = t.message, next_attempt = null, updated_at = now()
+from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[], $5::text[])
+     as t (route, key, commit_lsn, ordinal, message)
+where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.commit_lsn, t.ordinal)
+  and p.state = 'retrying'";
+
     tails: Statement,
     replace: Statement,
     heads: Statement,
@@ -258,6 +269,26 @@ impl Park {
     }
 
     pub(super) async fn heads(&self, client: &Client, touched: &BTreeSet<RouteKey>) -> Result<Heads, Error> {
+    /// Takes out of the way what cannot be read.
+    pub(super) async fn set_apart(&self, client: &Client, damaged: &[Damaged]) -> Result<(), Error> {
+        let (routes, keys) = columns(damaged.iter().map(|it| &it.at));
+        let commits: Vec<PgLsn> = damaged.iter().map(|it| pg_lsn(it.id.commit)).collect();
+        let ordinals: Vec<i64> = damaged.iter().map(|it| ordinal(it.id)).collect();
+        let message = |it: &Damaged| {
+            format!(
+                "what is stored of this change cannot be read ({}): `rowcall parked discard` gives it up; then touch the row, \
+                 so that its present state is sent",
+                it.error
+            )
+        };
+        let messages: Vec<String> = damaged.iter().map(message).collect();
+        client.batch_execute("begin").await?;
+        client.batch_execute(ALONE).await?;
+        client.execute(SET_APART, &[&routes, &keys, &commits, &ordinals, &messages]).await?;
+        self.heads(client, &damaged.iter().map(|it| it.at.clone()).collect()).await?;
+        client.batch_execute("commit").await
+    }
+
         let mut heads = Heads::default();
         if touched.is_empty() {
             return Ok(heads);

@@ -3,6 +3,7 @@
 use super::{
     Client, failed, lsn, ordinal,
     park::{Heads, Park},
+    parked::Damaged,
     pg_lsn, release, remote_status, write_back,
 };
 use crate::{
@@ -176,6 +177,14 @@ impl Writer {
     pub(super) async fn spread_truncate(&self, route: &str, id: ChangeId) -> Result<u64, Error> {
         let row = self.client.query_one(SPREAD, &[&route, &pg_lsn(id.commit), &ordinal(id)]).await?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
+    pub(super) async fn set_apart(&self, damaged: &[Damaged]) -> Result<(), Error> {
+        let set_apart = self.park.set_apart(&self.client, damaged).await;
+        if set_apart.is_err() {
+            let _ = self.client.batch_execute("rollback").await;
+        }
+        set_apart
+    }
+
     }
 
     /// Statements are sent without waiting for each other's answers; the commit is sent once all

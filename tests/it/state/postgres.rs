@@ -198,3 +198,44 @@ async fn what_is_bound_to_another_database_forgets_the_positions_of_the_former_o
     let known = store.recall(&[at("1")]).await.expect("an answer").remove(0).link.expect("a link");
     assert_eq!((known.change, known.saved["id"].clone()), (id(0), json!(7)));
 }
+
+/// Somebody wrote where nobody should.
+#[tokio::test]
+async fn a_parked_change_that_cannot_be_read_is_set_apart_and_the_others_go_on() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    use ParkedState::{Queued, Retrying};
+    let passing = Parking { lets_pass: true, ..parking("2", 5, Retrying) };
+    let parkings = vec![parking("1", 5, Retrying), parking("1", 6, Queued), passing, parking("2", 6, Queued)];
+    let parkings = [parkings, vec![parking("3", 5, Retrying), parking("4", 5, Retrying)]].concat();
+    store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
+    postgres
+        .execute(
+            "update rowcall.parked set change = '{\"op\": \"upsert\"}' where key in ('1', '2') and commit_lsn = '0/5';
+             update rowcall.parked set answers = '[1]' where key = '3'",
+        )
+        .await;
+    let due = async || -> Vec<String> {
+        let due = store.due(&due_of_all(9)).await.expect("what is due");
+        due.iter().map(|it| format!("{} {}", it.at.key, it.change.id)).collect()
+    };
+    assert_eq!(due().await, ["4 0/5.0"]);
+    // What queued behind the one that lets it goes on.
+    assert_eq!(due().await, ["4 0/5.0", "2 0/6.0"]);
+    let mut client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    let mut desk = ParkedDesk { client: &mut client };
+    let damaged = Filter { reason: Some(rowcall::model::ParkReason::Damaged), ..Filter::default() };
+    let listed = desk.list(&damaged, 9).await.expect("a list");
+    assert_eq!(
+        listed.iter().map(|it| format!("{} {}", it.key, it.state)).collect::<Vec<_>>(),
+        ["1 dead", "2 dead", "3 dead"]
+    );
+    assert!(listed[0].message.contains("cannot be read (unknown variant `upsert`"), "{}", listed[0].message);
+    // In vain, as long as it cannot be read.
+    assert_eq!(desk.retry(&damaged).await.expect("to retry"), 3);
+    assert_eq!(due().await, ["4 0/5.0"]);
+    assert_eq!(due().await, ["4 0/5.0", "2 0/6.0"]);
+    assert_eq!(desk.discard(&damaged).await.expect("to discard"), 3);
+    assert_eq!(due().await.len(), 3, "what queued behind it is due");
+}
