@@ -239,3 +239,31 @@ async fn a_parked_change_that_cannot_be_read_is_set_apart_and_the_others_go_on()
     assert_eq!(desk.discard(&damaged).await.expect("to discard"), 3);
     assert_eq!(due().await.len(), 3, "what queued behind it is due");
 }
+
+/// Otherwise a settlement could load any amount of what was put aside before (invariant 5).
+#[tokio::test]
+async fn what_is_too_much_to_be_merged_with_is_queued() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let keys = ["1", "2", "3"];
+    let queued = |key, lsn| Parking { merges: true, ..parking(key, lsn, ParkedState::Queued) };
+    let park = async |parkings| {
+        store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
+        postgres.text("select string_agg(key || ' ' || commit_lsn, ', ' order by key, commit_lsn) from rowcall.parked").await
+    };
+    park(keys.map(|key| parking(key, 5, ParkedState::Dead)).into()).await;
+    park(keys.map(|key| queued(key, 6)).into()).await;
+    // The second one alone is more than is loaded at once, so all behind it in the settlement are too.
+    let large =
+        "update rowcall.parked set change = jsonb_set(change, '{row,1}', to_jsonb(repeat('x', 5000000)))
+                 where key = '2' and commit_lsn = '0/6'";
+    postgres.execute(large).await;
+    let seen =
+        park([("1", 7), ("1", 8), ("2", 7), ("2", 8), ("3", 7)].map(|(key, lsn)| queued(key, lsn)).into())
+            .await;
+    assert_eq!(seen.as_deref(), Some("1 0/5, 1 0/8, 2 0/5, 2 0/6, 2 0/7, 2 0/8, 3 0/5, 3 0/6, 3 0/7"));
+    // What is small merges again.
+    let seen = park(keys.map(|key| queued(key, 9)).into()).await;
+    assert_eq!(seen.as_deref(), Some("1 0/5, 1 0/9, 2 0/5, 2 0/6, 2 0/7, 2 0/9, 3 0/5, 3 0/6, 3 0/9"));
+}
