@@ -6,7 +6,7 @@ use crate::{
         Budget, ChangeSource, PostgresReader, SourceError,
         logical::{Identity, LogicalSource, Options, identify, inspect},
     },
-    engine::{Engine, EngineError, Limits, Parts},
+    engine::{Engine, EngineError, Limits, Parts, stopped},
     model::Lsn,
     postgres,
     routing::{OnDead, Route, Router},
@@ -126,15 +126,29 @@ pub(super) async fn run(
     };
     let (over, ends) = watch::channel(false);
     let streaming = async {
-        let result = tokio::select! {
-            result = Engine::new(parts, checkpoint.lsn).run(&mut source, stop) => result,
-            () = watch_slot(plan, &kept) => Ok(()),
+        let (halt, mut halted) = watch::channel(false);
+        let engine = Engine::new(parts, checkpoint.lsn).run(&mut source, &mut halted);
+        tokio::pin!(engine);
+        // What ends it lets it settle first; whoever asks for a stop, or a lost slot.
+        let (result, lost) = tokio::select! {
+            result = &mut engine => (result, None),
+            lost = watch_slot(plan, &kept) => {
+                halt.send_replace(true);
+                (engine.await, Some(lost))
+            }
+            () = stopped(stop) => {
+                halt.send_replace(true);
+                (engine.await, None)
+            }
         };
         over.send_replace(true);
-        result
+        (result, lost)
     };
-    let (result, ()) = tokio::join!(streaming, writer.run(ends));
+    let ((result, lost), ()) = tokio::join!(streaming, writer.run(ends));
     source.close().await;
+    if let Some(lost) = lost {
+        return Err(SessionError::Final(format!("source `{}`: {lost}", plan.name)));
+    }
     match result {
         Ok(()) => Ok(()),
         Err(EngineError::Source(error)) => Err(error.into()),
