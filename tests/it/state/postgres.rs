@@ -267,3 +267,25 @@ async fn what_is_too_much_to_be_merged_with_is_queued() {
     let seen = park(keys.map(|key| queued(key, 9)).into()).await;
     assert_eq!(seen.as_deref(), Some("1 0/5, 1 0/9, 2 0/5, 2 0/6, 2 0/7, 2 0/9, 3 0/5, 3 0/6, 3 0/9"));
 }
+
+/// Nobody deletes its rows at the remote any more, so they would never go.
+#[tokio::test]
+async fn rows_of_a_route_that_does_not_delete_are_no_children() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let customer = RouteKey { route: "customer".into(), key: "1".into() };
+    let mut waiting = parking("1", 9, ParkedState::Waiting);
+    waiting.at = customer.clone();
+    (waiting.parked.reason, waiting.parked.waits_for) =
+        (rowcall::model::ParkReason::Children, Some(customer.clone()));
+    let loan = Link { change: id(5), parents: vec![customer.clone()], ..Link::default() };
+    let parked = Parking { parents: vec![customer], ..parking("2", 6, ParkedState::Retrying) };
+    let (links, parkings) = (vec![(at("1"), Arc::new(loan))], vec![waiting, parked]);
+    store.settle(Settlement { links, parkings, ..Settlement::default() }).await.expect("a settlement");
+    assert_eq!(store.sweep().await.expect("to sweep"), 0);
+    store.only_children(&["loan".into(), "other".into()]).await;
+    assert_eq!(store.sweep().await.expect("to sweep"), 0);
+    store.only_children(&["other".into()]).await;
+    assert_eq!(store.sweep().await.expect("to sweep"), 1);
+}
