@@ -42,11 +42,12 @@ impl Engine {
         let at = usize::from(route.0);
         self.arrivals += 1;
         let arrival = Arrival(self.arrivals);
-        self.mark.start(change.id.commit, change.committed_at);
+        let now = Instant::now();
+        self.mark.start(change.id.commit, change.committed_at, now);
         self.in_flight[at].changes += 1;
         let mut work = Work {
             arrival,
-            since: Instant::now(),
+            since: now,
             after: self.delete_half(at, &change),
             // What may have been sent already is sent again just as it was, or the remote would see
             // another change under a call key it knows.

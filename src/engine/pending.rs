@@ -7,8 +7,9 @@ use super::{
 use crate::{
     model::{ChangeId, ContentHash, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked, ParkedState},
     routing::{OnDead, Route, RouteId},
-    state::{Hold, Owing, Parking, RouteCounts, RouteKey, Settlement},
+    state::{Hold, Owes, Owing, Parking, RouteCounts, RouteKey, Settlement},
 };
+use serde_json::Map;
 use std::{
     collections::{HashMap, hash_map::Entry as Slot},
     sync::Arc,
@@ -24,8 +25,8 @@ pub(super) struct Pending {
     stirred: Vec<RouteKey>,
     claims: Vec<Claim>,
     counts: HashMap<RouteId, RouteCounts>,
-    /// What goes back into the rows, the newest of each key.
-    write_backs: HashMap<LaneId, Owing>,
+    /// What goes back into the rows, of the newest change of each key.
+    write_backs: HashMap<LaneId, Owes>,
     /// Parked changes stay in memory until they are stored.
     charges: Vec<Arc<Charge>>,
     outcomes: usize,
@@ -131,17 +132,20 @@ impl Pending {
                 left.parking = true;
             }
         }
-        if let Some(ended) = ended
+        if route.write_back.is_some() && work.ends_the_row() && link.is_none_or(|it| it.change < work.id()) {
+            let owing = Owing { at: at.clone(), values: Map::new(), transaction: None };
+            self.write_backs.insert(lane, Owes { owing, change: work.id(), anew: true });
+        } else if let Some(ended) = ended
             && let Some(owing) = self.owing(id, route, &at, work, left.link.as_ref().or(link), &ended)
         {
             match self.write_backs.entry(lane) {
                 // What it does not say anew is still to be written.
                 Slot::Occupied(mut before) => {
-                    let Owing { values, transaction, .. } = owing;
-                    before.get_mut().values.extend(values);
-                    before.get_mut().transaction = transaction;
+                    let before = before.get_mut();
+                    before.owing.values.extend(owing.values);
+                    (before.owing.transaction, before.change) = (owing.transaction, work.id());
                 }
-                Slot::Vacant(slot) => drop(slot.insert(owing)),
+                Slot::Vacant(slot) => drop(slot.insert(Owes { owing, change: work.id(), anew: false })),
             }
         }
         if let Some(new) = &left.link {
@@ -234,7 +238,7 @@ impl Pending {
         let mut settlement = Settlement {
             parkings: std::mem::take(&mut self.parkings),
             resolved: std::mem::take(&mut self.resolved),
-            write_backs: self.write_backs.drain().map(|(_, owing)| owing).collect(),
+            write_backs: self.write_backs.drain().map(|(_, owes)| owes).collect(),
             stirred: std::mem::take(&mut self.stirred),
             counts: self.counts.drain().map(|(id, counts)| (route_name(id), counts)).collect(),
             ..Settlement::default()

@@ -34,15 +34,16 @@ impl Engine {
     pub(super) fn review(&mut self) {
         let now = Instant::now();
         let kept = *self.kept.borrow_and_update();
-        let open = self.mark.pending_since();
+        let waited = self.mark.waiting_since().map(|read| now.saturating_duration_since(read));
+        let waited = waited.unwrap_or_default();
         let remotes: Vec<RemoteId> = (0..self.ground.remotes.len()).map(|at| RemoteId(at as u16)).collect();
         let others = remotes.iter().any(|remote| !self.is_shut(*remote)) && remotes.len() > 1;
-        let pressure = self.outages.pressure(kept, open, !self.budget.has_room(), others);
+        let pressure = self.outages.pressure(kept, waited, !self.budget.has_room(), others);
         for remote in remotes {
             let name = self.ground.remotes[usize::from(remote.0)].name.clone();
             let shut = self.shut(remote, now);
             let turn =
-                self.outages.review((remote, &name), shut.as_ref(), pressure.as_ref(), (kept, open), now);
+                self.outages.review((remote, &name), shut.as_ref(), pressure.as_ref(), (kept, waited), now);
             match turn {
                 Turn::None => {}
                 Turn::Begins => self.begin_aside(remote),

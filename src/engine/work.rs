@@ -93,6 +93,11 @@ impl Work {
         self.change.op() == Op::Truncate && key.is_empty()
     }
 
+    /// The entity's own row was deleted by it.
+    pub(super) fn ends_the_row(&self) -> bool {
+        self.own && matches!(self.change.op(), Op::Delete | Op::Truncate)
+    }
+
     /// The key came to be with this change, or with one it absorbed.
     pub(super) fn is_born(&self) -> bool {
         self.born || (self.own && self.change.op() == Op::Insert)

@@ -214,7 +214,7 @@ pub struct Settlement {
     /// Commit time of the oldest transaction that is read but not settled.
     pub pending_since: Option<Timestamp>,
     /// What is to be written into the source's rows; at most one for each key.
-    pub write_backs: Vec<Owing>,
+    pub write_backs: Vec<Owes>,
 }
 
 /// Something that is to be written into a row of the source.
@@ -226,6 +226,18 @@ pub struct Owing {
     pub values: Map<String, Value>,
     /// The transaction that made the row what it is, which others may not see yet.
     pub transaction: Option<u32>,
+}
+
+/// What the newest change of a key that has ended leaves to be written into its row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owes {
+    /// Without values it is nothing.
+    pub owing: Owing,
+    /// The change.
+    pub change: ChangeId,
+    /// The row was deleted before that: what was owed to it so far is not owed any more. With an
+    /// empty key that is true of every row of the route.
+    pub anew: bool,
 }
 
 /// Something that is still to be written into a row.
@@ -309,6 +321,8 @@ pub trait StateStore: Send + Sync {
 
     /// What is due to be written into the source's rows, the longest due first, at most `limit`.
     /// What is settled later for a key takes the place of what is owed to it, column by column.
+    /// Nothing is owed by a change behind which a delete of its key is parked: the row that is there,
+    /// if any, is another one.
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError>;
 
     /// These attempts have ended. What has been replaced meanwhile stays owed.

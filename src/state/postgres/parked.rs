@@ -49,7 +49,7 @@ pub(super) async fn due(
     client: &tokio_postgres::Client,
     source: &str,
     wanted: &[Wanted],
-) -> Result<Vec<Due>, StateError> {
+) -> Result<(Vec<Due>, Vec<Damaged>), StateError> {
     let number = |it: usize| i64::try_from(it).unwrap_or(i64::MAX);
     let after = |it: &Wanted| it.after.clone().unwrap_or_else(before_all);
     let routes: Vec<&str> = wanted.iter().map(|it| &*it.route).collect();
@@ -64,7 +64,24 @@ pub(super) async fn due(
         .query(DUE, &[&source, &routes, &limits, &bytes, &times, &commits, &ordinals, &keys])
         .await
         .map_err(failed("reading parked changes"))?;
-    rows.iter().map(read).collect()
+    let (mut due, mut damaged) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in &rows {
+        let at = RouteKey { route: Arc::from(row.get::<_, &str>(0)), key: Arc::from(row.get::<_, &str>(1)) };
+        let id = ChangeId { commit: lsn(row.get(2)), ordinal: row.get::<_, i64>(3).unsigned_abs() };
+        match read(row, at.clone(), id) {
+            Ok(read) => due.push(read),
+            Err(error) => damaged.push(Damaged { at, id, error: error.to_string() }),
+        }
+    }
+    Ok((due, damaged))
+}
+
+/// A parked change of which cannot be read what is stored.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    pub(super) at: RouteKey,
+    pub(super) id: ChangeId,
+    pub(super) error: String,
 }
 
 /// No key is empty there, and no change of ours is this old.
@@ -72,18 +89,12 @@ fn before_all() -> Place {
     Place { due: Timestamp::UNIX_EPOCH, id: ChangeId::default(), key: Arc::from("") }
 }
 
-fn read(row: &Row) -> Result<Due, StateError> {
-    let (route, key): (&str, &str) = (row.get(0), row.get(1));
-    let id = ChangeId { commit: lsn(row.get(2)), ordinal: row.get::<_, i64>(3).unsigned_abs() };
-    let broken = |error: serde_json::Error| StateError {
-        doing: "reading parked changes",
-        message: format!("the parked change {id} of route `{route}`, key `{key}` is damaged: {error}"),
-    };
-    let answers: Vec<Answered> = serde_json::from_str(row.get(5)).map_err(broken)?;
-    let key: Arc<str> = Arc::from(key);
+fn read(row: &Row, at: RouteKey, id: ChangeId) -> Result<Due, serde_json::Error> {
+    let answers: Vec<Answered> = serde_json::from_str(row.get(5))?;
+    let key = Arc::clone(&at.key);
     Ok(Due {
-        at: RouteKey { route: Arc::from(route), key: Arc::clone(&key) },
-        change: stored_change::read(id, row.get(4)).map_err(broken)?,
+        at,
+        change: stored_change::read(id, row.get(4))?,
         answers,
         called: ChangeId { commit: lsn(row.get(6)), ordinal: row.get::<_, i64>(7).unsigned_abs() },
         attempts: row.get::<_, i32>(8).unsigned_abs(),

@@ -6,18 +6,30 @@ use std::collections::BTreeSet;
 use tokio_postgres::{Client, Error, Statement};
 
 /// Whether the waiting change `p` has nothing to wait for. An older delete of the parent that is
-/// parked comes first: the link that is there now goes with it.
+/// parked comes first: the link that is there now goes with it. Only rows of these routes are children,
+/// where it is known which are deleted at all.
 macro_rules! free {
-    () => {
-        "case p.reason when 'children' then not exists (
+    ($routes:literal) => {
+        concat!(
+            "case p.reason when 'children' then not exists (
             select from rowcall.link l
             where l.parents ? (p.waits_for_route || '/' || p.waits_for_key) and not l.gone
-              and (l.commit_lsn, l.ordinal) < (p.commit_lsn, p.ordinal))
+              and (l.commit_lsn, l.ordinal) < (p.commit_lsn, p.ordinal)
+              and (",
+            $routes,
+            "::text[] is null or l.route = any(",
+            $routes,
+            ")))
            and not exists (
             select from rowcall.parked c
             where c.parents ? (p.waits_for_route || '/' || p.waits_for_key)
               and (c.commit_lsn, c.ordinal) < (p.commit_lsn, p.ordinal)
               and c.state not in ('rejected', 'dead')
+              and (",
+            $routes,
+            "::text[] is null or c.route = any(",
+            $routes,
+            "))
               and not exists (
                 select from rowcall.parked h
                 where h.route = c.route and h.key = c.key and h.state in ('rejected', 'dead') and h.holds
@@ -30,6 +42,7 @@ macro_rules! free {
             where d.route = p.waits_for_route and d.key = p.waits_for_key and d.deletes and d.holds
               and (d.commit_lsn, d.ordinal) < (p.commit_lsn, p.ordinal))
          end"
+        )
     };
 }
 
@@ -40,7 +53,7 @@ const RELEASE: &str = concat!(
         select p.id from unnest($1::text[], $2::text[]) as t (route, key)
         join rowcall.parked p on p.waits_for_route = t.route and p.waits_for_key = t.key
         where p.state = 'waiting' and ",
-    free!(),
+    free!("$4"),
     " limit $3
      ) f
      where p.id = f.id"
@@ -50,7 +63,7 @@ const RELEASE: &str = concat!(
 const FREE: &str = concat!(
     "select distinct p.waits_for_route, p.waits_for_key from rowcall.parked p
      where p.source = $1 and p.state = 'waiting' and ",
-    free!(),
+    free!("$2"),
     " limit 1000"
 );
 
@@ -59,8 +72,12 @@ pub(super) async fn prepare(client: &Client) -> Result<Statement, Error> {
 }
 
 /// Keys whose waiting changes may go on.
-pub(super) async fn free(client: &Client, source: &str) -> Result<Vec<RouteKey>, Error> {
-    let rows = client.query(FREE, &[&source]).await?;
+pub(super) async fn free(
+    client: &Client,
+    source: &str,
+    deleting: Option<&[String]>,
+) -> Result<Vec<RouteKey>, Error> {
+    let rows = client.query(FREE, &[&source, &deleting]).await?;
     Ok(rows.iter().map(|row| key(row.get(0), row.get(1))).collect())
 }
 
@@ -78,6 +95,7 @@ pub(super) fn stirred(settlement: &Settlement) -> BTreeSet<&RouteKey> {
 pub(super) async fn release(
     client: &Client,
     statement: &Statement,
+    deleting: Option<&[String]>,
     keys: impl IntoIterator<Item = &RouteKey>,
 ) -> Result<u64, Error> {
     let (routes, keys): (Vec<&str>, Vec<&str>) = keys.into_iter().map(|at| (&*at.route, &*at.key)).unzip();
@@ -85,5 +103,5 @@ pub(super) async fn release(
         return Ok(0);
     }
     let most = i64::try_from(RELEASED_AT_ONCE).unwrap_or(i64::MAX);
-    client.execute(statement, &[&routes, &keys, &most]).await
+    client.execute(statement, &[&routes, &keys, &most, &deleting]).await
 }

@@ -9,8 +9,8 @@ use rowcall::{
     },
     postgres::Target,
     state::{
-        Binding, Checkpoint, Hold, Known, MemoryStore, Owing, Parking, RELEASED_AT_ONCE, Repaid, RouteCounts,
-        RouteKey, Settlement, StateStore, Wanted,
+        Binding, Checkpoint, Hold, Known, MemoryStore, Owes, Owing, Parking, RELEASED_AT_ONCE, Repaid,
+        RouteCounts, RouteKey, Settlement, StateStore, Wanted,
         postgres::{Lease, PostgresStore, migrate},
     },
 };
@@ -118,7 +118,8 @@ clauses! {
     async fn what_is_owed_to_a_row_stays_until_it_is_written(store: &dyn StateStore) {
         let owe = |key: &str, values: Value, transaction| {
             let Value::Object(values) = values else { panic!("an object") };
-            let write_backs = vec![Owing { at: at(key), values, transaction }];
+            let owing = Owing { at: at(key), values, transaction };
+            let write_backs = vec![Owes { owing, change: id(5), anew: false }];
             Settlement { write_backs, ..Settlement::default() }
         };
         let owed = async || store.owed(10).await.expect("what is owed");
@@ -147,6 +148,51 @@ clauses! {
         assert_eq!((due[0].owing.values.len(), due[0].attempts), (3, 0));
         store.repaid(&[(due[0].clone(), Repaid::Done)]).await.expect("to remember");
         assert_eq!(owed().await, []);
+    }
+
+    async fn a_row_that_was_deleted_is_owed_nothing_that_was_brought_before(store: &dyn StateStore) {
+        let owed = async || -> Vec<(String, Value)> {
+            let owed = store.owed(10).await.expect("what is owed");
+            let mut owed: Vec<_> =
+                owed.into_iter().map(|it| (it.owing.at.key.to_string(), Value::Object(it.owing.values))).collect();
+            owed.sort_by(|a, b| a.0.cmp(&b.0));
+            owed
+        };
+        store.settle(owes([("1", 5, json!({ "a": 1, "b": 1 }), false), ("2", 5, json!({ "a": 2 }), false)])).await
+            .expect("a settlement");
+        store.settle(owes([("1", 6, json!({}), true)])).await.expect("a settlement");
+        assert_eq!(owed().await, [("2".to_owned(), json!({ "a": 2 }))]);
+        // Inserted again in the same breath: nothing of the former one is left.
+        store.settle(owes([("2", 7, json!({ "b": 9 }), true)])).await.expect("a settlement");
+        assert_eq!(owed().await, [("2".to_owned(), json!({ "b": 9 }))]);
+        // The delete is parked, and older changes end behind it.
+        let parkings = vec![deleting(parking("1", 9, ParkedState::Queued))];
+        store.settle(Settlement { parkings, ..owes([("1", 8, json!({ "a": 1 }), false)]) }).await.expect("a settlement");
+        store.settle(owes([("1", 8, json!({ "a": 1 }), false)])).await.expect("a settlement");
+        assert_eq!(owed().await.len(), 1);
+        store.settle(owes([("1", 10, json!({ "a": 3 }), false)])).await.expect("a settlement");
+        assert_eq!(owed().await[0], ("1".to_owned(), json!({ "a": 3 })), "that is the row which came after");
+        // A truncate is about every row of its route, now and while it is parked.
+        let other = RouteKey { route: "other".into(), key: "1".into() };
+        let mut more = owes([("", 20, json!({}), true), ("1", 20, json!({ "a": 1 }), false)]);
+        more.write_backs[1].owing.at = other.clone();
+        more.parkings = vec![deleting(parking("", 20, ParkedState::Rejected))];
+        store.settle(more).await.expect("a settlement");
+        store.settle(owes([("2", 19, json!({ "a": 1 }), false)])).await.expect("a settlement");
+        let left = store.owed(10).await.expect("what is owed");
+        assert_eq!(left.iter().map(|it| &it.owing.at).collect::<Vec<_>>(), [&other]);
+    }
+
+    async fn the_ids_of_another_databases_transactions_are_forgotten(store: &dyn StateStore) {
+        let mut owed = owes([("1", 5, json!({ "a": 1 }), false)]);
+        owed.write_backs[0].owing.transaction = Some(7);
+        store.settle(owed).await.expect("a settlement");
+        let transaction = async || store.owed(10).await.expect("what is owed")[0].owing.transaction;
+        store.bind(&begin()).await.expect("to bind");
+        assert_eq!(transaction().await, Some(7), "the same database");
+        let binding = Binding { system_id: "8".to_owned(), ..begin().binding };
+        store.bind(&Checkpoint { binding, ..begin() }).await.expect("to bind");
+        assert_eq!(transaction().await, None);
     }
 
     async fn a_deleted_key_is_remembered_as_gone(store: &dyn StateStore) {
@@ -511,6 +557,15 @@ clauses! {
         store.settle(parked([deleting(parking("1", 7, ParkedState::Queued))])).await.expect("a settlement");
         assert_eq!(due(store).await, [("1".to_owned(), 5)]);
     }
+}
+
+/// What these changes leave to be written: key, position, values, and whether the row was deleted.
+fn owes<const N: usize>(all: [(&str, u64, Value, bool); N]) -> Settlement {
+    let owes = |(key, lsn, values, anew)| {
+        let Value::Object(values) = values else { panic!("an object") };
+        Owes { owing: Owing { at: at(key), values, transaction: None }, change: id(lsn), anew }
+    };
+    Settlement { write_backs: all.map(owes).into(), ..Settlement::default() }
 }
 
 /// A change of a loan that waits for a customer, or a deleted customer that waits for its loans.
