@@ -18,6 +18,7 @@ mod lanes;
 mod outage;
 mod parents;
 mod pending;
+mod reading;
 mod settings;
 mod spill;
 mod stop;

@@ -1,4 +1,4 @@
-use super::{carry::Prepared, keyless, lanes::LaneId, parents::Kin};
+use super::{keyless, lanes::LaneId, parents::Kin, reading::Prepared};
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Lsn, Op},
