@@ -90,7 +90,7 @@ impl HttpRemote {
         let url = client::base_url(&settings.url, settings.allow_http)
             .map_err(|message| RemoteError::Url { remote: remote(), message })?;
         let mut headers = HeaderMap::new();
-        for (name, value) in &settings.headers {
+        for (name, value) in settings.headers.iter() {
             let header =
                 auth::header_name(name).and_then(|name| Ok((auth::header_value(&name, value)?, name)));
             let (mut value, name) =
