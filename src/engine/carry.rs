@@ -3,6 +3,7 @@
 use super::{
     batch::Joining,
     lanes::LaneId,
+    leave::Departure,
     parents::Need,
     reading::Prepared,
     work::{Charge, Work},
@@ -10,7 +11,7 @@ use super::{
 use crate::{
     capture::{Budget, RowReader},
     model::{Answered, Call, CallKey, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked, ParkedState},
-    remote::{Blame, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
+    remote::{Attempt, Blame, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
     routing::{Route, RouteId},
     state::{StateError, StateStore},
     synchronize::{self, Step},
@@ -195,19 +196,31 @@ impl Pass {
             key: self.is_one_of_several(route).then(|| xxh3_64(self.key.as_bytes())),
             step: Arc::clone(&call.step),
         };
-        if !self.slot.as_mut().is_some_and(|slot| slot.begin(Instant::now())) {
-            return Err(Verdict::Held { error: None });
-        }
+        let Some(slot) = &mut self.slot else { return Err(Verdict::Held { error: None }) };
         self.work.attempts += 1;
-        self.work.tried = true;
+        let mut departure = Departure::new(slot, &mut self.work.renewed);
         let result = tokio::select! {
             biased;
-            result = remote.client.call(&call, &key) => result,
-            () = leaving(&mut self.phase) => {
-                self.lose_answer(&call);
+            result = remote.client.attempt(&call, &key, &mut departure) => Some(result),
+            () = leaving(&mut self.phase) => None,
+        };
+        let Departure { sent, unanswered, .. } = departure;
+        self.work.tried |= sent;
+        let result = match result {
+            Some(Ok(Attempt::Answered(answer))) => Ok(answer),
+            Some(Ok(Attempt::Held)) => {
+                self.work.attempts -= 1;
+                return Err(Verdict::Held { error: None });
+            }
+            Some(Err(error)) => Err(error),
+            None => {
+                if unanswered {
+                    self.lose_answer(&call);
+                }
                 return Err(Verdict::Interrupted);
             }
         };
+        self.work.renewed = false;
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
                 let Ok(answer) = result else { return Err(Verdict::Interrupted) };

@@ -154,6 +154,7 @@ impl Engine {
             attempts,
             suspicion: None,
             tried: false,
+            renewed: false,
             doubt,
             charges: vec![Arc::new(Charge::make(&self.budget, bytes))],
         };

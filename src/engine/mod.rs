@@ -15,6 +15,7 @@ mod drain;
 mod ending;
 mod intake;
 mod lanes;
+mod leave;
 mod outage;
 mod parents;
 mod pending;

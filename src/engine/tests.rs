@@ -7,7 +7,7 @@ use crate::{
         Answer, Body, Call, Cell, Change, Column, Image, Link, LinkUpdate, Lsn, Method, Row, RowBuilder,
         Span, Table, TableId, TableName, Type,
     },
-    remote::{Breaker, FakeRemote, Governor, Rate, Retry, RetryPolicy},
+    remote::{Breaker, FakeRemote, Governor, Rate, RemoteClient, Retry, RetryPolicy},
     routing::{OnDead, RemoteId, Route},
     state::{MemoryStore, RouteKey, Saved},
     synchronize::{self, Step, Synchronizer},
@@ -27,6 +27,7 @@ mod order;
 mod outage;
 mod parking;
 mod recovery;
+mod tokens;
 mod unchanged;
 
 /// Yields what it was given, then waits for ever, or ends.

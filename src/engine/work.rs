@@ -77,6 +77,8 @@ pub(super) struct Work {
     pub(super) suspicion: Option<Suspicion>,
     /// An attempt was made in this process: what the remote may have heard is never merged.
     pub(super) tried: bool,
+    /// The present call was refused for its token, which was replaced since.
+    pub(super) renewed: bool,
     /// The present call may have been made without our knowing the answer.
     pub(super) doubt: bool,
     /// Held, not read: dropping them frees the budget.
@@ -107,12 +109,6 @@ impl Work {
     /// It may merge with waiting neighbours: nothing of it was sent, and nothing waits for it.
     pub(super) fn may_still_merge(&self) -> bool {
         self.merges && self.after.is_none() && self.answers.is_empty() && !self.tried && !self.doubt
-    }
-
-    /// A call that it shares with others is about to be made.
-    pub(super) fn sent_along(&mut self) {
-        self.attempts += 1;
-        self.tried = true;
     }
 
     /// Calls of it may have been made in this process: nothing else of its key comes before it now.

@@ -85,7 +85,7 @@ impl Gathering {
             self.close((route, kind));
         }
         let open = self.open.entry((route, kind)).or_insert_with(|| Open {
-            batch: Batch { route, members: Vec::new(), attempts: 0, suspicion: None },
+            batch: Batch::new(route, Vec::new()),
             bytes: 0,
             until: now + limits.within.0,
         });
@@ -153,7 +153,7 @@ impl Gathering {
         let later = batch.members.split_off(batch.members.len() / 2);
         let route = batch.route;
         for members in [batch.members, later] {
-            self.make_ready(Batch { route, members, attempts: 0, suspicion: None }, Rank::Ahead);
+            self.make_ready(Batch::new(route, members), Rank::Ahead);
         }
     }
 

@@ -50,6 +50,8 @@ pub(super) struct Batch {
     /// Attempts of this call.
     attempts: u32,
     suspicion: Option<Suspicion>,
+    /// It was refused for its token, which was replaced since.
+    renewed: bool,
 }
 
 /// One change of a batch. Its lane is busy with it.
@@ -77,6 +79,17 @@ impl Member {
 }
 
 impl Batch {
+    /// Nothing of it was sent.
+    fn new(route: RouteId, members: Vec<Member>) -> Self {
+        Self { route, members, attempts: 0, suspicion: None, renewed: false }
+    }
+
+    /// An attempt is about to be made.
+    fn count_attempt(&mut self) {
+        self.attempts += 1;
+        self.members.iter_mut().for_each(|it| it.work.attempts += 1);
+    }
+
     /// The attempt under way is no fault of the members.
     fn take_back(&mut self) {
         self.attempts -= 1;
