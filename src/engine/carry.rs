@@ -97,7 +97,7 @@ pub(super) struct Pass {
     pub(super) lane: LaneId,
     pub(super) work: Work,
     pub(super) link: Option<Arc<Link>>,
-    /// Given back when the pass ends; `None` where the change is to share a call.
+    /// Given back when the pass ends; `None` where the change is looked at ahead of its call.
     pub(super) slot: Option<Slot>,
     /// The key's next call has to wait until what is known of the key is durable.
     pub(super) unsettled: bool,

@@ -1,11 +1,16 @@
 //! What a change needs beyond itself: its row as it is now, what `fetch` asks for. Read once for all
 //! attempts (invariant 3), and only once the change's own transaction can be seen.
+//!
+//! It is read without a slot of the remote, so that a slow source holds no part of its limits, and as
+//! much at once as the reader takes ([`super::lanes::Desk`]).
 
-use super::carry::{Pass, Phase, READ_AGAIN, Verdict};
+use super::{
+    carry::{Pass, Phase, READ_AGAIN, Verdict},
+    lanes::value_bytes,
+};
 use crate::{
     capture::SourceError,
-    model::{Change, Image, Op, Outcome, ParkReason, ParkedState},
-    remote::Slot,
+    model::{Change, Image, Outcome, ParkReason, ParkedState},
     routing::{Fetch, Route, split_key},
 };
 use serde_json::Value;
@@ -35,11 +40,9 @@ impl Pass {
     /// Reads what the change needs beyond itself.
     async fn prepare(&mut self, route: &Route) -> Result<Prepared, Verdict> {
         let mut change = Arc::clone(&self.work.change);
-        let removes = matches!(change.op(), Op::Delete | Op::Truncate) && change.table.name == route.table;
-        if removes || (route.fetch.is_none() && change.table.name == route.table) {
+        if !self.work.has_to_be_read(route.fetch.is_some()) {
             return Ok(Prepared { change, fetched: None });
         }
-        self.slot.iter_mut().for_each(Slot::lend);
         let reader = Arc::clone(&self.ground.reader);
         if let Some(transaction) = change.transaction {
             reader.seen(transaction).await.map_err(|error| self.unread(route, &error))?;
@@ -62,8 +65,9 @@ impl Pass {
         }
         let fetched = match &route.fetch {
             Some(Fetch::Sql(sql)) => {
-                let fetched = reader.fetch(sql, &parts).await;
-                fetched.map_err(|error| self.unread(route, &error))?.map(Arc::new)
+                let fetched = reader.fetch(sql, &parts).await.map_err(|error| self.unread(route, &error))?;
+                self.keep(fetched.as_ref().map_or(0, value_bytes));
+                fetched.map(Arc::new)
             }
             _ => None,
         };

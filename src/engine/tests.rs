@@ -26,6 +26,7 @@ mod limits;
 mod order;
 mod outage;
 mod parking;
+mod reading;
 mod recovery;
 mod tokens;
 mod unchanged;

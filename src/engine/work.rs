@@ -90,6 +90,13 @@ impl Work {
         self.change.id
     }
 
+    /// Something has to be read before it can be sent; `fetches`: its route reads something for every
+    /// row that is there.
+    pub(super) fn has_to_be_read(&self, fetches: bool) -> bool {
+        let removes = self.own && matches!(self.change.op(), Op::Delete | Op::Truncate);
+        self.prepared.is_none() && !removes && (fetches || !self.own)
+    }
+
     /// It stands for every key of its route, and waits for a person's decision.
     pub(super) fn is_whole_truncate(&self, key: &str) -> bool {
         self.change.op() == Op::Truncate && key.is_empty()

@@ -49,7 +49,7 @@ fn rows(call: &Call) -> Vec<String> {
 }
 
 /// Refuses a call with a row whose `v` begins with `poison`; says that one of `bad` failed.
-fn bank() -> FakeRemote {
+pub(super) fn bank() -> FakeRemote {
     FakeRemote::answering(|call, _| Ok(answer(&rows(call))))
 }
 

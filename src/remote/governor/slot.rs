@@ -43,15 +43,6 @@ impl Slot {
         Self { governor: Arc::clone(governor), seat, reserved: true, probe, began: None }
     }
 
-    /// Leaves the first call's part to others: something that takes time comes before it, and
-    /// [`Self::begin`] claims it again.
-    pub fn lend(&mut self) {
-        let governor = Arc::clone(&self.governor);
-        let mut state = governor.lock();
-        self.give_back(&mut state);
-        state.seats.ring(None);
-    }
-
     /// Whether a call may be made now. If not, the change goes back to its queue.
     #[must_use = "nothing is sent to a remote that is shut, paused or has used up its quota"]
     pub fn begin(&mut self, now: Instant) -> bool {

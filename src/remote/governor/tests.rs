@@ -142,20 +142,6 @@ async fn a_token_is_taken_by_the_call_and_not_by_a_change_that_made_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_lent_may_be_used_by_others() {
-    let rig = Rig::new(8, Some(1), 5);
-    let seat = rig.seat();
-    let mut reads = seat.claim(rig.now, rig.now).expect("a slot");
-    let waits = rig.seat();
-    assert!(waits.claim(rig.now, rig.now).is_err());
-    reads.lend();
-    assert!(waits.rang() && !seat.rang());
-    let mut other = waits.claim(rig.now, rig.now).expect("a slot");
-    assert!(!reads.begin(rig.now), "it is the other's now");
-    assert!(other.begin(rig.now));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_throttled_call_pauses_everything_and_is_nobodys_fault() {
     let mut rig = Rig::new(8, None, 1);
     let seat = rig.seat();
@@ -293,9 +279,8 @@ async fn a_probe_that_ends_without_a_call_leaves_it_to_another() {
     let seat = rig.seat();
     rig.open(&seat);
     rig.now += 10 * SECOND;
-    let abandon: [fn(Slot, Instant); 3] = [
+    let abandon: [fn(Slot, Instant); 2] = [
         |slot, _| drop(slot),
-        |mut slot, _| slot.lend(),
         |mut slot, now| {
             let error = CallError::BadRequest { message: "no path".to_owned() };
             assert!(slot.begin(now));
