@@ -262,12 +262,13 @@ impl StateStore for MemoryStore {
             let owing = Owing { values, ..owing };
             kept.owed.insert(owing.at.clone(), Owed { owing, version, attempts: 0 });
         }
+        touched.extend(settlement.parkings.iter().map(|it| it.at.clone()));
+        kept.park(settlement.parkings);
+        // Behind that: it may have ended since it was parked.
         for (at, id) in settlement.resolved {
             kept.parked.remove(&(at.clone(), id));
             touched.insert(at);
         }
-        touched.extend(settlement.parkings.iter().map(|it| it.at.clone()));
-        kept.park(settlement.parkings);
         let waited_for = |row: &Row| row.parking.parked.waits_for.clone();
         let parked_now = touched.iter().filter_map(|at| Some((at.clone(), kept.head(at)?)));
         let parked_now = parked_now.filter_map(|slot| kept.parked.get(&slot).and_then(waited_for));

@@ -154,6 +154,7 @@ impl BatchPass {
 
     /// Whether the members may be at the remote without our knowing.
     fn doubt(&mut self, doubt: bool) {
+        self.batch.doubt = doubt;
         self.batch.members.iter_mut().for_each(|it| it.work.doubt = doubt);
     }
 

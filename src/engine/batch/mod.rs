@@ -3,13 +3,16 @@
 //! A change of a batched route is first looked at by itself, like any other: what it needs is read,
 //! `when` and `validate` are asked, and the call is written that it would make alone. What is left
 //! joins the open batch of its kind ([`gather`]), which is sent when it is full or its first member
-//! has waited long enough ([`carry`], [`sending`]).
+//! has waited long enough ([`carry`], [`sending`]). What the remote does not take is put aside
+//! ([`aside`]).
 //!
 //! Upholds invariant 2 (the members of a batch have different keys, and their lanes are busy until
-//! the batch has ended), 3 (every attempt of a batch has the same key and the same body) and 4 (a
+//! the batch has ended), 3 (every attempt of a batch has the same key and the same body, and what may have been sent stays
+//! together) and 4 (a
 //! remote that refuses the whole is asked in halves, until the row it does not take is alone and
 //! parked).
 
+mod aside;
 mod carry;
 mod gather;
 mod sending;
@@ -52,6 +55,8 @@ pub(super) struct Batch {
     suspicion: Option<Suspicion>,
     /// It was refused for its token, which was replaced since.
     renewed: bool,
+    /// This call may have been made without our knowing the answer: it is not cut.
+    doubt: bool,
 }
 
 /// One change of a batch. Its lane is busy with it.
@@ -81,7 +86,13 @@ impl Member {
 impl Batch {
     /// Nothing of it was sent.
     fn new(route: RouteId, members: Vec<Member>) -> Self {
-        Self { route, members, attempts: 0, suspicion: None, renewed: false }
+        Self { route, members, attempts: 0, suspicion: None, renewed: false, doubt: false }
+    }
+
+    /// A row that was sent alone before it was parked.
+    fn again(route: RouteId, member: Member) -> Self {
+        let attempts = member.work.attempts;
+        Self { attempts, doubt: true, ..Self::new(route, vec![member]) }
     }
 
     /// An attempt is about to be made.
