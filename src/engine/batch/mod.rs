@@ -7,10 +7,9 @@
 //! ([`aside`]).
 //!
 //! Upholds invariant 2 (the members of a batch have different keys, and their lanes are busy until
-//! the batch has ended), 3 (every attempt of a batch has the same key and the same body, and what may have been sent stays
-//! together) and 4 (a
-//! remote that refuses the whole is asked in halves, until the row it does not take is alone and
-//! parked).
+//! the batch has ended), 3 (every attempt of a batch has the same key and the same body, and what may
+//! have been sent stays together) and 4 (a remote that refuses the whole is asked in halves, until the
+//! row it does not take is alone and parked).
 
 mod aside;
 mod carry;
