@@ -55,6 +55,10 @@ impl From<AppError> for SessionError {
     }
 }
 
+/// Connections that present rows are read over, and so how many are read at once. They are made when
+/// they are needed.
+const READERS: usize = 8;
+
 /// Streams until `stop`, or until something breaks. What ended meanwhile is settled.
 pub(super) async fn run(
     plan: &SourcePlan,
@@ -64,7 +68,7 @@ pub(super) async fn run(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), SessionError> {
     let client = postgres::connect(&plan.target).await?;
-    let reader = Arc::new(PostgresReader::new(postgres::pool(&plan.target, 4)));
+    let reader = Arc::new(PostgresReader::new(postgres::pool(&plan.target, READERS)));
     let identity = identify(&plan.target).await?;
     let stored = store.checkpoint().await?;
     let first = stored.is_none();

@@ -66,6 +66,7 @@ impl Engine {
             attempts: 0,
             suspicion: None,
             tried: false,
+            renewed: false,
             doubt: false,
             charges: vec![Arc::clone(charge)],
             called: change.id,

@@ -15,9 +15,11 @@ mod drain;
 mod ending;
 mod intake;
 mod lanes;
+mod leave;
 mod outage;
 mod parents;
 mod pending;
+mod reading;
 mod settings;
 mod spill;
 mod stop;
@@ -41,7 +43,7 @@ use admission::Admission;
 use batch::{BatchEnded, Gathering};
 use carry::{Ended, Ground, Phase};
 use drain::Drain;
-use lanes::{LaneId, Lanes};
+use lanes::{Desk, LaneId, Lanes};
 use outage::Outages;
 use parents::Family;
 use pending::{Batch, Pending};
@@ -189,10 +191,10 @@ impl Engine {
         let routes = router.routes().to_vec();
         let (routes_count, remotes_count, budget_limit) = (routes.len(), remotes.len(), budget.limit());
         let places = routes.iter().map(|route| (route.remote, route.priority)).collect();
-        let batched = routes.iter().map(|route| route.batching().is_some()).collect();
         let now = Instant::now();
+        let desk = Desk::new(&routes, remotes.len(), reader.at_once(), now);
         Self {
-            lanes: Lanes::new(places, batched, remotes.len(), budget.limit() / 4, now),
+            lanes: Lanes::new(places, desk, remotes.len(), budget.limit() / 4, now),
             admission: Admission::new(&remotes, now),
             last_delete: vec![None; routes.len()],
             in_flight: vec![Flight::default(); routes.len()],

@@ -13,9 +13,10 @@
 
 use super::{
     Engine, Event, RECALL_AT_ONCE,
-    carry::{Pass, Phase, Prepared, Verdict},
+    carry::{Pass, Phase, Verdict},
     lanes::{LaneId, LaneKey, Rank, Sight, saved_bytes},
     parked,
+    reading::Prepared,
     work::{Charge, Work},
 };
 use crate::{

@@ -32,6 +32,8 @@ pub(super) struct Pending {
     outcomes: usize,
     /// What the changes to be parked cost.
     parked_bytes: usize,
+    /// Lanes whose work goes on although it is parked, with the place of its parking.
+    going_on: HashMap<LaneId, usize>,
     /// Changes committed before this may have been sent by an earlier process.
     sent_before: Lsn,
 }
@@ -69,6 +71,11 @@ impl Pending {
     /// How many outcomes wait.
     pub(super) fn len(&self) -> usize {
         self.outcomes
+    }
+
+    /// What was just parked goes on, and may be parked otherwise before this is stored.
+    pub(super) fn may_end_before_it_is_stored(&mut self, lane: LaneId) {
+        self.going_on.insert(lane, self.parkings.len() - 1);
     }
 
     /// The counters of a route since the last settlement.
@@ -128,7 +135,7 @@ impl Pending {
                 }
             }
             Outcome::Parked(parked) => {
-                left.hold = self.park((id, route), &at, work, (parked, std::mem::take(&mut claimed)));
+                left.hold = self.park((id, route), (lane, &at), work, (parked, std::mem::take(&mut claimed)));
                 left.parking = true;
             }
         }
@@ -183,7 +190,7 @@ impl Pending {
     fn park(
         &mut self,
         (id, route): (RouteId, &Route),
-        at: &RouteKey,
+        (lane, at): (LaneId, &RouteKey),
         work: &mut Work,
         (parked, parents): (Parked, Vec<RouteKey>),
     ) -> Hold {
@@ -209,6 +216,11 @@ impl Pending {
             && parked.answers.is_empty()
             && !work.is_whole_truncate(&at.key);
         let given_up = matches!(parked.state, ParkedState::Rejected | ParkedState::Dead);
+        let going_on = self.going_on.get(&lane).and_then(|place| self.parkings.get_mut(*place));
+        if let Some(unstored) = going_on.filter(|it| it.change.id == work.id()) {
+            (unstored.parked, unstored.lets_pass) = (parked, lets_pass);
+            return if lets_pass && given_up { Hold::Passing } else { Hold::Held };
+        }
         self.parkings.push(Parking {
             at: at.clone(),
             change: Arc::clone(&work.change),
@@ -252,6 +264,7 @@ impl Pending {
         }
         self.outcomes = 0;
         self.parked_bytes = 0;
+        self.going_on.clear();
         let claims = std::mem::take(&mut self.claims);
         (settlement, Batch { lanes, claims, _charges: std::mem::take(&mut self.charges) })
     }

@@ -7,7 +7,7 @@ use crate::{
         Answer, Body, Call, Cell, Change, Column, Image, Link, LinkUpdate, Lsn, Method, Row, RowBuilder,
         Span, Table, TableId, TableName, Type,
     },
-    remote::{Breaker, FakeRemote, Governor, Rate, Retry, RetryPolicy},
+    remote::{Breaker, FakeRemote, Governor, Rate, RemoteClient, Retry, RetryPolicy},
     routing::{OnDead, RemoteId, Route},
     state::{MemoryStore, RouteKey, Saved},
     synchronize::{self, Step, Synchronizer},
@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pin};
 use tokio::sync::watch;
 
+mod aside;
 mod batches;
 mod family;
 mod fed;
@@ -27,7 +28,9 @@ mod lives;
 mod order;
 mod outage;
 mod parking;
+mod reading;
 mod recovery;
+mod tokens;
 mod unchanged;
 
 /// Yields what it was given, then waits for ever, or ends.

@@ -1,4 +1,4 @@
-use super::{carry::Prepared, keyless, lanes::LaneId, parents::Kin};
+use super::{keyless, lanes::LaneId, parents::Kin, reading::Prepared};
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Lsn, Op},
@@ -77,6 +77,8 @@ pub(super) struct Work {
     pub(super) suspicion: Option<Suspicion>,
     /// An attempt was made in this process: what the remote may have heard is never merged.
     pub(super) tried: bool,
+    /// The present call was refused for its token, which was replaced since.
+    pub(super) renewed: bool,
     /// The present call may have been made without our knowing the answer.
     pub(super) doubt: bool,
     /// Held, not read: dropping them frees the budget.
@@ -86,6 +88,13 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn id(&self) -> ChangeId {
         self.change.id
+    }
+
+    /// Something has to be read before it can be sent; `fetches`: its route reads something for every
+    /// row that is there.
+    pub(super) fn has_to_be_read(&self, fetches: bool) -> bool {
+        let removes = self.own && matches!(self.change.op(), Op::Delete | Op::Truncate);
+        self.prepared.is_none() && !removes && (fetches || !self.own)
     }
 
     /// It stands for every key of its route, and waits for a person's decision.
@@ -112,12 +121,6 @@ impl Work {
     /// It may merge with waiting neighbours: nothing of it was sent, and nothing waits for it.
     pub(super) fn may_still_merge(&self) -> bool {
         self.merges && self.after.is_none() && self.answers.is_empty() && !self.tried && !self.doubt
-    }
-
-    /// A call that it shares with others is about to be made.
-    pub(super) fn sent_along(&mut self) {
-        self.attempts += 1;
-        self.tried = true;
     }
 
     /// Calls of it may have been made in this process: nothing else of its key comes before it now.

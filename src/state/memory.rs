@@ -276,12 +276,13 @@ impl StateStore for MemoryStore {
         let mut touched = BTreeSet::new();
         kept.remotes.extend(settlement.remotes);
         kept.links.extend(settlement.links.into_iter().map(|(at, link)| (at, (*link).clone())));
+        touched.extend(settlement.parkings.iter().map(|it| it.at.clone()));
+        kept.park(settlement.parkings);
+        // Behind that: it may have ended since it was parked.
         for (at, id) in settlement.resolved {
             kept.parked.remove(&(at.clone(), id));
             touched.insert(at);
         }
-        touched.extend(settlement.parkings.iter().map(|it| it.at.clone()));
-        kept.park(settlement.parkings);
         settlement.write_backs.into_iter().for_each(|owes| kept.owe(owes));
         let waited_for = |row: &Row| row.parking.parked.waits_for.clone();
         let parked_now = touched.iter().filter_map(|at| Some((at.clone(), kept.head(at)?)));

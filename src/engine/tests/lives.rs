@@ -89,7 +89,16 @@ impl Shaky {
 
 #[async_trait]
 impl RemoteClient for Shaky {
-    async fn call(&self, call: &Call, key: &CallKey) -> Result<Answer, CallError> {
+    async fn attempt(&self, call: &Call, key: &CallKey, leave: &mut dyn Leave) -> Result<Attempt, CallError> {
+        if !leave.begin() {
+            return Ok(Attempt::Held);
+        }
+        self.call_now(call, key).await.map(Attempt::Answered)
+    }
+}
+
+impl Shaky {
+    async fn call_now(&self, call: &Call, key: &CallKey) -> Result<Answer, CallError> {
         self.dice.pause(80).await;
         let wrong = *self.wrong.lock().expect("no panic");
         let broken = || CallError::Transport { remote: "fake".to_owned(), message: "it broke".to_owned() };
@@ -308,7 +317,7 @@ async fn lives(seed: u64, crashes: bool, coalesce: bool) {
                 }
                 if guarded && !last && dice.happens(20) {
                     let kept = if dice.happens(50) { 2_000 } else { 0 };
-                    rig.kept.send_replace(Some(KeptLog { at: Timestamp::UNIX_EPOCH, kept, lag: kept }));
+                    rig.kept.send_replace(Some(KeptLog { at: Timestamp::UNIX_EPOCH, lag: kept }));
                 }
                 dice.pause(400).await;
             }

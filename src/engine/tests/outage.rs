@@ -4,7 +4,7 @@ use super::*;
 use crate::{model::ByteSize, remote::CallError};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-fn kept(lag: u64) -> Option<KeptLog> {
+pub(super) fn kept(lag: u64) -> Option<KeptLog> {
     Some(KeptLog { at: Timestamp::UNIX_EPOCH, lag })
 }
 
@@ -23,7 +23,7 @@ fn switched() -> (Arc<AtomicBool>, FakeRemote) {
 }
 
 impl Rig {
-    fn guarded(remote: FakeRemote) -> Self {
+    pub(super) fn guarded(remote: FakeRemote) -> Self {
         let guard = WalGuard { bytes: ByteSize(1_000), after: Span(Duration::from_secs(3_600)) };
         let breaker = Breaker { failures: 2, open: Span(Duration::from_secs(1)), ..Breaker::default() };
         let governor = Governor::new("fake", 2, None, &breaker);
@@ -31,7 +31,7 @@ impl Rig {
     }
 
     /// What each key's parked changes look like, in order: `1 100 retrying outage`.
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         let line = |(key, commit, state, reason): (String, u64, ParkedState, ParkReason)| {
             format!("{key} {commit} {} {}", state.name(), reason.name())
         };
@@ -39,7 +39,7 @@ impl Rig {
     }
 }
 
-async fn acknowledged(source: &watch::Sender<Lsn>, lsn: u64) {
+pub(super) async fn acknowledged(source: &watch::Sender<Lsn>, lsn: u64) {
     let mut seen = source.subscribe();
     let _ = seen.wait_for(|reached| *reached >= Lsn::new(lsn)).await;
 }
