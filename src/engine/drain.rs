@@ -2,7 +2,8 @@
 //!
 //! Each route is read page by page, each page behind the last one, so that what is taken up
 //! already is not read again; now and then from the start, since keys that were busy were passed
-//! over. Draining has a share of the byte budget of its own: a stream that fills the rest cannot
+//! over. What is parked of rows that depend on each other may be newer than what a crash makes come
+//! again, and is passed over until that has come. Draining has a share of the byte budget of its own: a stream that fills the rest cannot
 //! keep it from going on (invariant 5).
 
 use super::{
@@ -117,10 +118,15 @@ impl Engine {
         }
         for due in due {
             let Some(route) = self.router.find(&due.at.route) else { continue };
-            let shut = self.is_shut(self.router.route(route).remote);
+            let on = self.router.route(route);
+            let shut = self.is_shut(on.remote);
+            // Older changes of what it depends on, or of what depends on it, may have to come again first.
+            let too_early = on.has_kin() && due.change.id.commit >= self.read;
             let taken = &mut self.drain.routes[usize::from(route.0)];
             (taken.place, taken.more) = (Some(due.place.clone()), !shut);
-            self.take_up(route, due);
+            if !too_early {
+                self.take_up(route, due);
+            }
         }
         if std::mem::take(&mut self.drain.again) {
             self.poll_parked();
@@ -128,7 +134,7 @@ impl Engine {
     }
 
     fn take_up(&mut self, route: RouteId, due: Due) {
-        let Due { at, change, answers, called, attempts, doubt, born, place: _ } = due;
+        let Due { at, change, answers, called, attempts, doubt, born, in_vain, place: _ } = due;
         if self.drain.ended.contains(&(route, Arc::clone(&at.key), change.id)) {
             return;
         }
@@ -144,6 +150,7 @@ impl Engine {
             merges: false,
             after: None,
             born,
+            in_vain,
             moot: false,
             absorbed: Vec::new(),
             kin: None,

@@ -256,7 +256,9 @@ impl Engine {
                     }
                     // A sequence that was begun is finished with what there is.
                     Sight::Missing if !work.answers.is_empty() => {}
-                    Sight::Missing if self.lanes.is_deleted_after(lane, id) => return self.skip_doomed(lane),
+                    Sight::Missing if work.in_vain || self.lanes.goes_on_without(lane, id, parent) => {
+                        return self.leave_out(lane);
+                    }
                     Sight::Missing => {
                         let at = at();
                         return self.park_for_parent(lane, at);
@@ -273,16 +275,17 @@ impl Engine {
         self.go_on_with(lane);
     }
 
-    /// Its parent is not there, and its row is deleted later: waiting for the one would hold up the
-    /// other for ever.
-    fn skip_doomed(&mut self, lane: LaneId) {
+    /// Its parent is not there, and a newer change stands behind it that needs no older one: waiting
+    /// for the one would hold up the other for ever.
+    fn leave_out(&mut self, lane: LaneId) {
         let Some(Pause { mut work, .. }) = self.family.waiting.remove(&lane) else { return };
         work.moot = true;
         if !work.doubt && work.called.commit > self.ground.sent_before {
             self.lanes.came_to_nothing(lane);
         }
         self.lanes.leave(lane);
-        let reason = Arc::from("what it depends on is not there, and its row is deleted later");
+        let reason =
+            Arc::from("what it depends on is not there, and a newer change of its row needs no older one");
         self.finish(lane, *work, false, Outcome::Skipped { reason });
     }
 
