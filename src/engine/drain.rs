@@ -3,8 +3,10 @@
 //! Each route is read page by page, each page behind the last one, so that what is taken up
 //! already is not read again; now and then from the start, since keys that were busy were passed
 //! over. What is parked of rows that depend on each other may be newer than what a crash makes come
-//! again, and is passed over until that has come. Draining has a share of the byte budget of its own: a stream that fills the rest cannot
-//! keep it from going on (invariant 5).
+//! again, and is passed over until that has come.
+//!
+//! Draining has a share of the byte budget of its own: a stream that fills the rest cannot keep it
+//! from going on (invariant 5).
 
 use super::{
     Engine, Event,

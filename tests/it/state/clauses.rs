@@ -538,7 +538,8 @@ clauses! {
     async fn what_waits_for_a_parent_and_is_deleted_later_is_due(store: &dyn StateStore) {
         let first = waiting(at("1"), 5, ParkReason::Parent, customer("7"));
         let update = parking("1", 6, ParkedState::Queued);
-        store.settle(parked([first, update])).await.expect("a settlement");
+        let parent = Parking { at: customer("7"), ..parking("", 4, ParkedState::Rejected) };
+        store.settle(parked([parent, first, update])).await.expect("a settlement");
         assert_eq!(due(store).await, []);
         store.settle(parked([deleting(parking("1", 7, ParkedState::Queued))])).await.expect("a settlement");
         assert_eq!(due(store).await, [("1".to_owned(), 5)]);
