@@ -187,7 +187,8 @@ impl Kept {
     }
 
     /// Whether it waits for its parent in vain: that is not linked, and nothing of it is parked that
-    /// is older than a change of its own key which stands behind it and says all that it says.
+    /// is older than a change of its own key which stands behind it, names another parent and says all
+    /// that it says.
     fn waits_in_vain(&self, row: &Row) -> bool {
         let Parking { at, change, parked, .. } = &row.parking;
         let Some(parent) = parked.waits_for.as_ref().filter(|_| parked.reason == ParkReason::Parent) else {
@@ -199,6 +200,7 @@ impl Kept {
             id > change.id
                 && row.holds()
                 && row.parking.change.says_all()
+                && !row.parking.parents.contains(parent)
                 && oldest.is_none_or(|oldest| oldest >= id)
         };
         unlinked && self.of_key(at).any(overtakes)

@@ -299,8 +299,8 @@ pub trait StateStore: Send + Sync {
     /// A queued change that has become the oldest one that holds its key becomes `retrying` at
     /// once, and so does a waiting one that is parked or stirred here and has nothing to wait for
     /// any more (see [`StateStore::sweep`]), or waits for a parent in vain: while a delete of its own
-    /// key is queued, or while a newer change of its own key is queued that says all that it says and is
-    /// older than anything there is of the parent. A parking that may merge does so with the newest parked change of its key, if that
+    /// key is queued, or while a newer change of its own key is queued that names another, says all that
+    /// it says and is older than anything there is of the parent. A parking that may merge does so with the newest parked change of its key, if that
     /// is queued and may merge too: the one that is left has the newer id and the older call keys.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError>;
 

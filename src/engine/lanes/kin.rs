@@ -103,13 +103,16 @@ impl Lanes {
 
     /// Whether a change of this key whose parent is missing is not worth waiting for: the row is deleted
     /// later; or nothing of the parent is parked, so that it does not come any more, and what stands
-    /// behind the change says all that it says.
+    /// behind the change names another and says all that it says.
     pub(in crate::engine) fn goes_on_without(&self, id: LaneId, change: ChangeId, parent: LaneId) -> bool {
-        let (lane, parent) = (self.lane(id), self.lane(parent));
+        let lane = self.lane(id);
         let is_deleted = lane.leaving.is_some_and(|it| it > change)
             || lane.waiting.iter().any(|it| removes(it) && it.id() > change);
-        let next = lane.waiting.front().filter(|it| it.id() > change);
-        is_deleted || (!parent.held && !parent.passing && next.is_some_and(|it| it.change.says_all()))
+        let overtakes = |it: &Work| {
+            it.id() > change && it.change.says_all() && it.claims.iter().all(|(named, _)| *named != parent)
+        };
+        let may_come = self.lane(parent).held || self.lane(parent).passing;
+        is_deleted || (!may_come && lane.waiting.front().is_some_and(overtakes))
     }
 
     /// What came last of this key was never sent and never will be, so its delete need not be either.

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use tokio_postgres::{Client, Error, Statement};
 
 /// Whether `p` waits for its parent in vain: that is not linked, and no change of it is parked that
-/// is older than one of `p`'s own key which stands behind `p` and says all that it says. By then the
+/// is older than one of `p`'s own key which stands behind `p`, does not
+/// name that parent and says all that `p` says. By then the
 /// row had gone on without that parent; what is newer is another object.
 macro_rules! in_vain {
     () => {
@@ -18,6 +19,7 @@ macro_rules! in_vain {
             where n.route = p.route and n.key = p.key and n.holds
               and (n.commit_lsn, n.ordinal) > (p.commit_lsn, p.ordinal)
               and (n.deletes or not coalesce(n.change -> 'row' @> '[{\"unchanged\": true}]', true))
+              and not coalesce(n.parents ? (p.waits_for_route || '/' || p.waits_for_key), false)
               and not exists (
                 select from rowcall.parked d
                 where d.route = p.waits_for_route and d.key = p.waits_for_key

@@ -78,6 +78,15 @@ async fn a_change_whose_parent_is_parked_is_not_left_out_for_a_newer_one() {
     assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
 }
 
+#[tokio::test(start_paused = true)]
+async fn changes_that_name_the_same_missing_parent_wait_for_it_together() {
+    let family = Family::new();
+    family.run(Rows::new().loan("5", "1").update(1, "5", Some("1"), "b").commit()).await;
+    assert_eq!(family.parked(), ["loan 5 waiting parent", "loan 5 queued behind"]);
+    family.run(Rows::from(200).customer("1").commit()).await;
+    assert_eq!(family.calls(), ["PUT /customer/1", "PUT /loan/5", "PUT /loan/5"]);
+}
+
 /// What an outage put aside is durable ahead of older changes of other keys, which a crash makes come
 /// again.
 #[tokio::test(start_paused = true)]
