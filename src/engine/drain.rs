@@ -2,8 +2,11 @@
 //!
 //! Each route is read page by page, each page behind the last one, so that what is taken up
 //! already is not read again; now and then from the start, since keys that were busy were passed
-//! over. Draining has a share of the byte budget of its own: a stream that fills the rest cannot
-//! keep it from going on (invariant 5).
+//! over. What is parked of rows that depend on each other may be newer than what a crash makes come
+//! again, and is passed over until that has come.
+//!
+//! Draining has a share of the byte budget of its own: a stream that fills the rest cannot keep it
+//! from going on (invariant 5).
 
 use super::{
     Engine, Event,
@@ -124,13 +127,16 @@ impl Engine {
         let mut probing = HashSet::new();
         for due in due {
             let Some(route) = self.router.find(&due.at.route) else { continue };
-            let shut = self.is_shut(self.router.route(route).remote);
+            let on = self.router.route(route);
+            let shut = self.is_shut(on.remote);
+            // Older changes of what it depends on, or of what depends on it, may have to come again first.
+            let too_early = on.has_kin() && due.change.id.commit >= self.read;
             if shut && probing.contains(&route) {
                 continue;
             }
             let taken = &mut self.drain.routes[usize::from(route.0)];
             (taken.place, taken.more) = (Some(due.place.clone()), !shut);
-            if self.take_up(route, due) {
+            if !too_early && self.take_up(route, due) {
                 probing.insert(route);
             }
         }
@@ -141,7 +147,7 @@ impl Engine {
 
     /// `false` if its key is at work, or it has just ended.
     fn take_up(&mut self, route: RouteId, due: Due) -> bool {
-        let Due { at, change, answers, called, attempts, doubt, born, place: _ } = due;
+        let Due { at, change, answers, called, attempts, doubt, born, in_vain, place: _ } = due;
         if self.drain.ended.contains(&(route, Arc::clone(&at.key), change.id)) {
             return false;
         }
@@ -157,6 +163,7 @@ impl Engine {
             merges: false,
             after: None,
             born,
+            in_vain,
             moot: false,
             absorbed: Vec::new(),
             kin: None,

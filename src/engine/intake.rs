@@ -21,8 +21,14 @@ impl Engine {
         for captured in batch {
             match captured {
                 Captured::Change(change) => self.accept_change(change),
-                Captured::Commit(commit) => self.mark.complete(commit.lsn, commit.end, commit.at),
-                Captured::Idle(lsn) => self.mark.idle(lsn),
+                Captured::Commit(commit) => {
+                    self.mark.complete(commit.lsn, commit.end, commit.at);
+                    self.read = self.read.max(commit.end);
+                }
+                Captured::Idle(lsn) => {
+                    self.mark.idle(lsn);
+                    self.read = self.read.max(lsn);
+                }
             }
         }
     }
@@ -56,6 +62,7 @@ impl Engine {
             own: change.table.name == self.router.route(route).table,
 
             born: false,
+            in_vain: false,
             moot: false,
             absorbed: Vec::new(),
             kin: None,

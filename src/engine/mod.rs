@@ -126,6 +126,8 @@ pub struct Engine {
     /// Remotes whose gauges have changed since they were last told.
     remotes_due: BTreeMap<Arc<str>, RemoteGauges>,
     saved_through: Lsn,
+    /// Everything that was committed before this has been read, or was settled before the start.
+    read: Lsn,
 }
 
 /// How many of a route's changes are read and have no outcome.
@@ -227,6 +229,7 @@ impl Engine {
             gauges_due: false,
             remotes_due: BTreeMap::new(),
             saved_through: resume,
+            read: resume,
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) struct Pending {
     lanes: HashMap<LaneId, Entry>,
     parkings: Vec<Parking>,
     resolved: Vec<(RouteKey, ChangeId)>,
-    /// Keys whose link has come, or whose children's links have gone.
+    /// Keys whose link has come or gone, or whose children's links have gone.
     stirred: Vec<RouteKey>,
     claims: Vec<Claim>,
     counts: HashMap<RouteId, RouteCounts>,
@@ -160,6 +160,7 @@ impl Pending {
         }
         if work.parked && !left.parking {
             self.stirred.extend(claimed);
+            self.stirred.extend(route.waited_for.then(|| at.clone()));
             self.resolved.push((at.clone(), work.id()));
             left.parking = true;
         }
@@ -175,11 +176,11 @@ impl Pending {
         left
     }
 
-    /// Remembers whom a new link may let go on: what waits for this key, if it was not linked
-    /// before, and the former parents that wait for their last child to go.
+    /// Remembers whom a new link may let go on: what waits for this key, if it was not linked before
+    /// or waits in vain now, and the former parents that wait for their last child to go.
     fn stir(&mut self, at: &RouteKey, waited_for: bool, before: Option<&Link>, new: &Link) {
         let before = before.filter(|link| !link.gone);
-        if waited_for && before.is_none() && !new.gone {
+        if waited_for && (before.is_none() || new.gone) {
             self.stirred.push(at.clone());
         }
         let former = before.into_iter().flat_map(|link| &link.parents);

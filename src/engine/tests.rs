@@ -252,6 +252,15 @@ impl Rig {
     }
 
     fn engine_of(&self, routes: impl IntoIterator<Item = Route>, reader: Arc<dyn RowReader>) -> Engine {
+        self.engine_from(routes, reader, Lsn::ZERO)
+    }
+
+    fn engine_from(
+        &self,
+        routes: impl IntoIterator<Item = Route>,
+        reader: Arc<dyn RowReader>,
+        resume: Lsn,
+    ) -> Engine {
         let retry = Retry {
             attempts: NonZeroU32::new(self.attempts).expect("not zero"),
             base: Span(Duration::from_secs(1)),
@@ -276,7 +285,7 @@ impl Rig {
             guard: self.guard.clone(),
             kept: self.kept.subscribe(),
         };
-        Engine::new(parts, Lsn::ZERO)
+        Engine::new(parts, resume)
     }
 
     /// Runs the stream to its end and returns how far it was acknowledged.

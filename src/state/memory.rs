@@ -69,6 +69,7 @@ impl Row {
             attempts: parked.attempts,
             doubt: parked.doubt,
             born: *born,
+            in_vain: false,
             place: Place { due, id: change.id, key: Arc::clone(&at.key) },
         }
     }
@@ -204,10 +205,30 @@ impl Kept {
         self.parked.get(&(at.clone(), id)).is_some_and(waits) && self.leaving(at).is_some_and(|it| it > id)
     }
 
-    /// What depends on this key and is older than the change: linked keys, and parked changes that go
+    /// Whether it waits for its parent in vain: that is not linked, and nothing of it is parked that
+    /// is older than a change of its own key which stands behind it, names another parent and says all
+    /// that it says.
+    fn waits_in_vain(&self, row: &Row) -> bool {
+        let Parking { at, change, parked, .. } = &row.parking;
+        let Some(parent) = parked.waits_for.as_ref().filter(|_| parked.reason == ParkReason::Parent) else {
+            return false;
+        };
+        let unlinked = self.links.get(parent).is_none_or(|link| link.gone);
+        let oldest = self.of_key(parent).next().map(|(id, _)| id);
+        let overtakes = |(id, row): (ChangeId, &Row)| {
+            id > change.id
+                && row.holds()
+                && row.parking.change.says_all()
+                && !row.parking.parents.contains(parent)
+                && oldest.is_none_or(|oldest| oldest >= id)
+        };
+        unlinked && self.of_key(at).any(overtakes)
+    }
+
+    /// What depends on this key: linked keys, and parked changes that are older than this one and go
     /// on by themselves.
     fn children(&self, parent: &RouteKey, before: ChangeId) -> impl Iterator<Item = &RouteKey> {
-        let is = move |link: &Link| !link.gone && link.change < before && link.parents.contains(parent);
+        let is = move |link: &Link| !link.gone && link.parents.contains(parent);
         let linked = self.links.iter().filter(move |(_, link)| is(link)).map(|(at, _)| at);
         let given_up = |row: &Row| matches!(row.state(), ParkedState::Rejected | ParkedState::Dead);
         let goes_on = move |at: &RouteKey, id: ChangeId| {
@@ -229,7 +250,10 @@ impl Kept {
             let free = it.parked.state == ParkedState::Waiting
                 && match it.parked.reason {
                     ParkReason::Children => self.children(at, *id).next().is_none(),
-                    _ => linked(at) && self.leaving(at).is_none_or(|leaving| leaving >= *id),
+                    _ => {
+                        linked(at) && self.leaving(at).is_none_or(|leaving| leaving >= *id)
+                            || self.waits_in_vain(row)
+                    }
                 };
             free.then(|| (it.at.clone(), *id))
         };
@@ -322,7 +346,8 @@ impl StateStore for MemoryStore {
                     && kept.head(at) == Some(*id)
                     && !kept.awaits_delete(&row.parking)
             });
-            let mut due: Vec<Due> = retrying.map(|(_, row)| row.due(self.began)).collect();
+            let due = |row| Due { in_vain: kept.waits_in_vain(row), ..row.due(self.began) };
+            let mut due: Vec<Due> = retrying.map(|(_, row)| due(row)).collect();
             due.sort_by(|a, b| a.place.cmp(&b.place));
             let mut used = 0;
             let behind = due.into_iter().filter(|it| after.as_ref().is_none_or(|after| it.place > *after));

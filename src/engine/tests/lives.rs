@@ -6,7 +6,7 @@
 use super::*;
 use crate::{
     model::{ByteSize, CallKey, Op},
-    remote::{CallError, RemoteClient},
+    remote::{Attempt, CallError, Leave, RemoteClient},
     state::{Checkpoint, Due, Known, Owed, Repaid, Settled, Settlement, StateError, StateStore, Wanted},
 };
 use std::sync::{Mutex, PoisonError};

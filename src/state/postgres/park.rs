@@ -3,7 +3,7 @@
 use super::{
     Client, lsn, ordinal,
     parked::Damaged,
-    pg_lsn, recall,
+    pg_lsn, recall, release,
     settle::{json, parents},
     stored_change,
 };
@@ -87,9 +87,9 @@ from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[], $5::pg_lsn[], $6
 where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.old_lsn, t.old_ordinal)";
 
 /// For each key touched: whether it is still held, and its oldest delete that holds it; a queued head
-/// becomes due, and so does one that waits for a parent although its row is deleted.
-const HEADS: &str = "\
-with head as (
+/// becomes due, and so does one that waits for a parent although its row is deleted, or in vain.
+const HEADS: &str = concat!(
+    "with head as (
     select t.route, t.key, p.commit_lsn, p.ordinal, p.state, p.reason,
            d.commit_lsn as delete_lsn, d.ordinal as delete_ordinal
     from unnest($1::text[], $2::text[]) as t (route, key)
@@ -104,13 +104,16 @@ with head as (
 ), due as (
     update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
     from head h where (h.state = 'queued' or (h.state = 'waiting' and h.reason = 'parent'
-                       and (h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal)))
+                       and ((h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal) or ",
+    release::in_vain!(),
+    ")))
       and (p.route, p.key, p.commit_lsn, p.ordinal) = (h.route, h.key, h.commit_lsn, h.ordinal)
 )
 select route, key, case
     when commit_lsn is not null then true
     when exists (select from rowcall.parked p where p.route = head.route and p.key = head.key) then false
-end, delete_lsn, delete_ordinal from head";
+end, delete_lsn, delete_ordinal from head"
+);
 
 /// What was parked under another `on_dead` follows the present one.
 const ALIGN: &str = "\

@@ -1,9 +1,33 @@
-//! Letting waiting changes go on: a child once its parent is linked, a deleted parent once its
-//! children are not.
+//! Letting waiting changes go on: a child once its parent is linked, or its key has gone on without
+//! it; a deleted parent once its children are not linked.
 
 use crate::state::{RELEASED_AT_ONCE, RouteKey, Settlement};
 use std::collections::BTreeSet;
 use tokio_postgres::{Client, Error, Statement};
+
+/// Whether `p` waits for its parent in vain: that is not linked, and no change of it is parked that
+/// is older than one of `p`'s own key which stands behind `p`, does not
+/// name that parent and says all that `p` says. By then the
+/// row had gone on without that parent; what is newer is another object.
+macro_rules! in_vain {
+    () => {
+        "(not exists (
+            select from rowcall.link l
+            where l.route = p.waits_for_route and l.key = p.waits_for_key and not l.gone)
+           and exists (
+            select from rowcall.parked n
+            where n.route = p.route and n.key = p.key and n.holds
+              and (n.commit_lsn, n.ordinal) > (p.commit_lsn, p.ordinal)
+              and (n.deletes or not coalesce(n.change -> 'row' @> '[{\"unchanged\": true}]', true))
+              and not coalesce(n.parents ? (p.waits_for_route || '/' || p.waits_for_key), false)
+              and not exists (
+                select from rowcall.parked d
+                where d.route = p.waits_for_route and d.key = p.waits_for_key
+                  and (d.commit_lsn, d.ordinal) < (n.commit_lsn, n.ordinal))))"
+    };
+}
+
+pub(super) use in_vain;
 
 /// Whether the waiting change `p` has nothing to wait for. An older delete of the parent that is
 /// parked comes first: the link that is there now goes with it. Only rows of these routes are children,
@@ -14,7 +38,6 @@ macro_rules! free {
             "case p.reason when 'children' then not exists (
             select from rowcall.link l
             where l.parents ? (p.waits_for_route || '/' || p.waits_for_key) and not l.gone
-              and (l.commit_lsn, l.ordinal) < (p.commit_lsn, p.ordinal)
               and (",
             $routes,
             "::text[] is null or l.route = any(",
@@ -34,7 +57,9 @@ macro_rules! free {
                 select from rowcall.parked h
                 where h.route = c.route and h.key = c.key and h.state in ('rejected', 'dead') and h.holds
                   and (h.commit_lsn, h.ordinal) < (c.commit_lsn, c.ordinal)))
-         else exists (
+         else ",
+            in_vain!(),
+            " or exists (
             select from rowcall.link l
             where l.route = p.waits_for_route and l.key = p.waits_for_key and not l.gone)
            and not exists (

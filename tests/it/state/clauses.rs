@@ -421,10 +421,10 @@ clauses! {
         let links = vec![(at("1"), Arc::new(it.clone())), (at("2"), link(json!({}), 5))];
         store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
         assert_eq!(recall(store, "1").await.link, Some(it));
-        let of = [(parents[0].clone(), id(9)), (parents[1].clone(), id(9)), (customer("8"), id(9)), (parents[0].clone(), id(5))];
+        let of = [(parents[0].clone(), id(9)), (parents[1].clone(), id(4)), (customer("8"), id(9))];
         let counted = store.children(&of, &routes()).await.expect("an answer");
         let one = vec![(Arc::from("loan"), 1)];
-        assert_eq!(counted, [one.clone(), one, vec![], vec![]], "a child that is newer does not count");
+        assert_eq!(counted, [one.clone(), one, vec![]], "what it is told last does not matter");
         assert_eq!(store.children(&of[..1], &["other".into()]).await.expect("an answer"), [vec![]]);
         let gone = Arc::new(Link { change: id(6), gone: true, ..Link::default() });
         let links = vec![(at("1"), gone)];
@@ -513,13 +513,13 @@ clauses! {
         assert_eq!(store.sweep().await.expect("a sweep"), 0);
     }
 
-    async fn a_deleted_parent_is_due_once_its_last_older_child_is_gone(store: &dyn StateStore) {
+    async fn a_deleted_parent_is_due_once_its_last_child_is_gone(store: &dyn StateStore) {
         let waits = || waiting(customer("7"), 9, ParkReason::Children, customer("7"));
-        let links = vec![(at("1"), child(5, &["7", "8"])), (at("2"), child(5, &["7"])), (at("3"), child(10, &["7"]))];
+        let links = vec![(at("1"), child(5, &["7", "8"])), (at("2"), child(10, &["7"]))];
         let settlement = Settlement { links, parkings: vec![waits()], ..Settlement::default() };
         assert_eq!(store.settle(settlement).await.expect("a settlement").released, 0);
         let gone = Arc::new(Link { change: id(10), gone: true, ..Link::default() });
-        for (links, released) in [((at("1"), gone), 0), ((at("2"), child(10, &["8"])), 1)] {
+        for (links, released) in [((at("1"), gone), 0), ((at("2"), child(11, &["8"])), 1)] {
             let settlement = Settlement { links: vec![links], stirred: vec![customer("7")], ..Settlement::default() };
             assert_eq!(store.settle(settlement).await.expect("a settlement").released, released);
         }
@@ -549,10 +549,43 @@ clauses! {
         assert_eq!(store.settle(resolved(id(5))).await.expect("a settlement").released, 1);
     }
 
+    async fn what_waits_for_a_parent_in_vain_is_due_once_a_newer_change_needs_no_older_one(store: &dyn StateStore) {
+        let partial = || {
+            let it = parking("3", 7, ParkedState::Queued);
+            let image = Image::Update { old: None, new: row("3", Cell::Unchanged) };
+            Parking { change: Arc::new(Change { image, ..Change::clone(&it.change) }), ..it }
+        };
+        let waits = |key, parent| waiting(at(key), 5, ParkReason::Parent, customer(parent));
+        let queued = |key| parking(key, 7, ParkedState::Queued);
+        let of_parent = |key, lsn| Parking { at: customer(key), ..parking("", lsn, ParkedState::Rejected) };
+        let parkings = vec![
+            // Its parent may come; what is there of its parent is newer; it lacks a column; nothing is newer.
+            of_parent("1", 6), waits("1", "1"), queued("1"),
+            of_parent("2", 8), waits("2", "2"), queued("2"),
+            waits("3", "3"), partial(),
+            waits("4", "4"),
+        ];
+        store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
+        assert_eq!(due(store).await, [("2".to_owned(), 5)]);
+        let all = store.due(&due_of_all(9)).await.expect("what is due");
+        assert!(all.iter().all(|it| it.in_vain));
+        // The parent that might have come has ended without a link.
+        let settlement = Settlement { resolved: vec![(customer("1"), id(6))], stirred: vec![customer("1")], ..Settlement::default() };
+        assert_eq!(store.settle(settlement).await.expect("a settlement").released, 1);
+        store.settle(parked([queued("4")])).await.expect("a settlement");
+        assert_eq!(due(store).await, ["2", "1", "4"].map(|key| (key.to_owned(), 5)));
+        // Meanwhile a parent has come.
+        let links = vec![(customer("4"), link(json!({}), 9))];
+        store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
+        let all = store.due(&due_of_all(9)).await.expect("what is due");
+        assert_eq!(all.iter().filter(|it| it.in_vain).map(|it| &*it.at.key).collect::<Vec<_>>(), ["2", "1"]);
+    }
+
     async fn what_waits_for_a_parent_and_is_deleted_later_is_due(store: &dyn StateStore) {
         let first = waiting(at("1"), 5, ParkReason::Parent, customer("7"));
         let update = parking("1", 6, ParkedState::Queued);
-        store.settle(parked([first, update])).await.expect("a settlement");
+        let parent = Parking { at: customer("7"), ..parking("", 4, ParkedState::Rejected) };
+        store.settle(parked([parent, first, update])).await.expect("a settlement");
         assert_eq!(due(store).await, []);
         store.settle(parked([deleting(parking("1", 7, ParkedState::Queued))])).await.expect("a settlement");
         assert_eq!(due(store).await, [("1".to_owned(), 5)]);
