@@ -9,14 +9,15 @@ use crate::{
     capture::{
         PostgresReader,
         logical::{
-            ReplicaIdentity,
+            ReplicaIdentity, SLOT_ANEW,
             inspect::{self, Publication, Server, Slot, TableKind, TableState},
+            lost_slot,
         },
     },
-    model::TableName,
+    model::{Lsn, TableName},
     postgres::{self, Client},
     remote::{self, HttpRemote},
-    state::postgres::pending_migrations,
+    state::postgres::{pending_migrations, read_checkpoint},
     write_back,
 };
 use serde::Serialize;
@@ -182,7 +183,16 @@ async fn judge_server(plan: &SourcePlan, server: &Server, client: &Client, findi
             ),
             "drop slots nobody reads, or raise `max_replication_slots`; then run `rowcall init`",
         ),
-        Ok(None) => findings.bad(format!("slot `{}` does not exist", plan.slot), "run `rowcall init`"),
+        Ok(None) => match checkpoint_of_slot(plan).await {
+            Some(lsn) => findings.bad(
+                format!(
+                    "slot `{}` is gone: changes since the checkpoint {lsn} are in no slot any more",
+                    plan.slot
+                ),
+                SLOT_ANEW,
+            ),
+            None => findings.bad(format!("slot `{}` does not exist", plan.slot), "run `rowcall init`"),
+        },
         Err(error) => findings.bad(error.to_string(), "see the server's log"),
     }
     if server.slot_keeps_mb.is_none() {
@@ -200,6 +210,13 @@ async fn judge_server(plan: &SourcePlan, server: &Server, client: &Client, findi
     }
 }
 
+/// Where the checkpoint stands that belongs to this slot, if there is one.
+async fn checkpoint_of_slot(plan: &SourcePlan) -> Option<Lsn> {
+    let client = postgres::connect(&plan.state).await.ok()?;
+    let checkpoint = read_checkpoint(&client, &plan.name).await.ok()??;
+    (checkpoint.binding.slot == plan.slot).then_some(checkpoint.lsn)
+}
+
 fn judge_slot(plan: &SourcePlan, server: &Server, slot: &Slot, findings: &mut Findings) {
     let name = &plan.slot;
     if slot.plugin != "pgoutput" || slot.database != server.database {
@@ -208,13 +225,7 @@ fn judge_slot(plan: &SourcePlan, server: &Server, slot: &Slot, findings: &mut Fi
             "name another slot in `capture.logical.slot`",
         );
     } else if slot.wal_status == "lost" {
-        findings.bad(
-            format!("slot `{name}` is lost: the server removed log that it still needed"),
-            format!(
-                "drop it (`select pg_drop_replication_slot('{name}')`), run `rowcall init --rebind`, and bring over what \
-                 changed in between"
-            ),
-        );
+        findings.bad(lost_slot(name), SLOT_ANEW);
     } else if let Some(danger) = danger(plan, slot) {
         findings.warning(danger, "let `rowcall run` catch up, or raise `max_slot_wal_keep_size`");
     } else {

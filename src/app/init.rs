@@ -2,7 +2,7 @@
 
 use super::{App, AppError, plan::SourcePlan, session};
 use crate::{
-    capture::logical::{inspect, setup},
+    capture::logical::{SLOT_ANEW, inspect, lost_slot, setup},
     postgres,
     state::{
         Checkpoint,
@@ -87,6 +87,13 @@ async fn init(plan: &SourcePlan, rebind: bool) -> Result<Initialised, AppError> 
         .iter()
         .map(|it| format!("-- migration {} ({}) of schema rowcall", it.number, it.name))
         .collect();
+    let slot = inspect::slot(&client, &plan.slot).await.map_err(AppError::failed)?;
+    if slot.is_some_and(|it| it.wal_status == "lost") {
+        if !rebind {
+            return Err(AppError::Failed(format!("{}: {SLOT_ANEW}", lost_slot(&plan.slot))));
+        }
+        statements.push(setup::drop_lost_slot(&client, &plan.slot).await.map_err(AppError::failed)?);
+    }
     let made = setup::set_up(&client, wanted(plan)).await.map_err(AppError::failed)?;
     statements.extend(made.statements);
     if !plan.planned_destinations().is_empty() {

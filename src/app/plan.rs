@@ -7,12 +7,12 @@ use crate::{
     capture::{Capture, PostgresReader, WalGuard},
     config::Loaded,
     engine::Remote,
-    mapping::Names,
+    mapping::{Fragments, Names},
     model::{Table, TableName},
     postgres::Target,
     remote::{Governor, HttpRemote, RemoteClient, RetryPolicy},
     routing::{EntitySettings, Fetch, KeyColumns, RemoteId, Route, WriteBack},
-    synchronize::{Classes, Declaration, Synchronizer},
+    synchronize::{self, Classes, Declaration, Synchronizer},
     write_back::Destination,
 };
 use secrecy::ExposeSecret;
@@ -232,6 +232,7 @@ impl SourcePlan {
         let mut routes = Vec::new();
         let mut errors = Vec::new();
         for remote in &entity.remotes {
+            let fragments = self.fragments(name, remote)?;
             let at = self.remotes.iter().position(|it| it.name == *remote);
             let (Some(at), Some(synchronizer)) = (at, built.get(&(name, remote.as_str()))) else { continue };
             let parents = match self.parents(name, remote, shape) {
@@ -241,8 +242,8 @@ impl SourcePlan {
                     continue;
                 }
             };
-            let names =
-                Names { columns: shape.map(columns), saved: synchronizer.saves().into(), ..Names::default() };
+            let (columns, saved) = (shape.map(columns), synchronizer.saves().into());
+            let names = Names { columns, saved, fragments, ..Names::default() };
             let at_place = self.loaded.locator.at(format!("entities.{name}.write_back"));
             let write_back = match WriteBack::new(&entity.write_back, &key, &names, &at_place) {
                 Ok(write_back) => write_back,
@@ -271,6 +272,12 @@ impl SourcePlan {
             });
         }
         if errors.is_empty() { Ok(routes) } else { Err(errors) }
+    }
+
+    /// The fragments that an entity's expressions may use at this remote.
+    fn fragments(&self, name: &str, remote: &str) -> Result<Arc<Fragments>, Vec<String>> {
+        synchronize::fragments(&self.loaded.rules(name, remote))
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect())
     }
 
     fn synchronizer(

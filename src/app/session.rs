@@ -6,7 +6,7 @@ use crate::{
         Budget, ChangeSource, PostgresChunks, PostgresReader, SourceError,
         logical::{Identity, LogicalSource, Options, identify, inspect},
     },
-    engine::{Engine, EngineError, Limits, Parts},
+    engine::{Engine, EngineError, Limits, Parts, stopped},
     model::Lsn,
     postgres,
     routing::{OnDead, Route, Router},
@@ -55,6 +55,10 @@ impl From<AppError> for SessionError {
     }
 }
 
+/// Connections that present rows are read over, and so how many are read at once. They are made when
+/// they are needed.
+const READERS: usize = 8;
+
 /// Streams until `stop`, or until something breaks. What ended meanwhile is settled.
 pub(super) async fn run(
     plan: &SourcePlan,
@@ -64,7 +68,7 @@ pub(super) async fn run(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), SessionError> {
     let client = postgres::connect(&plan.target).await?;
-    let reader = Arc::new(PostgresReader::new(postgres::pool(&plan.target, 4)));
+    let reader = Arc::new(PostgresReader::new(postgres::pool(&plan.target, READERS)));
     let identity = identify(&plan.target).await?;
     let stored = store.checkpoint().await?;
     let first = stored.is_none();
@@ -86,6 +90,7 @@ pub(super) async fn run(
             checkpoint
         }
     };
+    warn_of_unknown_parents(plan, &router, &*store, &client).await?;
     drop(client);
     let routed: std::collections::HashSet<_> = router.tables().cloned().collect();
     let options = Options {
@@ -98,6 +103,9 @@ pub(super) async fn run(
         heartbeat: plan.heartbeat,
     };
     store.align(&passing(&router)).await?;
+    store.only_children(&deleting(&router)).await;
+    // The configuration may be another one than what waits was parked under.
+    while store.sweep().await? > 0 {}
     let mut source = LogicalSource::open(&plan.target, options).await?;
     tracing::info!(source = plan.name, slot = plan.slot, at = %checkpoint.lsn, "streaming");
     let writer = Writer {
@@ -134,15 +142,29 @@ pub(super) async fn run(
     };
     let (over, ends) = watch::channel(false);
     let streaming = async {
-        let result = tokio::select! {
-            result = Engine::new(parts, checkpoint.lsn).run(&mut source, stop) => result,
-            () = watch_slot(plan, &kept) => Ok(()),
+        let (halt, mut halted) = watch::channel(false);
+        let engine = Engine::new(parts, checkpoint.lsn).run(&mut source, &mut halted);
+        tokio::pin!(engine);
+        // What ends it lets it settle first; whoever asks for a stop, or a lost slot.
+        let (result, lost) = tokio::select! {
+            result = &mut engine => (result, None),
+            lost = watch_slot(plan, &kept) => {
+                halt.send_replace(true);
+                (engine.await, Some(lost))
+            }
+            () = stopped(stop) => {
+                halt.send_replace(true);
+                (engine.await, None)
+            }
         };
         over.send_replace(true);
-        result
+        (result, lost)
     };
-    let (result, (), ()) = tokio::join!(streaming, writer.run(ends.clone()), coordinator.run(ends));
+    let ((result, lost), (), ()) = tokio::join!(streaming, writer.run(ends.clone()), coordinator.run(ends));
     source.close().await;
+    if let Some(lost) = lost {
+        return Err(SessionError::Final(format!("source `{}`: {lost}", plan.name)));
+    }
     match result {
         Ok(()) => Ok(()),
         Err(EngineError::Source(error)) => Err(error.into()),
@@ -154,6 +176,44 @@ pub(super) async fn run(
 fn passing(router: &Router) -> Vec<(Arc<str>, bool)> {
     let passing = |route: &Arc<Route>| (Arc::clone(&route.name), route.on_dead == OnDead::Continue);
     router.routes().iter().map(passing).collect()
+}
+
+/// The routes whose rows are children that have to go before their parents.
+fn deleting(router: &Router) -> Vec<Arc<str>> {
+    let deleting = router.routes().iter().filter(|it| !it.parents.is_empty() && it.synchronizer.deletes());
+    deleting.map(|it| Arc::clone(&it.name)).collect()
+}
+
+/// Rows that were there before the first start, or before their entity was configured, are not at the
+/// remote: what depends on them waits for ever, unless somebody touches them.
+async fn warn_of_unknown_parents(
+    plan: &SourcePlan,
+    router: &Router,
+    store: &dyn StateStore,
+    client: &postgres::Client,
+) -> Result<(), SessionError> {
+    for route in router.routes().iter().filter(|it| it.waited_for) {
+        let table = &route.table;
+        let sql = format!("select exists (select from {})", table.quoted());
+        if store.linked(&route.name).await? > 0 {
+            continue;
+        }
+        // Whether it can be read at all is looked at elsewhere.
+        let has_rows = client.query_one(&sql, &[]).await.is_ok_and(|row| row.get(0));
+        if !has_rows {
+            continue;
+        }
+        let column = route.key.first().map(|it| it.replace('"', "\"\""));
+        let touch = column.map(|it| format!(" (`update {} set \"{it}\" = \"{it}\"`)", table.quoted()));
+        tracing::warn!(
+            source = plan.name,
+            route = &*route.name,
+            "table {table} has rows, and none of them is known to be at the remote: what depends on those that were there \
+             before waits until they are touched{}",
+            touch.unwrap_or_default()
+        );
+    }
+    Ok(())
 }
 
 /// Templates are checked against the real columns. After the first start a column that has gone is

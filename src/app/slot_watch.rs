@@ -5,7 +5,11 @@ use super::{clock, plan::SourcePlan};
 use crate::{
     capture::{
         SourceError,
-        logical::inspect::{self, Slot},
+        logical::{
+            SLOT_ANEW,
+            inspect::{self, Slot},
+            lost_slot,
+        },
     },
     engine::KeptLog,
     model::ByteSize,
@@ -27,8 +31,9 @@ const STALE: Duration = Duration::from_secs(30);
 /// What is said already is said again after this long.
 const SAY_AGAIN: Duration = Duration::from_secs(300);
 
-/// Looks at the slot until it is dropped.
-pub(super) async fn watch_slot(plan: &SourcePlan, kept: &watch::Sender<Option<KeptLog>>) {
+/// Looks at the slot until it is lost, and says what that means: whoever streams may not read for a
+/// long while, and not hear of it.
+pub(super) async fn watch_slot(plan: &SourcePlan, kept: &watch::Sender<Option<KeptLog>>) -> String {
     let mut client = None;
     let mut said: Option<(String, Instant)> = None;
     let mut blind = Blind::new(Instant::now());
@@ -38,9 +43,11 @@ pub(super) async fn watch_slot(plan: &SourcePlan, kept: &watch::Sender<Option<Ke
                 if blind.sees(Instant::now()) {
                     tracing::info!(source = plan.name, slot = plan.slot, "the slot can be looked at again");
                 }
+                if slot.as_ref().is_some_and(|slot| slot.wal_status == "lost") {
+                    return format!("{}: {SLOT_ANEW}", lost_slot(&plan.slot));
+                }
                 if let Some(slot) = slot {
-                    let size = |bytes: i64| bytes.unsigned_abs();
-                    let log = KeptLog { at: slot.at, kept: size(slot.kept_bytes), lag: size(slot.lag_bytes) };
+                    let log = KeptLog { at: slot.at, lag: slot.lag_bytes.max(0).unsigned_abs() };
                     kept.send_replace(Some(log));
                     say(plan, slot, &mut said);
                 }
@@ -147,10 +154,7 @@ pub(super) fn danger(plan: &SourcePlan, slot: &Slot) -> Option<String> {
     );
     let left = slot.safe_bytes.map(rough);
     match (slot.wal_status.as_str(), slot.safe_bytes) {
-        ("lost", _) => Some(format!(
-            "replication slot `{name}` is lost: the server has removed log that it needs, and changes since the \
-             checkpoint cannot be read any more"
-        )),
+        ("lost", _) => Some(format!("{}: {SLOT_ANEW}", lost_slot(name))),
         ("unreserved", _) => Some(format!(
             "replication slot `{name}` is about to be lost: it keeps {kept} of log and the server may remove it at the \
              next checkpoint. {cure}"

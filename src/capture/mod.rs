@@ -86,6 +86,11 @@ pub trait ChangeSource: Send {
 /// Reads present rows: for changes that concern an entity without carrying its row.
 #[async_trait]
 pub trait RowReader: Send + Sync {
+    /// How many reads it makes at once; more would only wait for each other.
+    fn at_once(&self) -> usize {
+        8
+    }
+
     /// Waits until others see what this transaction wrote; it is committed, but that may take a
     /// while. Reading earlier would give the row as it was before the change.
     async fn seen(&self, _transaction: u32) -> Result<(), SourceError> {

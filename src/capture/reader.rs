@@ -93,6 +93,10 @@ fn select(known: &Described, key: &[(String, String)]) -> String {
 
 #[async_trait]
 impl RowReader for PostgresReader {
+    fn at_once(&self) -> usize {
+        self.pool.status().max_size
+    }
+
     async fn seen(&self, transaction: u32) -> Result<(), SourceError> {
         let known = u32::try_from(self.seen_before.load(Ordering::Relaxed));
         if known.is_ok_and(|oldest| precedes(transaction, oldest)) {

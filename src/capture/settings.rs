@@ -33,9 +33,9 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WalGuard {
-    /// Log that the slot keeps from being removed.
+    /// Log behind what was acknowledged, which the slot keeps for what is not settled.
     pub bytes: ByteSize,
-    /// How long the oldest transaction may wait to be settled.
+    /// How long the oldest transaction may wait to be settled, since it was read.
     pub after: Span,
 }
 

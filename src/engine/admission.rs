@@ -88,7 +88,9 @@ impl Admission {
     ) {
         for (at, place) in self.seats.iter_mut().enumerate() {
             let governor = place.seat.governor();
-            let gauges = (governor.gauges(now), lanes.waiting_for(RemoteId(at as u16)));
+            let remote = RemoteId(at as u16);
+            let waiting = lanes.waiting_for(remote) + lanes.waiting_at_desk(remote);
+            let gauges = (governor.gauges(now), waiting);
             if place.told.as_ref() != Some(&gauges) {
                 changed.insert(Arc::from(governor.name()), as_stored(&gauges.0, gauges.1, now));
                 place.told = Some(gauges);

@@ -3,17 +3,16 @@
 use super::{
     batch::Joining,
     lanes::LaneId,
+    leave::Departure,
     parents::Need,
+    reading::Prepared,
     work::{Charge, Work},
 };
 use crate::{
-    capture::{Budget, RowReader, SourceError},
-    model::{
-        Answered, Call, CallKey, Change, Image, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked,
-        ParkedState,
-    },
-    remote::{Blame, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
-    routing::{Fetch, Route, RouteId, split_key},
+    capture::{Budget, RowReader},
+    model::{Answered, Call, CallKey, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked, ParkedState},
+    remote::{Attempt, Blame, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
+    routing::{Route, RouteId},
     state::{StateError, StateStore},
     synchronize::{self, Step},
 };
@@ -98,7 +97,7 @@ pub(super) struct Pass {
     pub(super) lane: LaneId,
     pub(super) work: Work,
     pub(super) link: Option<Arc<Link>>,
-    /// Given back when the pass ends; `None` where the change is to share a call.
+    /// Given back when the pass ends; `None` where the change is looked at ahead of its call.
     pub(super) slot: Option<Slot>,
     /// The key's next call has to wait until what is known of the key is durable.
     pub(super) unsettled: bool,
@@ -106,18 +105,10 @@ pub(super) struct Pass {
 }
 
 /// How long to wait before a source or state read that failed is tried again.
-const READ_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// Answers up to this size are not worth counting.
 const LITTLE: usize = 256;
-
-/// What the change looks like once everything it needs is read. It is read once for all attempts,
-/// so that the same call key always carries the same body.
-#[derive(Clone, Debug)]
-pub(super) struct Prepared {
-    pub(super) change: Arc<Change>,
-    pub(super) fetched: Option<Arc<Value>>,
-}
 
 impl Pass {
     pub(super) async fn run(mut self) -> Ended {
@@ -135,19 +126,10 @@ impl Pass {
         }
         let prepared = match self.work.prepared.take() {
             Some(prepared) => prepared,
-            None => {
-                let mut phase = self.phase.clone();
-                let prepared = tokio::select! {
-                    biased;
-                    prepared = self.prepare(route) => prepared,
-                    // A read may wait for a lock for ever, and nothing is lost by leaving it.
-                    () = stopping(&mut phase) => Err(Verdict::Interrupted),
-                };
-                match prepared {
-                    Ok(prepared) => prepared,
-                    Err(verdict) => return verdict,
-                }
-            }
+            None => match self.read(route).await {
+                Ok(prepared) => prepared,
+                Err(verdict) => return verdict,
+            },
         };
         self.work.prepared = Some(prepared.clone());
         if let Some(verdict) = self.ask_for_parents(route, &prepared) {
@@ -215,19 +197,31 @@ impl Pass {
             key: self.is_one_of_several(route).then(|| xxh3_64(self.key.as_bytes())),
             step: Arc::clone(&call.step),
         };
-        if !self.slot.as_mut().is_some_and(|slot| slot.begin(Instant::now())) {
-            return Err(Verdict::Held { error: None });
-        }
+        let Some(slot) = &mut self.slot else { return Err(Verdict::Held { error: None }) };
         self.work.attempts += 1;
-        self.work.tried = true;
+        let mut departure = Departure::new(slot, &mut self.work.renewed);
         let result = tokio::select! {
             biased;
-            result = remote.client.call(&call, &key) => result,
-            () = leaving(&mut self.phase) => {
-                self.lose_answer(&call);
+            result = remote.client.attempt(&call, &key, &mut departure) => Some(result),
+            () = leaving(&mut self.phase) => None,
+        };
+        let Departure { sent, unanswered, .. } = departure;
+        self.work.tried |= sent;
+        let result = match result {
+            Some(Ok(Attempt::Answered(answer))) => Ok(answer),
+            Some(Ok(Attempt::Held)) => {
+                self.work.attempts -= 1;
+                return Err(Verdict::Held { error: None });
+            }
+            Some(Err(error)) => Err(error),
+            None => {
+                if unanswered {
+                    self.lose_answer(&call);
+                }
                 return Err(Verdict::Interrupted);
             }
         };
+        self.work.renewed = false;
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
                 let Ok(answer) = result else { return Err(Verdict::Interrupted) };
@@ -284,59 +278,12 @@ impl Pass {
 
     /// Counts what the work holds beyond its change, if that is much: with many items or large
     /// answers it could be more than the change itself (invariant 5).
-    fn keep(&mut self, bytes: usize) {
+    pub(super) fn keep(&mut self, bytes: usize) {
         if bytes > LITTLE {
             let budget = &self.ground.budget;
             budget.charge(bytes);
             self.work.charges.push(Arc::new(Charge::adopt(budget, bytes)));
         }
-    }
-
-    /// Reads what the change needs beyond itself.
-    async fn prepare(&mut self, route: &Route) -> Result<Prepared, Verdict> {
-        let mut change = Arc::clone(&self.work.change);
-        let removes = matches!(change.op(), Op::Delete | Op::Truncate) && change.table.name == route.table;
-        if removes || (route.fetch.is_none() && change.table.name == route.table) {
-            return Ok(Prepared { change, fetched: None });
-        }
-        self.slot.iter_mut().for_each(Slot::lend);
-        let reader = Arc::clone(&self.ground.reader);
-        if let Some(transaction) = change.transaction {
-            reader.seen(transaction).await.map_err(|error| self.unread(route, &error))?;
-        }
-        let parts = split_key(&self.key);
-        if route.rereads(&change.table.name) {
-            let key: Vec<_> = route.key.iter().cloned().zip(parts.iter().cloned()).collect();
-            match reader.row(&route.table, &key).await {
-                Ok(Some(new)) => {
-                    self.keep(new.bytes());
-                    let table = Arc::clone(&new.table);
-                    change = Arc::new(Change { table, image: Image::Read { new }, ..Change::clone(&change) });
-                }
-                Ok(None) => {
-                    let reason = Arc::from("the row is gone; its delete follows");
-                    return Err(Verdict::Done(Outcome::Skipped { reason }));
-                }
-                Err(error) => return Err(self.unread(route, &error)),
-            }
-        }
-        let fetched = match &route.fetch {
-            Some(Fetch::Sql(sql)) => {
-                let fetched = reader.fetch(sql, &parts).await;
-                fetched.map_err(|error| self.unread(route, &error))?.map(Arc::new)
-            }
-            _ => None,
-        };
-        Ok(Prepared { change, fetched })
-    }
-
-    /// A query that cannot work is this change's fault; a lost connection is not.
-    fn unread(&self, route: &Route, error: &SourceError) -> Verdict {
-        let message = format!("reading what entity `{}` needs: {error}", route.name);
-        if error.is_final() {
-            return self.parked(ParkedState::Rejected, ParkReason::Template, message);
-        }
-        Verdict::Again { after: READ_AGAIN, error: message }
     }
 
     /// Truncate never deletes at the remote by itself.
@@ -372,10 +319,6 @@ impl Pass {
             waits_for: None,
         }))
     }
-}
-
-pub(super) async fn stopping(phase: &mut watch::Receiver<Phase>) {
-    let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
 }
 
 /// Says that `jsonb` refuses a saved value: numbers are exact, so an answer may hold one of any size,

@@ -2,8 +2,11 @@
 //!
 //! Each route is read page by page, each page behind the last one, so that what is taken up
 //! already is not read again; now and then from the start, since keys that were busy were passed
-//! over. Draining has a share of the byte budget of its own: a stream that fills the rest cannot
-//! keep it from going on (invariant 5).
+//! over. What is parked of rows that depend on each other may be newer than what a crash makes come
+//! again, and is passed over until that has come.
+//!
+//! Draining has a share of the byte budget of its own: a stream that fills the rest cannot keep it
+//! from going on (invariant 5).
 
 use super::{
     Engine, Event,
@@ -68,6 +71,12 @@ impl Drain {
         AT_ONCE - self.routes[usize::from(route.0)].changes.min(AT_ONCE)
     }
 
+    /// A parked change of so many bytes is in memory.
+    pub(super) fn keep(&mut self, route: RouteId, bytes: usize) {
+        self.routes[usize::from(route.0)].changes += 1;
+        self.bytes += bytes;
+    }
+
     /// Whether enough of what was taken up is done for another page to be worth its query.
     fn wants_more(&self, route: RouteId) -> bool {
         self.room(route) >= AT_ONCE / 2 && self.bytes < self.limit
@@ -87,8 +96,8 @@ impl Engine {
             let id = RouteId(at as u16);
             let taken = &self.drain.routes[at];
             let (limit, after) = if self.is_shut(route.remote) {
-                // One is enough to see whether the remote is back.
-                (usize::from(!self.has_work_for(route.remote)), None)
+                // One is enough to see whether the remote is back, behind those that are in memory.
+                (if self.has_work_for(route.remote) { 0 } else { 1 + self.batches.resting(id) }, None)
             } else if self.drain.wants_more(id) {
                 (self.drain.room(id), taken.place.clone())
             } else {
@@ -115,22 +124,32 @@ impl Engine {
         for route in routes {
             self.drain.routes[usize::from(route.0)].more = false;
         }
+        let mut probing = HashSet::new();
         for due in due {
             let Some(route) = self.router.find(&due.at.route) else { continue };
-            let shut = self.is_shut(self.router.route(route).remote);
+            let on = self.router.route(route);
+            let shut = self.is_shut(on.remote);
+            // Older changes of what it depends on, or of what depends on it, may have to come again first.
+            let too_early = on.has_kin() && due.change.id.commit >= self.read;
+            if shut && probing.contains(&route) {
+                continue;
+            }
             let taken = &mut self.drain.routes[usize::from(route.0)];
             (taken.place, taken.more) = (Some(due.place.clone()), !shut);
-            self.take_up(route, due);
+            if !too_early && self.take_up(route, due) {
+                probing.insert(route);
+            }
         }
         if std::mem::take(&mut self.drain.again) {
             self.poll_parked();
         }
     }
 
-    fn take_up(&mut self, route: RouteId, due: Due) {
-        let Due { at, change, answers, called, attempts, doubt, born, place: _ } = due;
+    /// `false` if its key is at work, or it has just ended.
+    fn take_up(&mut self, route: RouteId, due: Due) -> bool {
+        let Due { at, change, answers, called, attempts, doubt, born, in_vain, place: _ } = due;
         if self.drain.ended.contains(&(route, Arc::clone(&at.key), change.id)) {
-            return;
+            return false;
         }
         self.arrivals += 1;
         let bytes = change.bytes();
@@ -145,6 +164,7 @@ impl Engine {
             merges: false,
             after: None,
             born,
+            in_vain,
             moot: false,
             absorbed: Vec::new(),
             kin: None,
@@ -155,13 +175,15 @@ impl Engine {
             attempts,
             suspicion: None,
             tried: false,
+            renewed: false,
             doubt,
             charges: vec![Arc::new(Charge::make(&self.budget, bytes))],
         };
-        if self.lanes.push_parked((route, at.key), work) {
-            self.drain.routes[usize::from(route.0)].changes += 1;
-            self.drain.bytes += bytes;
+        let taken_up = self.lanes.push_parked((route, at.key), work);
+        if taken_up {
+            self.drain.keep(route, bytes);
         }
+        taken_up
     }
 
     /// A change that was taken up has ended, or is parked again.
@@ -179,13 +201,15 @@ impl Engine {
     /// Whether anything is there by which to see that a remote is back.
     fn has_work_for(&self, remote: RemoteId) -> bool {
         let mut routes = self.router.routes().iter().enumerate().filter(|(_, route)| route.remote == remote);
+        // What waits in a batch for another attempt leaves the next try to others.
+        let taken_up = |at: usize| self.drain.routes[at].changes > self.batches.resting(RouteId(at as u16));
         if self.lanes.is_put_aside(remote) {
             // What else comes from the stream is on its way to `parked` and makes no call.
             let governor = &self.ground.remotes[usize::from(remote.0)].governor;
-            return routes.any(|(at, _)| self.drain.routes[at].changes > 0)
+            return routes.any(|(at, _)| taken_up(at))
                 || self.lanes.waiting_for(remote) > 0
                 || governor.gauges(Instant::now()).in_flight > 0;
         }
-        routes.any(|(at, _)| self.in_flight[at].changes > 0 || self.drain.routes[at].changes > 0)
+        routes.any(|(at, _)| self.in_flight[at].changes > 0 || taken_up(at))
     }
 }

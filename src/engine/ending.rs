@@ -85,7 +85,7 @@ impl Engine {
 
     pub(super) fn ended(&mut self, ended: Ended) {
         let Ended { lane, work, verdict } = ended;
-        self.lanes.back(lane);
+        let visited = self.lanes.back(lane);
         let route = self.lanes.key(lane).0;
         match verdict {
             Verdict::Done(outcome) => self.finish(lane, work, true, outcome),
@@ -103,7 +103,7 @@ impl Engine {
                 self.pending.counts(route).last_error = Some(error);
             }
             Verdict::Held { error } => {
-                let rank = if error.is_some() { Rank::Anew } else { Rank::Ahead };
+                let rank = if error.is_some() { Rank::Anew } else { visited.unwrap_or(Rank::Ahead) };
                 if error.is_some() {
                     self.pending.counts(route).last_error = error;
                 }

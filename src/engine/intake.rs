@@ -23,8 +23,14 @@ impl Engine {
             match captured {
                 Captured::Change(change) => self.accept_change(change),
                 Captured::Mark(mark) => self.marked(&mark),
-                Captured::Commit(commit) => self.mark.complete(commit.lsn, commit.end, commit.at),
-                Captured::Idle(lsn) => self.mark.idle(lsn),
+                Captured::Commit(commit) => {
+                    self.mark.complete(commit.lsn, commit.end, commit.at);
+                    self.read = self.read.max(commit.end);
+                }
+                Captured::Idle(lsn) => {
+                    self.mark.idle(lsn);
+                    self.read = self.read.max(lsn);
+                }
             }
         }
     }
@@ -51,11 +57,12 @@ impl Engine {
         let at = usize::from(route.0);
         self.arrivals += 1;
         let arrival = Arrival(self.arrivals);
-        self.mark.start(counted_at(&change, for_run), change.committed_at);
+        let now = Instant::now();
+        self.mark.start(counted_at(&change, for_run), change.committed_at, now);
         self.in_flight[at].changes += 1;
         let mut work = Work {
             arrival,
-            since: Instant::now(),
+            since: now,
             after: self.delete_half(at, &change),
             // What may have been sent already is sent again just as it was, or the remote would see
             // another change under a call key it knows.
@@ -67,6 +74,7 @@ impl Engine {
             own: change.table.name == self.router.route(route).table,
 
             born: false,
+            in_vain: false,
             moot: false,
             absorbed: Vec::new(),
             kin: None,
@@ -77,6 +85,7 @@ impl Engine {
             attempts: 0,
             suspicion: None,
             tried: false,
+            renewed: false,
             doubt: false,
             charges: vec![Arc::clone(charge)],
             called: for_run.map_or(change.id, |it| it.called),

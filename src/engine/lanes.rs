@@ -13,7 +13,8 @@ mod idle;
 mod kin;
 mod ready;
 
-pub(super) use idle::saved_bytes;
+pub(super) use desk::Desk;
+pub(super) use idle::{saved_bytes, value_bytes};
 pub(super) use kin::{Claim, Sight};
 pub(super) use ready::BatchNo;
 
@@ -27,10 +28,10 @@ use crate::{
     routing::{RemoteId, RouteId},
     state::{Hold, Known},
 };
-use desk::Desk;
+use desk::Visit;
 use idle::Idle;
 use kin::{Deleting, Kin};
-use ready::{Caller, Class, Queue};
+use ready::{Caller, Class, Queue, class_of};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -49,7 +50,7 @@ pub(super) struct LaneId(u32);
 pub(super) enum Ready {
     /// Start it; the lane is taken until [`Lanes::end`].
     ///
-    /// `slot` is `None` where it is to share a call. `unsettled`: it must not be sent before what is
+    /// `slot` is `None` where it is looked at ahead of its call. `unsettled`: it must not be sent before what is
     /// known of the key is durable.
     Start { lane: LaneId, work: Work, link: Option<Arc<Link>>, slot: Option<Slot>, unsettled: bool },
     /// Send this batch.
@@ -77,8 +78,10 @@ struct Lane {
     fresh: bool,
     /// Work of this lane is with a task, or waits for its next attempt.
     busy: bool,
-    /// That work is looked at before it goes into a batch.
-    at_desk: bool,
+    /// That work is looked at ahead of any slot.
+    at_desk: Option<Visit>,
+    /// Something was read for its oldest work, which waits for a slot.
+    ahead: bool,
     /// It stands in its remote's queue, or among the lanes that need no call.
     queued: bool,
     /// Its oldest work was under way already.
@@ -115,6 +118,8 @@ pub(super) enum Rank {
     Anew,
     /// Before all that has not begun.
     Ahead,
+    /// As if it had waited since then: something was read for it meanwhile.
+    Since(Instant),
 }
 
 /// What the oldest work of a lane comes down to.
@@ -159,10 +164,10 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// `places` names each route's remote and priority, `batched` those whose changes share calls.
+    /// `places` names each route's remote and priority.
     pub(super) fn new(
         places: Vec<(RemoteId, u8)>,
-        batched: Vec<bool>,
+        desk: Desk,
         remotes: usize,
         idle_limit: usize,
         now: Instant,
@@ -176,7 +181,7 @@ impl Lanes {
             callless: VecDeque::new(),
             aside: vec![false; remotes],
             fresh: VecDeque::new(),
-            desk: Desk::new(batched, remotes),
+            desk,
             now,
             unknown: VecDeque::new(),
             barriers: HashMap::new(),
@@ -314,6 +319,7 @@ impl Lanes {
                     }
                 };
                 self.lane_mut(id).queued = false;
+                self.has_left(id);
                 match (fate, slot) {
                     (_, Some(slot)) => return self.begin(id, Some(slot)),
                     (Some(fate), None) => return self.without_call(id, fate),
@@ -481,7 +487,8 @@ impl Lanes {
             passing: false,
             fresh: false,
             busy: false,
-            at_desk: false,
+            at_desk: None,
+            ahead: false,
             queued: false,
             rank: Rank::Anew,
             unsaved: 0,
@@ -536,12 +543,7 @@ impl Lanes {
             return;
         }
         let (now, lane) = (self.now, self.lane(id));
-        // A sequence that is half done and that the remote let down keeps its class, behind those that
-        // wait already: if it is what lets the remote down, the others get through.
-        let again = lane.waiting.front().is_some_and(|work| {
-            work.parked || work.for_run.is_some() || (work.tried && work.answers.is_empty())
-        });
-        let (rank, route) = (lane.rank, lane.key.0);
+        let (class, rank, route) = (class_of(lane), lane.rank, lane.key.0);
         if !calls {
             return self.callless.push_back(id);
         }
@@ -549,8 +551,10 @@ impl Lanes {
         let queue = &mut self.remotes[usize::from(remote.0)];
         match rank {
             Rank::Ahead => queue.push_ahead(Caller::Lane(id)),
-            Rank::Anew => {
-                queue.push(Caller::Lane(id), if again { Class::Retry } else { Class::Live }, priority, now)
+            Rank::Anew => queue.push(Caller::Lane(id), class, priority, now),
+            Rank::Since(since) => {
+                queue.push(Caller::Lane(id), class, priority, since);
+                self.is_ahead(id);
             }
         }
     }

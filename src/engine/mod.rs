@@ -15,9 +15,11 @@ mod drain;
 mod ending;
 mod intake;
 mod lanes;
+mod leave;
 mod outage;
 mod parents;
 mod pending;
+mod reading;
 mod runs;
 mod settings;
 mod spill;
@@ -43,7 +45,7 @@ use admission::Admission;
 use batch::{BatchEnded, Gathering};
 use carry::{Ended, Ground, Phase};
 use drain::Drain;
-use lanes::{LaneId, Lanes};
+use lanes::{Desk, LaneId, Lanes};
 use outage::Outages;
 use parents::Family;
 use pending::{Batch, Pending};
@@ -136,6 +138,8 @@ pub struct Engine {
     /// Remotes whose gauges have changed since they were last told.
     remotes_due: BTreeMap<Arc<str>, RemoteGauges>,
     saved_through: Lsn,
+    /// Everything that was committed before this has been read, or was settled before the start.
+    read: Lsn,
 }
 
 /// How many of a route's changes are read and have no outcome.
@@ -220,10 +224,10 @@ impl Engine {
         let routes = router.routes().to_vec();
         let (routes_count, remotes_count, budget_limit) = (routes.len(), remotes.len(), budget.limit());
         let places = routes.iter().map(|route| (route.remote, route.priority)).collect();
-        let batched = routes.iter().map(|route| route.batching().is_some()).collect();
         let now = Instant::now();
+        let desk = Desk::new(&routes, remotes.len(), reader.at_once(), now);
         let mut engine = Self {
-            lanes: Lanes::new(places, batched, remotes.len(), budget.limit() / 4, now),
+            lanes: Lanes::new(places, desk, remotes.len(), budget.limit() / 4, now),
             admission: Admission::new(&remotes, now),
             last_delete: vec![None; routes.len()],
             in_flight: vec![Flight::default(); routes.len()],
@@ -256,6 +260,7 @@ impl Engine {
             gauges_due: false,
             remotes_due: BTreeMap::new(),
             saved_through: resume,
+            read: resume,
             runs: Runs::new(chunks, orders, nonce),
         };
         if let Some(run) = resumed {

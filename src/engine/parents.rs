@@ -2,36 +2,37 @@
 //!
 //! A change asks for what its row depends on ([`Verdict::Needs`]). Where the parent's link is known
 //! it goes on at once. Where work for the parent is in memory it waits for that, without a slot and
-//! not for ever. Else it is parked as `waiting`, and the settlement that writes the parent's link
-//! lets it go on.
+//! not for ever. Else it is left out, if its key goes on without it, or parked as `waiting`, and the
+//! settlement that writes the parent's link lets it go on.
 //!
 //! A delete waits for the older changes of its children that are under way, and is parked while
-//! older children are linked; the settlement that takes the last of those links away lets it go on.
+//! children are linked; the settlement that takes the last of those links away lets it go on.
 //!
-//! Nobody waits for ever in memory: work that waits in a circle is parked, so that the stream moves
-//! on (invariant 4).
+//! Nobody waits for ever in memory ([`care`]): work that waits in a circle is parked, so that the
+//! stream moves on (invariant 4).
+
+mod care;
 
 use super::{
     Engine, Event, RECALL_AT_ONCE,
-    carry::{Pass, Phase, Prepared, Verdict},
+    carry::{Pass, Verdict},
     lanes::{LaneId, LaneKey, Rank, Sight, saved_bytes},
     parked,
+    reading::Prepared,
     work::{Charge, Work},
 };
 use crate::{
     model::{Image, Link, Op, Outcome, ParkReason, ParkedState},
     routing::{Route, RouteId},
-    state::{RouteKey, StateError},
+    state::RouteKey,
     synchronize,
 };
 use serde_json::{Map, Value};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;
 
 /// What a claim may cost: the parent's lane is made for it.
 const CLAIM_BYTES: usize = 768;
-/// How often what waits is held against what was written past the settlements.
-const SWEEP: Duration = Duration::from_secs(60);
 
 /// What one row depends on, of one entity.
 #[derive(Debug)]
@@ -256,7 +257,9 @@ impl Engine {
                     }
                     // A sequence that was begun is finished with what there is.
                     Sight::Missing if !work.answers.is_empty() => {}
-                    Sight::Missing if self.lanes.is_deleted_after(lane, id) => return self.skip_doomed(lane),
+                    Sight::Missing if work.in_vain || self.lanes.goes_on_without(lane, id, parent) => {
+                        return self.leave_out(lane);
+                    }
                     Sight::Missing => {
                         let at = at();
                         return self.park_for_parent(lane, at);
@@ -273,16 +276,17 @@ impl Engine {
         self.go_on_with(lane);
     }
 
-    /// Its parent is not there, and its row is deleted later: waiting for the one would hold up the
-    /// other for ever.
-    fn skip_doomed(&mut self, lane: LaneId) {
+    /// Its parent is not there, and a newer change stands behind it that needs no older one: waiting
+    /// for the one would hold up the other for ever.
+    fn leave_out(&mut self, lane: LaneId) {
         let Some(Pause { mut work, .. }) = self.family.waiting.remove(&lane) else { return };
         work.moot = true;
         if !work.doubt && !work.is_sent_before(self.ground.sent_before) {
             self.lanes.came_to_nothing(lane);
         }
         self.lanes.leave(lane);
-        let reason = Arc::from("what it depends on is not there, and its row is deleted later");
+        let reason =
+            Arc::from("what it depends on is not there, and a newer change of its row needs no older one");
         self.finish(lane, *work, false, Outcome::Skipped { reason });
     }
 
@@ -356,84 +360,6 @@ impl Engine {
                 let told = children.iter().map(of).collect::<Vec<_>>().join(" and ");
                 self.park_for_children(lane, &format!("{told} that depend on"));
             }
-        }
-    }
-
-    /// Parks who waits in a circle, and now and then sweeps.
-    pub(super) fn look_after_family(&mut self) {
-        for lane in self.circles() {
-            self.park_stuck(lane);
-        }
-        let depends = self.router.routes().iter().any(|it| it.waited_for);
-        let now = Instant::now();
-        if depends && self.family.swept.is_none_or(|swept| now >= swept + SWEEP) {
-            self.sweep();
-        }
-    }
-
-    /// Lets go on what has nothing to wait for, one sweep at a time.
-    pub(super) fn sweep(&mut self) {
-        if std::mem::replace(&mut self.family.sweeping, true) {
-            return;
-        }
-        self.family.swept = Some(Instant::now());
-        let store = Arc::clone(&self.ground.store);
-        self.tasks.spawn(async move { Event::Swept(store.sweep().await) });
-    }
-
-    pub(super) fn swept(&mut self, released: Result<u64, StateError>) {
-        self.family.sweeping = false;
-        match released {
-            Ok(0) => {}
-            Ok(_) => {
-                self.poll_parked();
-                // It was bounded, so there may be more.
-                if *self.phase.borrow() == Phase::Running {
-                    self.sweep();
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the sweep is tried again later"),
-        }
-    }
-
-    /// One lane of each circle in which work waits for work that waits in turn.
-    fn circles(&self) -> Vec<LaneId> {
-        let mut circles = Vec::new();
-        let mut seen: HashMap<LaneId, LaneId> = HashMap::with_capacity(self.family.waiting.len());
-        for &start in self.family.waiting.keys() {
-            let mut at = start;
-            while !seen.contains_key(&at) {
-                seen.insert(at, start);
-                match self.family.waiting.get(&at).and_then(|pause| pause.awaits) {
-                    Some(next) => at = next,
-                    None => break,
-                }
-            }
-            // Where this way met itself, and did not merely end.
-            let waits = self.family.waiting.get(&at).is_some_and(|pause| pause.awaits.is_some());
-            if waits && seen.get(&at) == Some(&start) {
-                circles.push(at);
-            }
-        }
-        circles
-    }
-
-    fn park_stuck(&mut self, lane: LaneId) {
-        let Some(Pause { wants, awaits, .. }) = self.family.waiting.get(&lane) else { return };
-        match (wants, awaits) {
-            (Wants::Parents { .. }, Some(parent)) => {
-                let (route, key) = self.lanes.key(*parent).clone();
-                let route = Arc::clone(&self.router.route(route).name);
-                self.park_for_parent(lane, RouteKey { route, key });
-            }
-            _ => self.park_for_children(lane, "changes of objects that depend on"),
-        }
-    }
-
-    /// For a stop: what waits comes again, or is parked again.
-    pub(super) fn leave_family(&mut self) {
-        for (lane, pause) in std::mem::take(&mut self.family.waiting) {
-            self.interrupted(lane, *pause.work, false);
         }
     }
 }

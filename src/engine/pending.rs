@@ -7,8 +7,9 @@ use super::{
 use crate::{
     model::{ChangeId, ContentHash, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked, ParkedState},
     routing::{OnDead, Route, RouteId},
-    state::{Hold, Owing, Parking, RouteCounts, RouteKey, Settlement},
+    state::{Hold, Owes, Owing, Parking, RouteCounts, RouteKey, Settlement},
 };
+use serde_json::Map;
 use std::{
     collections::{HashMap, hash_map::Entry as Slot},
     sync::Arc,
@@ -20,17 +21,19 @@ pub(super) struct Pending {
     lanes: HashMap<LaneId, Entry>,
     parkings: Vec<Parking>,
     resolved: Vec<(RouteKey, ChangeId)>,
-    /// Keys whose link has come, or whose children's links have gone.
+    /// Keys whose link has come or gone, or whose children's links have gone.
     stirred: Vec<RouteKey>,
     claims: Vec<Claim>,
     counts: HashMap<RouteId, RouteCounts>,
-    /// What goes back into the rows, the newest of each key.
-    write_backs: HashMap<LaneId, Owing>,
+    /// What goes back into the rows, of the newest change of each key.
+    write_backs: HashMap<LaneId, Owes>,
     /// Parked changes stay in memory until they are stored.
     charges: Vec<Arc<Charge>>,
     outcomes: usize,
     /// What the changes to be parked cost.
     parked_bytes: usize,
+    /// Lanes whose work goes on although it is parked, with the place of its parking.
+    going_on: HashMap<LaneId, usize>,
     /// Changes committed before this may have been sent by an earlier process.
     sent_before: Lsn,
 }
@@ -68,6 +71,11 @@ impl Pending {
     /// How many outcomes wait.
     pub(super) fn len(&self) -> usize {
         self.outcomes
+    }
+
+    /// What was just parked goes on, and may be parked otherwise before this is stored.
+    pub(super) fn may_end_before_it_is_stored(&mut self, lane: LaneId) {
+        self.going_on.insert(lane, self.parkings.len() - 1);
     }
 
     /// The counters of a route since the last settlement.
@@ -127,21 +135,24 @@ impl Pending {
                 }
             }
             Outcome::Parked(parked) => {
-                left.hold = self.park((id, route), &at, work, (parked, std::mem::take(&mut claimed)));
+                left.hold = self.park((id, route), (lane, &at), work, (parked, std::mem::take(&mut claimed)));
                 left.parking = true;
             }
         }
-        if let Some(ended) = ended
+        if route.write_back.is_some() && work.ends_the_row() && link.is_none_or(|it| it.change < work.id()) {
+            let owing = Owing { at: at.clone(), values: Map::new(), transaction: None };
+            self.write_backs.insert(lane, Owes { owing, change: work.id(), anew: true });
+        } else if let Some(ended) = ended
             && let Some(owing) = self.owing(id, route, &at, work, left.link.as_ref().or(link), &ended)
         {
             match self.write_backs.entry(lane) {
                 // What it does not say anew is still to be written.
                 Slot::Occupied(mut before) => {
-                    let Owing { values, transaction, .. } = owing;
-                    before.get_mut().values.extend(values);
-                    before.get_mut().transaction = transaction;
+                    let before = before.get_mut();
+                    before.owing.values.extend(owing.values);
+                    (before.owing.transaction, before.change) = (owing.transaction, work.id());
                 }
-                Slot::Vacant(slot) => drop(slot.insert(owing)),
+                Slot::Vacant(slot) => drop(slot.insert(Owes { owing, change: work.id(), anew: false })),
             }
         }
         if let Some(new) = &left.link {
@@ -149,6 +160,7 @@ impl Pending {
         }
         if work.parked && !left.parking {
             self.stirred.extend(claimed);
+            self.stirred.extend(route.waited_for.then(|| at.clone()));
             self.resolved.push((at.clone(), work.id()));
             left.parking = true;
         }
@@ -164,11 +176,11 @@ impl Pending {
         left
     }
 
-    /// Remembers whom a new link may let go on: what waits for this key, if it was not linked
-    /// before, and the former parents that wait for their last child to go.
+    /// Remembers whom a new link may let go on: what waits for this key, if it was not linked before
+    /// or waits in vain now, and the former parents that wait for their last child to go.
     fn stir(&mut self, at: &RouteKey, waited_for: bool, before: Option<&Link>, new: &Link) {
         let before = before.filter(|link| !link.gone);
-        if waited_for && before.is_none() && !new.gone {
+        if waited_for && (before.is_none() || new.gone) {
             self.stirred.push(at.clone());
         }
         let former = before.into_iter().flat_map(|link| &link.parents);
@@ -179,7 +191,7 @@ impl Pending {
     fn park(
         &mut self,
         (id, route): (RouteId, &Route),
-        at: &RouteKey,
+        (lane, at): (LaneId, &RouteKey),
         work: &mut Work,
         (parked, parents): (Parked, Vec<RouteKey>),
     ) -> Hold {
@@ -205,6 +217,11 @@ impl Pending {
             && parked.answers.is_empty()
             && !work.is_whole_truncate(&at.key);
         let given_up = matches!(parked.state, ParkedState::Rejected | ParkedState::Dead);
+        let going_on = self.going_on.get(&lane).and_then(|place| self.parkings.get_mut(*place));
+        if let Some(unstored) = going_on.filter(|it| it.change.id == work.id()) {
+            (unstored.parked, unstored.lets_pass) = (parked, lets_pass);
+            return if lets_pass && given_up { Hold::Passing } else { Hold::Held };
+        }
         self.parkings.push(Parking {
             at: at.clone(),
             change: Arc::clone(&work.change),
@@ -234,7 +251,7 @@ impl Pending {
         let mut settlement = Settlement {
             parkings: std::mem::take(&mut self.parkings),
             resolved: std::mem::take(&mut self.resolved),
-            write_backs: self.write_backs.drain().map(|(_, owing)| owing).collect(),
+            write_backs: self.write_backs.drain().map(|(_, owes)| owes).collect(),
             stirred: std::mem::take(&mut self.stirred),
             counts: self.counts.drain().map(|(id, counts)| (route_name(id), counts)).collect(),
             ..Settlement::default()
@@ -248,6 +265,7 @@ impl Pending {
         }
         self.outcomes = 0;
         self.parked_bytes = 0;
+        self.going_on.clear();
         let claims = std::mem::take(&mut self.claims);
         (settlement, Batch { lanes, claims, _charges: std::mem::take(&mut self.charges) })
     }

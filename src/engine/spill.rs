@@ -10,7 +10,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    model::{Outcome, ParkReason, ParkedState},
+    model::{Outcome, ParkReason, Parked, ParkedState},
     remote::{Gate, Standing},
     routing::RemoteId,
 };
@@ -34,15 +34,16 @@ impl Engine {
     pub(super) fn review(&mut self) {
         let now = Instant::now();
         let kept = *self.kept.borrow_and_update();
-        let open = self.mark.pending_since();
+        let waited = self.mark.waiting_since().map(|read| now.saturating_duration_since(read));
+        let waited = waited.unwrap_or_default();
         let remotes: Vec<RemoteId> = (0..self.ground.remotes.len()).map(|at| RemoteId(at as u16)).collect();
         let others = remotes.iter().any(|remote| !self.is_shut(*remote)) && remotes.len() > 1;
-        let pressure = self.outages.pressure(kept, open, !self.budget.has_room(), others);
+        let pressure = self.outages.pressure(kept, waited, !self.budget.has_room(), others);
         for remote in remotes {
             let name = self.ground.remotes[usize::from(remote.0)].name.clone();
             let shut = self.shut(remote, now);
             let turn =
-                self.outages.review((remote, &name), shut.as_ref(), pressure.as_ref(), (kept, open), now);
+                self.outages.review((remote, &name), shut.as_ref(), pressure.as_ref(), (kept, waited), now);
             match turn {
                 Turn::None => {}
                 Turn::Begins => self.begin_aside(remote),
@@ -83,6 +84,7 @@ impl Engine {
             let left = wait.until.saturating_duration_since(now);
             self.put_aside(wait.lane, *wait.work, false, left, Some(message));
         }
+        self.put_batches_aside(|_, of, work| of == remote && work.since < before, Some(message));
         for lane in self.lanes.stale(remote, before) {
             if !self.pending.has_room_to_park() {
                 return;
@@ -110,23 +112,13 @@ impl Engine {
     /// Parks what has come in for remotes whose changes are put aside.
     pub(super) fn spill(&mut self) {
         if self.lanes.any_put_aside() {
-            self.spill_batches();
+            // Changes that share a call wait for it outside of their lanes.
+            self.put_batches_aside(|engine, remote, _| engine.lanes.is_put_aside(remote), None);
         }
         while self.pending.has_room_to_park()
             && let Some(ready) = self.lanes.next_aside()
         {
             ready.into_iter().for_each(|ready| self.start(ready));
-        }
-    }
-
-    /// Changes that share a call wait for it outside of their lanes.
-    fn spill_batches(&mut self) {
-        let Self { batches, lanes, router, .. } = self;
-        let taken = batches.take_live(|route| lanes.is_put_aside(router.route(route).remote));
-        for (route, member, waits) in taken {
-            self.in_flight[usize::from(route.0)].backing_off -= u64::from(waits);
-            self.lanes.leave(member.lane);
-            self.put_aside(member.lane, member.work, false, Duration::ZERO, None);
         }
     }
 
@@ -139,6 +131,18 @@ impl Engine {
         wait: Duration,
         message: Option<&str>,
     ) {
+        let parked = self.aside_as(lane, &work, wait, message);
+        self.finish(lane, work, started, Outcome::Parked(parked));
+    }
+
+    /// How a change is parked that its remote does not take now.
+    pub(super) fn aside_as(
+        &mut self,
+        lane: LaneId,
+        work: &Work,
+        wait: Duration,
+        message: Option<&str>,
+    ) -> Parked {
         let aside = self.outages.aside(self.lanes.remote_of(lane));
         let message = match (message, aside) {
             (Some(message), _) => message.to_owned(),
@@ -148,7 +152,7 @@ impl Engine {
             }
             (None, None) => "its remote does not keep up".to_owned(),
         };
-        let mut parked = parked(&work, ParkedState::Retrying, ParkReason::Outage, message);
+        let mut parked = parked(work, ParkedState::Retrying, ParkReason::Outage, message);
         parked.wait = wait;
         if work.is_whole_truncate(&self.lanes.key(lane).1) {
             (parked.state, parked.reason) = (ParkedState::Rejected, ParkReason::Truncate);
@@ -158,6 +162,6 @@ impl Engine {
                 work.change.table.name
             );
         }
-        self.finish(lane, work, started, Outcome::Parked(parked));
+        parked
     }
 }

@@ -7,7 +7,7 @@ use crate::{
         Answer, Body, Call, Cell, Change, Column, Image, Link, LinkUpdate, Lsn, Method, Row, RowBuilder,
         Span, Table, TableId, TableName, Type,
     },
-    remote::{Breaker, FakeRemote, Governor, Rate, Retry, RetryPolicy},
+    remote::{Breaker, FakeRemote, Governor, Rate, RemoteClient, Retry, RetryPolicy},
     routing::{OnDead, RemoteId, Route},
     state::{MemoryStore, RouteKey, Saved},
     synchronize::{self, Step, Synchronizer},
@@ -19,16 +19,20 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, collections::VecDeque, num::NonZeroU32, pin::Pin};
 use tokio::sync::watch;
 
+mod aside;
 mod batches;
 mod family;
 mod fed;
 mod flow;
 mod limits;
+mod lives;
 mod order;
 mod outage;
 mod parking;
+mod reading;
 mod recovery;
 mod runs;
+mod tokens;
 mod unchanged;
 
 /// Yields what it was given, then waits for ever, or ends.
@@ -251,6 +255,15 @@ impl Rig {
 
     fn engine_of(&self, routes: impl IntoIterator<Item = Route>, reader: Arc<dyn RowReader>) -> Engine {
         Engine::new(self.parts(routes, reader), Lsn::ZERO)
+    }
+
+    fn engine_from(
+        &self,
+        routes: impl IntoIterator<Item = Route>,
+        reader: Arc<dyn RowReader>,
+        resume: Lsn,
+    ) -> Engine {
+        Engine::new(self.parts(routes, reader), resume)
     }
 
     fn parts(&self, routes: impl IntoIterator<Item = Route>, reader: Arc<dyn RowReader>) -> Parts {

@@ -1,6 +1,7 @@
 use crate::model::Lsn;
 use jiff::Timestamp;
 use std::collections::VecDeque;
+use tokio::time::Instant;
 
 /// How far everything is settled, while keys finish out of order. Pure bookkeeping.
 ///
@@ -26,6 +27,8 @@ pub struct Reached {
 struct Transaction {
     commit: Lsn,
     committed_at: Option<Timestamp>,
+    /// When the first of it was read; `None` if there is nothing for us.
+    read_at: Option<Instant>,
     in_flight: usize,
     /// Known once it has no further changes.
     end: Option<Lsn>,
@@ -33,8 +36,10 @@ struct Transaction {
 
 impl Watermark {
     /// Work of the transaction that commits at `commit` is under way.
-    pub fn start(&mut self, commit: Lsn, committed_at: Timestamp) {
-        self.latest(commit, Some(committed_at)).in_flight += 1;
+    pub fn start(&mut self, commit: Lsn, committed_at: Timestamp, now: Instant) {
+        let transaction = self.latest(commit, Some(committed_at));
+        transaction.in_flight += 1;
+        transaction.read_at.get_or_insert(now);
         self.in_flight += 1;
     }
 
@@ -85,10 +90,15 @@ impl Watermark {
         self.open.iter().find_map(|it| it.committed_at)
     }
 
+    /// When the oldest transaction with work left was read.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.open.iter().find(|it| it.in_flight > 0).and_then(|it| it.read_at)
+    }
+
     fn latest(&mut self, commit: Lsn, committed_at: Option<Timestamp>) -> &mut Transaction {
         if self.open.back().is_none_or(|last| last.commit != commit) {
             debug_assert!(self.open.back().is_none_or(|last| last.commit < commit), "{commit} out of order");
-            self.open.push_back(Transaction { commit, committed_at, in_flight: 0, end: None });
+            self.open.push_back(Transaction { commit, committed_at, read_at: None, in_flight: 0, end: None });
         }
         let last = self.open.len() - 1;
         &mut self.open[last]
@@ -120,11 +130,11 @@ mod tests {
             sizes in prop::collection::vec(0usize..4, 1..12),
             seed in any::<u64>(),
         ) {
-            let mut mark = Watermark::default();
+            let (mut mark, now) = (Watermark::default(), Instant::now());
             let mut left = Vec::new();
             for (at, size) in sizes.iter().enumerate() {
                 let commit = Lsn::new(at as u64 * 10);
-                (0..*size).for_each(|_| mark.start(commit, AT));
+                (0..*size).for_each(|_| mark.start(commit, AT, now));
                 left.extend(std::iter::repeat_n(at, *size));
                 mark.complete(commit, end_of(at as u64), AT);
             }
@@ -149,7 +159,7 @@ mod tests {
     #[test]
     fn a_transaction_still_arriving_is_not_settled() {
         let mut mark = Watermark::default();
-        mark.start(Lsn::new(5), AT);
+        mark.start(Lsn::new(5), AT, Instant::now());
         mark.finish(Lsn::new(5));
         assert_eq!(mark.reached().end, Lsn::ZERO);
         assert!(mark.is_open(Lsn::new(5)));
@@ -163,14 +173,20 @@ mod tests {
         let mut mark = Watermark::default();
         mark.idle(Lsn::new(3));
         assert_eq!(mark.reached().end, Lsn::new(3));
-        mark.start(Lsn::new(5), AT);
+        let read = Instant::now();
+        mark.start(Lsn::new(5), AT, read);
+        mark.start(Lsn::new(5), AT, read + std::time::Duration::from_secs(1));
         mark.complete(Lsn::new(5), Lsn::new(6), AT);
         mark.idle(Lsn::new(9));
         assert_eq!(mark.reached().end, Lsn::new(3));
-        assert_eq!(mark.pending_since(), Some(AT));
+        assert_eq!((mark.pending_since(), mark.waiting_since()), (Some(AT), Some(read)));
+        mark.finish(Lsn::new(5));
         mark.finish(Lsn::new(5));
         assert_eq!(mark.reached().end, Lsn::new(9));
         mark.idle(Lsn::new(2));
-        assert_eq!((mark.reached().end, mark.pending_since()), (Lsn::new(9), None));
+        assert_eq!(
+            (mark.reached().end, mark.pending_since(), mark.waiting_since()),
+            (Lsn::new(9), None, None)
+        );
     }
 }

@@ -1,4 +1,4 @@
-use super::{carry::Prepared, keyless, lanes::LaneId, parents::Kin, runs::ForRun};
+use super::{keyless, lanes::LaneId, parents::Kin, reading::Prepared, runs::ForRun};
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Lsn, Op},
@@ -59,6 +59,8 @@ pub(super) struct Work {
     pub(super) own: bool,
     /// The key was inserted by a change this one absorbed, so the remote may never hear of it.
     pub(super) born: bool,
+    /// It was parked and waited for its parent in vain.
+    pub(super) in_vain: bool,
     /// It is left out, although it might be sent if it came again.
     pub(super) moot: bool,
     /// Older changes that settle with this one.
@@ -79,6 +81,8 @@ pub(super) struct Work {
     pub(super) suspicion: Option<Suspicion>,
     /// An attempt was made in this process: what the remote may have heard is never merged.
     pub(super) tried: bool,
+    /// The present call was refused for its token, which was replaced since.
+    pub(super) renewed: bool,
     /// The present call may have been made without our knowing the answer.
     pub(super) doubt: bool,
     /// Held, not read: dropping them frees the budget.
@@ -90,9 +94,21 @@ impl Work {
         self.change.id
     }
 
+    /// Something has to be read before it can be sent; `fetches`: its route reads something for every
+    /// row that is there.
+    pub(super) fn has_to_be_read(&self, fetches: bool) -> bool {
+        let removes = self.own && matches!(self.change.op(), Op::Delete | Op::Truncate);
+        self.prepared.is_none() && !removes && (fetches || !self.own)
+    }
+
     /// It stands for every key of its route, and waits for a person's decision.
     pub(super) fn is_whole_truncate(&self, key: &str) -> bool {
         self.change.op() == Op::Truncate && key.is_empty()
+    }
+
+    /// The entity's own row was deleted by it.
+    pub(super) fn ends_the_row(&self) -> bool {
+        self.own && matches!(self.change.op(), Op::Delete | Op::Truncate)
     }
 
     /// The key came to be with this change, or with one it absorbed.
@@ -110,12 +126,6 @@ impl Work {
     /// It may merge with waiting neighbours: nothing of it was sent, and nothing waits for it.
     pub(super) fn may_still_merge(&self) -> bool {
         self.merges && self.after.is_none() && self.answers.is_empty() && !self.tried && !self.doubt
-    }
-
-    /// A call that it shares with others is about to be made.
-    pub(super) fn sent_along(&mut self) {
-        self.attempts += 1;
-        self.tried = true;
     }
 
     /// Calls of it may have been made in this process: nothing else of its key comes before it now.

@@ -1,4 +1,4 @@
-use super::ChangeId;
+use super::{ChangeId, MASK};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -61,7 +61,9 @@ impl Body {
 }
 
 /// One request to make: what, not how. Host, auth and retry belong to the remote.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// What is printed to debug shows no header's value: it may be a secret (invariant 7).
+#[derive(Clone, PartialEq)]
 pub struct Call {
     /// The step's name, made unique within the sequence (`item[3]`, `update#2`): resuming and the
     /// call key go by it.
@@ -82,6 +84,23 @@ pub struct Call {
     /// The step that looked whether this call is needed at all. Its answer is forgotten when this
     /// call ends without our knowing whether the remote acted, so that it is asked again.
     pub lookup: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, method, path, headers, body, handles, accept, lookup } = self;
+        let headers: Vec<_> = headers.iter().map(|(name, _)| (name, MASK)).collect();
+        f.debug_struct("Call")
+            .field("step", step)
+            .field("method", method)
+            .field("path", path)
+            .field("headers", &headers)
+            .field("body", body)
+            .field("handles", handles)
+            .field("accept", accept)
+            .field("lookup", lookup)
+            .finish()
+    }
 }
 
 impl Call {

@@ -12,6 +12,12 @@ impl Change {
             && older.table.id == self.table.id
     }
 
+    /// Whether no older change of its key says anything that this one does not.
+    pub fn says_all(&self) -> bool {
+        matches!(self.op(), Op::Delete | Op::Truncate)
+            || self.image.row().is_some_and(|row| !row.is_partial())
+    }
+
     /// This change with the older one merged into it.
     ///
     /// Known columns are merged forward: the newer image may lack an unchanged one that the older

@@ -21,7 +21,7 @@ pub use outcome::{ContentHash, Link, LinkUpdate, Outcome, ParkReason, Parked, Pa
 pub use row::{BadTableName, Cell, Column, Row, RowBuilder, Table, TableId, TableName};
 pub use rules::{DataRule, DataRules};
 pub use run::{RunCounts, RunEnd, RunId, RunKind, RunProgress, RunRequest, RunState, UnknownName};
-pub use secret::{MASK, masked, masked_all, masked_if_given, masked_values};
+pub use secret::{HiddenValues, MASK, masked, masked_all, masked_if_given, masked_values};
 pub use types::{Field, Type};
 pub use units::{ByteSize, Span};
 

@@ -165,5 +165,7 @@ names! {
         Interrupted = "interrupted",
         /// A key or old image is missing from the change.
         Identity = "identity",
+        /// What is stored of the change cannot be read.
+        Damaged = "damaged",
     }
 }

@@ -1,6 +1,7 @@
+use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Serializer;
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use std::{collections::BTreeMap, fmt, ops::Deref};
 
 /// What stands in a secret's place wherever a person may read (invariant 7).
 pub const MASK: &str = "***";
@@ -30,9 +31,32 @@ pub fn masked_all<S: Serializer>(secrets: &[SecretString], serializer: S) -> Res
 }
 
 /// The same for named values any of which may be a secret.
-pub fn masked_values<S: Serializer>(
-    values: &BTreeMap<String, String>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub fn masked_values<S: Serializer>(values: &HiddenValues, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(values.keys().map(|name| (name, MASK)))
+}
+
+/// Named values any of which may be a secret: what is printed to debug shows their names only.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct HiddenValues(BTreeMap<String, String>);
+
+impl fmt::Debug for HiddenValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.keys().map(|name| (name, MASK))).finish()
+    }
+}
+
+impl Deref for HiddenValues {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<const N: usize> From<[(String, String); N]> for HiddenValues {
+    fn from(values: [(String, String); N]) -> Self {
+        Self(values.into())
+    }
 }

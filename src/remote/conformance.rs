@@ -1,6 +1,6 @@
 //! What every [`RemoteClient`] does, run on the real one and on the fake.
 
-use super::{CallError, FakeRemote, RemoteClient};
+use super::{Attempt, CallError, FakeRemote, Leave, RemoteClient};
 use crate::model::{Answer, Body, Call, CallKey, ChangeId, Lsn, Method};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -48,6 +48,38 @@ pub(super) async fn run(stage: &mut dyn Stage) {
     the_call_arrives_as_it_is_under_the_same_key_every_time(stage).await;
     a_broken_connection_is_an_error(stage).await;
     a_path_that_names_another_is_not_called(stage).await;
+    nothing_is_sent_without_leave(stage).await;
+}
+
+/// So much leave, and how often the call was refused for its token.
+pub(super) struct Counted {
+    pub(super) left: usize,
+    pub(super) refused: usize,
+}
+
+impl Leave for Counted {
+    fn begin(&mut self) -> bool {
+        let may = self.left > 0;
+        self.left -= usize::from(may);
+        may
+    }
+
+    fn refused(&mut self, _: &Answer) -> bool {
+        self.refused += 1;
+        self.refused == 1
+    }
+}
+
+async fn nothing_is_sent_without_leave(stage: &mut dyn Stage) {
+    let ok = Answer { status: 200, ..Answer::default() };
+    let remote = stage.answering(vec![ok]).await;
+    let mut leave = Counted { left: 1, refused: 0 };
+    let first = remote.attempt(&call(), &key("create"), &mut leave).await.expect("an answer");
+    assert!(matches!(first, Attempt::Answered(Answer { status: 200, .. })), "{first:?}");
+    assert_eq!(leave.left, 0, "it is used once a request");
+    let second = remote.attempt(&call(), &key("create"), &mut leave).await.expect("no error");
+    assert_eq!(second, Attempt::Held);
+    assert_eq!(stage.arrived().await.len(), 1);
 }
 
 async fn any_status_is_an_answer(stage: &mut dyn Stage) {

@@ -1,6 +1,6 @@
 //! A remote in memory, for tests: it answers by script and remembers what it was asked.
 
-use super::{CallError, RemoteClient, path};
+use super::{Attempt, CallError, Leave, RemoteClient, path};
 use crate::model::{Answer, Call, CallKey};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -105,8 +105,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[async_trait]
 impl RemoteClient for FakeRemote {
-    async fn call(&self, call: &Call, key: &CallKey) -> Result<Answer, CallError> {
+    async fn attempt(&self, call: &Call, key: &CallKey, leave: &mut dyn Leave) -> Result<Attempt, CallError> {
         path::check(&call.path)?;
+        if !leave.begin() {
+            return Ok(Attempt::Held);
+        }
         lock(&self.seen).push(SeenCall { call: call.clone(), key: key.clone() });
         let scripted = lock(&self.script).pop_front();
         self.arrived.send_modify(|count| *count += 1);
@@ -114,14 +117,14 @@ impl RemoteClient for FakeRemote {
             // The gate is never closed; each permit lets one call through for good.
             gate.acquire().await.into_iter().for_each(|permit| permit.forget());
         }
-        scripted.unwrap_or_else(|| (self.otherwise)(call, key))
+        scripted.unwrap_or_else(|| (self.otherwise)(call, key)).map(Attempt::Answered)
     }
 }
 
 #[async_trait]
 impl<R: RemoteClient + ?Sized> RemoteClient for Arc<R> {
-    async fn call(&self, call: &Call, key: &CallKey) -> Result<Answer, CallError> {
-        (**self).call(call, key).await
+    async fn attempt(&self, call: &Call, key: &CallKey, leave: &mut dyn Leave) -> Result<Attempt, CallError> {
+        (**self).attempt(call, key, leave).await
     }
 }
 

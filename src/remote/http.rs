@@ -4,7 +4,7 @@ pub(super) mod body;
 pub(super) mod client;
 
 use super::{
-    BadHeader, CallError, Clock, Fault, RemoteClient, Settings,
+    Attempt, BadHeader, CallError, Clock, Fault, Leave, RemoteClient, Settings,
     auth::{self, Scheme, Token},
     echo::Echoes,
     path,
@@ -90,7 +90,7 @@ impl HttpRemote {
         let url = client::base_url(&settings.url, settings.allow_http)
             .map_err(|message| RemoteError::Url { remote: remote(), message })?;
         let mut headers = HeaderMap::new();
-        for (name, value) in &settings.headers {
+        for (name, value) in settings.headers.iter() {
             let header =
                 auth::header_name(name).and_then(|name| Ok((auth::header_value(&name, value)?, name)));
             let (mut value, name) =
@@ -169,10 +169,19 @@ impl HttpRemote {
         self.scheme.try_out().await
     }
 
-    /// One request, and the token it was made with.
-    async fn attempt(&self, call: &Call, key: &CallKey) -> Result<(Answer, Option<Arc<Token>>), CallError> {
+    /// One request, and the token it was made with; `None` without leave.
+    async fn send(
+        &self,
+        call: &Call,
+        key: &CallKey,
+        leave: &mut dyn Leave,
+    ) -> Result<Option<(Answer, Option<Arc<Token>>)>, CallError> {
         let mut request = self.request(call, key)?;
         let token = self.scheme.prove(&mut request, &key.to_string(), self.clock).await?;
+        // Behind the token, since waiting for that is no part of the call.
+        if !leave.begin() {
+            return Ok(None);
+        }
         let mut response = self.client.execute(request).await.map_err(|error| self.failed(error))?;
         let status = response.status().as_u16();
         let headers = body::kept(response.headers());
@@ -185,7 +194,7 @@ impl HttpRemote {
         if let Some(token) = token.as_ref().filter(|_| status != UNAUTHORIZED) {
             token.accept();
         }
-        Ok((answer, token))
+        Ok(Some((answer, token)))
     }
 
     /// Why there is no answer, without the URL: it may carry what must not be shown.
@@ -201,14 +210,19 @@ impl HttpRemote {
 
 #[async_trait]
 impl RemoteClient for HttpRemote {
-    async fn call(&self, call: &Call, key: &CallKey) -> Result<Answer, CallError> {
-        let (answer, token) = self.attempt(call, key).await?;
+    async fn attempt(&self, call: &Call, key: &CallKey, leave: &mut dyn Leave) -> Result<Attempt, CallError> {
+        let Some((answer, token)) = self.send(call, key, leave).await? else { return Ok(Attempt::Held) };
         match token {
             // The remote looked at the token and no further, so nothing can happen twice.
-            Some(token) if answer.status == UNAUTHORIZED && self.scheme.renew(&token).await? => {
-                Ok(self.attempt(call, key).await?.0)
+            Some(token)
+                if answer.status == UNAUTHORIZED
+                    && leave.refused(&answer)
+                    && self.scheme.renew(&token).await? =>
+            {
+                let again = self.send(call, key, leave).await?;
+                Ok(again.map_or(Attempt::Held, |(answer, _)| Attempt::Answered(answer)))
             }
-            _ => Ok(answer),
+            _ => Ok(Attempt::Answered(answer)),
         }
     }
 }

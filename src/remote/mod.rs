@@ -99,9 +99,55 @@ pub enum CallError {
     },
 }
 
+/// What an attempt asks before each request that it sends: an attempt may have to wait for a token
+/// first, and may send a second request, which the limits have to know of when it is sent.
+pub trait Leave: Send {
+    /// Whether a request may be sent now. If so, it counts.
+    fn begin(&mut self) -> bool;
+
+    /// The request was refused for its token alone, which can be replaced. Whether the call may be
+    /// made once more with another.
+    fn refused(&mut self, answer: &Answer) -> bool;
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Attempt {
+    /// The remote answered.
+    Answered(Answer),
+    /// There was no leave, and nothing that was sent is without its answer: the call is to be made
+    /// once there is.
+    Held,
+}
+
 /// A target API, ready to be called.
 #[async_trait]
 pub trait RemoteClient: Send + Sync {
     /// Makes one attempt. `key` travels as the idempotency header, the same on every attempt.
-    async fn call(&self, call: &Call, key: &CallKey) -> Result<Answer, CallError>;
+    /// Nothing is sent for which `leave` was not asked just before.
+    async fn attempt(&self, call: &Call, key: &CallKey, leave: &mut dyn Leave) -> Result<Attempt, CallError>;
+
+    /// Makes one attempt for which there are no limits.
+    async fn call(&self, call: &Call, key: &CallKey) -> Result<Answer, CallError> {
+        match self.attempt(call, key, &mut Unlimited::default()).await? {
+            Attempt::Answered(answer) => Ok(answer),
+            Attempt::Held => unreachable!("there is always leave"),
+        }
+    }
+}
+
+/// All the leave there can be, but no call is made more than twice.
+#[derive(Debug, Default)]
+struct Unlimited {
+    again: bool,
+}
+
+impl Leave for Unlimited {
+    fn begin(&mut self) -> bool {
+        true
+    }
+
+    fn refused(&mut self, _: &Answer) -> bool {
+        !std::mem::replace(&mut self.again, true)
+    }
 }

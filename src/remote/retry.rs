@@ -28,6 +28,11 @@ impl Failure<'_> {
         }
     }
 
+    /// Whether nothing was sent.
+    pub(super) fn is_unsent(&self) -> bool {
+        matches!(self, Self::Error(CallError::BadRequest { .. } | CallError::Token { .. }))
+    }
+
     /// Whether the call was tried at all: without a token it was not, which is no fault of its own
     /// and no attempt.
     pub fn is_an_attempt(&self) -> bool {

@@ -2,11 +2,11 @@ use super::{
     Oauth2, Tls,
     governor::{Breaker, Rate},
 };
-use crate::model::{DataRules, Span};
+use crate::model::{DataRules, HiddenValues, Span};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 /// `remotes.<name>`: a target API.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub struct Settings {
     /// Headers sent with every call. They may hold secrets, so their values are never shown.
     #[serde(default, serialize_with = "crate::model::masked_values")]
     #[schemars(extend("writeOnly" = true))]
-    pub headers: BTreeMap<String, String>,
+    pub headers: HiddenValues,
     /// How long one attempt may take as a whole.
     #[serde(default = "timeout")]
     pub timeout: Span,

@@ -85,6 +85,11 @@ impl Route {
         Some(ContentHash(hash ^ self.told_to))
     }
 
+    /// Whether its rows depend on others, or others on them.
+    pub fn has_kin(&self) -> bool {
+        self.waited_for || !self.parents.is_empty()
+    }
+
     /// Whether the entity's own row has to be read for a change of this table.
     pub fn rereads(&self, table: &TableName) -> bool {
         self.fetch == Some(Fetch::Row) || *table != self.table

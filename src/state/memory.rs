@@ -2,8 +2,8 @@ mod runs;
 mod waiting;
 
 use super::{
-    Binding, Checkpoint, Due, Hold, Known, Owed, Owing, Parking, Place, RemoteGauges, Repaid, RouteKey, Run,
-    Saved, Settled, Settlement, StateError, StateStore, Wanted,
+    Binding, Checkpoint, Due, Hold, Known, Owed, Owes, Owing, Parking, Place, RemoteGauges, Repaid, RouteKey,
+    Run, Saved, Settled, Settlement, StateError, StateStore, Wanted,
     merge::{self, Tail},
 };
 use crate::model::{
@@ -75,6 +75,7 @@ impl Row {
             attempts: parked.attempts,
             doubt: parked.doubt,
             born: *born,
+            in_vain: false,
             place: Place { due, id: change.id, key: Arc::clone(&at.key) },
         }
     }
@@ -183,6 +184,25 @@ impl Kept {
         self.of_key(at).find(|(_, row)| deletes(row) && row.holds()).map(|(id, _)| id)
     }
 
+    fn owe(&mut self, Owes { owing, change, anew }: Owes) {
+        if anew {
+            let whole = owing.at.key.is_empty();
+            self.owed.retain(|at, _| !(at.route == owing.at.route && (whole || at.key == owing.at.key)));
+        }
+        let whole = RouteKey { key: "".into(), ..owing.at.clone() };
+        let deletes = |row: &Row| matches!(row.parking.change.op(), Op::Delete | Op::Truncate);
+        let later = |at| self.of_key(at).any(|(id, row)| id > change && deletes(row));
+        if owing.values.is_empty() || later(&owing.at) || later(&whole) {
+            return;
+        }
+        self.versions += 1;
+        let version = self.versions;
+        let mut values = self.owed.remove(&owing.at).map(|it| it.owing.values).unwrap_or_default();
+        values.extend(owing.values);
+        let owing = Owing { values, ..owing };
+        self.owed.insert(owing.at.clone(), Owed { owing, version, attempts: 0 });
+    }
+
     /// Whether it waits for a parent although its row is deleted later.
     fn is_doomed(&self, at: &RouteKey, id: ChangeId) -> bool {
         let waits = |row: &Row| {
@@ -200,7 +220,11 @@ impl StateStore for MemoryStore {
 
     async fn bind(&self, checkpoint: &Checkpoint) -> Result<(), StateError> {
         let mut kept = self.kept();
-        kept.checkpoint = Some(checkpoint.clone());
+        let place = |binding: &Binding| (binding.system_id.clone(), binding.timeline);
+        let was = kept.checkpoint.replace(checkpoint.clone()).map(|was| place(&was.binding));
+        if was.is_some_and(|was| was != place(&checkpoint.binding)) {
+            kept.owed.values_mut().for_each(|it| it.owing.transaction = None);
+        }
         kept.links.values_mut().for_each(|link| link.content = None);
         Ok(())
     }
@@ -221,21 +245,14 @@ impl StateStore for MemoryStore {
         kept.remotes.extend(settlement.remotes);
         kept.advance(settlement.runs, self.now());
         kept.links.extend(settlement.links.into_iter().map(|(at, link)| (at, (*link).clone())));
-        for owing in settlement.write_backs {
-            kept.versions += 1;
-            let version = kept.versions;
-            let before = kept.owed.remove(&owing.at).map(|it| it.owing.values);
-            let mut values = before.unwrap_or_default();
-            values.extend(owing.values);
-            let owing = Owing { values, ..owing };
-            kept.owed.insert(owing.at.clone(), Owed { owing, version, attempts: 0 });
-        }
+        touched.extend(settlement.parkings.iter().map(|it| it.at.clone()));
+        kept.park(settlement.parkings);
+        // Behind that: it may have ended since it was parked.
         for (at, id) in settlement.resolved {
             kept.parked.remove(&(at.clone(), id));
             touched.insert(at);
         }
-        touched.extend(settlement.parkings.iter().map(|it| it.at.clone()));
-        kept.park(settlement.parkings);
+        settlement.write_backs.into_iter().for_each(|owes| kept.owe(owes));
         let waited_for = |row: &Row| row.parking.parked.waits_for.clone();
         let parked_now = touched.iter().filter_map(|at| Some((at.clone(), kept.head(at)?)));
         let parked_now = parked_now.filter_map(|slot| kept.parked.get(&slot).and_then(waited_for));
@@ -274,7 +291,8 @@ impl StateStore for MemoryStore {
                     && kept.head(at) == Some(*id)
                     && !kept.awaits_delete(&row.parking)
             });
-            let mut due: Vec<Due> = retrying.map(|(_, row)| row.due(self.began)).collect();
+            let due = |row| Due { in_vain: kept.waits_in_vain(row), ..row.due(self.began) };
+            let mut due: Vec<Due> = retrying.map(|(_, row)| due(row)).collect();
             due.sort_by(|a, b| a.place.cmp(&b.place));
             let mut used = 0;
             let behind = due.into_iter().filter(|it| after.as_ref().is_none_or(|after| it.place > *after));

@@ -4,9 +4,13 @@ use super::{Parking, RouteKey};
 use crate::model::{ChangeId, ParkedState};
 use std::{collections::HashMap, sync::Arc};
 
-/// The newest parked change of a key, if a newer one may merge with it.
+/// The newest parked change of a key.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct Tail(Option<Open>);
+
+/// A newer one may merge with it.
+#[derive(Debug)]
+struct Open {
     /// Where it is stored; `None` while it is not.
     stored: Option<ChangeId>,
     parking: Parking,
@@ -23,7 +27,16 @@ pub(super) struct Merged {
 
 impl Tail {
     pub(super) fn stored(parking: Parking) -> Self {
-        Self { stored: Some(parking.change.id), parking }
+        Self(Some(Open { stored: Some(parking.change.id), parking }))
+    }
+
+    /// It is there, and nothing merges with it now.
+    pub(super) fn closed() -> Self {
+        Self(None)
+    }
+
+    fn new(parking: Parking) -> Self {
+        Self(Some(Open { stored: None, parking }))
     }
 }
 
@@ -37,39 +50,48 @@ pub(super) fn may_merge(parking: &Parking) -> bool {
 pub(super) fn merge(parkings: Vec<Parking>, mut tails: HashMap<RouteKey, Tail>) -> Merged {
     let mut merged = Merged::default();
     for mut parking in parkings {
-        let Some(tail) = tails.remove(&parking.at) else {
-            if may_merge(&parking) {
-                tails.insert(parking.at.clone(), Tail { stored: None, parking });
-            } else {
+        let tail = match tails.remove(&parking.at) {
+            Some(Tail(Some(tail))) => tail,
+            // What is behind it is not put together either: some of it may be in there.
+            Some(closed) => {
+                tails.insert(parking.at.clone(), closed);
                 merged.parkings.push(parking);
+                continue;
             }
-            continue;
+            None => {
+                if may_merge(&parking) {
+                    tails.insert(parking.at.clone(), Tail::new(parking));
+                } else {
+                    merged.parkings.push(parking);
+                }
+                continue;
+            }
         };
         let older = &tail.parking;
         if parking.change.id <= older.change.id {
             merged.parkings.push(parking);
-            tails.insert(tail.parking.at.clone(), tail);
+            tails.insert(tail.parking.at.clone(), Tail(Some(tail)));
         } else if may_merge(&parking) && parking.change.may_absorb(&older.change) {
             parking.change = Arc::new(parking.change.absorbing(&older.change));
             parking.parked.called = older.parked.called;
             parking.born |= older.born;
-            tails.insert(parking.at.clone(), Tail { stored: tail.stored, parking });
+            tails.insert(parking.at.clone(), Tail(Some(Open { stored: tail.stored, parking })));
         } else {
             merged.keep(tail);
             if may_merge(&parking) {
-                tails.insert(parking.at.clone(), Tail { stored: None, parking });
+                tails.insert(parking.at.clone(), Tail::new(parking));
             } else {
                 merged.parkings.push(parking);
             }
         }
     }
-    tails.into_values().for_each(|tail| merged.keep(tail));
+    tails.into_values().filter_map(|tail| tail.0).for_each(|tail| merged.keep(tail));
     merged.parkings.sort_by_key(|it| it.change.id);
     merged
 }
 
 impl Merged {
-    fn keep(&mut self, Tail { stored, parking }: Tail) {
+    fn keep(&mut self, Open { stored, parking }: Open) {
         match stored {
             None => self.parkings.push(parking),
             Some(id) if id != parking.change.id => self.replacing.push((id, parking)),

@@ -122,6 +122,8 @@ pub struct Due {
     pub doubt: bool,
     /// The key came to be with it, or with a change it absorbed.
     pub born: bool,
+    /// It waited for a parent in vain: see [`StateStore::settle`].
+    pub in_vain: bool,
     /// Where it stands among what is due.
     pub place: Place,
 }
@@ -206,8 +208,8 @@ pub struct Settlement {
     pub parkings: Vec<Parking>,
     /// Parked changes that have ended.
     pub resolved: Vec<(RouteKey, ChangeId)>,
-    /// Keys whose link has come, or whose children's links have gone: what waits for them is
-    /// looked at again.
+    /// Keys whose link has come or gone, or whose children's links have gone: what waits for them
+    /// is looked at again.
     pub stirred: Vec<RouteKey>,
     /// Counters by route.
     pub counts: Vec<(Arc<str>, RouteCounts)>,
@@ -216,7 +218,7 @@ pub struct Settlement {
     /// Commit time of the oldest transaction that is read but not settled.
     pub pending_since: Option<Timestamp>,
     /// What is to be written into the source's rows; at most one for each key.
-    pub write_backs: Vec<Owing>,
+    pub write_backs: Vec<Owes>,
     /// How far runs have come by the outcomes above; at most one for each run. What a person has ended
     /// meanwhile stays ended.
     pub runs: Vec<RunProgress>,
@@ -231,6 +233,18 @@ pub struct Owing {
     pub values: Map<String, Value>,
     /// The transaction that made the row what it is, which others may not see yet.
     pub transaction: Option<u32>,
+}
+
+/// What the newest change of a key that has ended leaves to be written into its row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owes {
+    /// Without values it is nothing.
+    pub owing: Owing,
+    /// The change.
+    pub change: ChangeId,
+    /// The row was deleted before that: what was owed to it so far is not owed any more. With an
+    /// empty key that is true of every row of the route.
+    pub anew: bool,
 }
 
 /// Something that is still to be written into a row.
@@ -301,8 +315,9 @@ pub trait StateStore: Send + Sync {
     ///
     /// A queued change that has become the oldest one that holds its key becomes `retrying` at
     /// once, and so does a waiting one that is parked or stirred here and has nothing to wait for
-    /// any more (see [`StateStore::sweep`]), or waits for a parent while a delete of its own key is
-    /// queued. A parking that may merge does so with the newest parked change of its key, if that
+    /// any more (see [`StateStore::sweep`]), or waits for a parent in vain: while a delete of its own
+    /// key is queued, or while a newer change of its own key is queued that names another, says all that
+    /// it says and is older than anything there is of the parent. A parking that may merge does so with the newest parked change of its key, if that
     /// is queued and may merge too: the one that is left has the newer id and the older call keys.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError>;
 
@@ -314,14 +329,16 @@ pub trait StateStore: Send + Sync {
 
     /// What is due to be written into the source's rows, the longest due first, at most `limit`.
     /// What is settled later for a key takes the place of what is owed to it, column by column.
+    /// Nothing is owed by a change behind which a delete of its key is parked: the row that is there,
+    /// if any, is another one.
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError>;
 
     /// These attempts have ended. What has been replaced meanwhile stays owed.
     async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError>;
 
     /// How many linked keys of these routes depend on each of these keys, and how many parked
-    /// changes of theirs that go on by themselves, by route. What is newer than the change given
-    /// does not count, since it belongs to what comes after.
+    /// changes of theirs that go on by themselves, by route. A parked change that is newer than the
+    /// one given does not count, since it belongs to what comes after.
     async fn children(
         &self,
         keys: &[(RouteKey, ChangeId)],
@@ -329,9 +346,9 @@ pub trait StateStore: Send + Sync {
     ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError>;
 
     /// Lets waiting changes go on that have nothing to wait for, at most [`RELEASED_AT_ONCE`]: their
-    /// parent is linked and no older delete holds it, or no older child of theirs is linked or about
-    /// to be. Settlements do that by
-    /// themselves; this finds what was written past them.
+    /// parent is linked and no older delete holds it, or no child of theirs is linked and no older one
+    /// about to be; and those that wait for a parent in vain. Settlements do that by themselves; this
+    /// finds what was written past them.
     async fn sweep(&self) -> Result<u64, StateError>;
 
     /// How many keys of a route are linked.

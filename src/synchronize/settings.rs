@@ -1,3 +1,4 @@
+use crate::model::HiddenValues;
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -43,7 +44,7 @@ pub struct StepSettings {
     /// Query parameters; a null value leaves its parameter out.
     pub query: BTreeMap<String, Value>,
     /// Headers beyond the remote's own.
-    pub headers: BTreeMap<String, String>,
+    pub headers: HiddenValues,
     /// A JSON body.
     pub body: Option<Value>,
     /// A form body (`application/x-www-form-urlencoded`).
@@ -133,3 +134,18 @@ macro_rules! text_or_list {
 
 text_or_list!(Accept, Expression, Statuses, "a list of statuses, or an expression");
 text_or_list!(OnStatus, Step, Sequence, "a step's name, `lookup`, or a list of steps");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Invariant 7: a header may hold a secret.
+    #[test]
+    fn what_is_printed_to_debug_shows_no_header() {
+        let step = serde_json::json!({ "name": "put", "put": "/x", "headers": { "X-Key": "hunter2" } });
+        let sequences: Sequences =
+            serde_json::from_value(serde_json::json!({ "upsert": [step] })).expect("settings");
+        let printed = format!("{sequences:?}");
+        assert!(printed.contains("X-Key") && !printed.contains("hunter2"), "{printed}");
+    }
+}

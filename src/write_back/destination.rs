@@ -24,7 +24,8 @@ pub struct Destination {
 /// The statements of one destination, made for its columns as they are.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// `$1`: keys. The numbers of those whose rows are there and could be locked at once.
+    /// `$1`: keys. The numbers of those whose rows are there and could be locked at once, and the
+    /// transaction that each row is of.
     pub lock: Statement,
     /// `$1`: keys. The numbers of those whose rows are there.
     pub find: Statement,
@@ -73,7 +74,7 @@ impl Destination {
             self.key.iter().map(|it| quoted(it)).map(|it| format!("t.{it} = k.{it}")).collect();
         let matches = matches.join(" and ");
         let keys = format!(
-            "select w.at::int4 from pg_catalog.unnest($1::text[]) with ordinality as w (key, at)
+            " from pg_catalog.unnest($1::text[]) with ordinality as w (key, at)
               cross join lateral pg_catalog.jsonb_to_record(w.key::jsonb) as k ({key})
               join {table} t on {matches}"
         );
@@ -98,7 +99,8 @@ impl Destination {
             set = set.join(", "),
             differs = differs.join(" or "),
         );
-        [format!("{keys} for no key update of t skip locked"), keys, write]
+        let lock = format!("select w.at::int4, t.xmin::text::int8{keys} for no key update of t skip locked");
+        [lock, format!("select w.at::int4{keys}"), write]
     }
 }
 
@@ -125,7 +127,7 @@ mod tests {
             columns: vec!["it's".to_owned()],
         };
         let [lock, find, write] = destination.sql("K", "V");
-        assert!(lock.starts_with(&find) && lock.ends_with("for no key update of t skip locked"));
+        assert!(lock.ends_with("for no key update of t skip locked"), "{lock}");
         assert!(
             find.contains(r#"join "Odd"."it""s" t on t."the ""id" = k."the ""id" and t."b" = k."b""#),
             "{find}"

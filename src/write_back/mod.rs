@@ -8,6 +8,9 @@
 //! comes back as a change. Only one session at a time can have that origin: no former process writes
 //! beside the present one.
 //!
+//! A row that was deleted and inserted again is another one, and what was brought for the former is
+//! not written into it: [`rows`] tells the two apart.
+//!
 //! An application that locks a row keeps that row waiting and no other; a row that the database
 //! refuses is found among its batch, kept with the reason and tried again. Triggers fire as for any
 //! other update; what they write in the same transaction has our origin too.
@@ -15,6 +18,7 @@
 //! It does not decide what is written: see [`crate::routing::WriteBack`].
 
 mod destination;
+mod rows;
 mod setup;
 mod writer;
 

@@ -1,8 +1,9 @@
 //! Brings what is owed into the rows, batch by batch.
 
-use super::{Destination, destination::Statements};
+use super::{Destination, destination::Statements, rows::Doubts};
 use crate::{
     capture::RowReader,
+    model::Lsn,
     postgres::{self, Client, Target},
     routing::split_key,
     state::{Owed, Repaid, StateStore},
@@ -16,7 +17,7 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{error::SqlState, types::PgLsn};
 
 /// Rows written in one transaction, at most.
 const AT_ONCE: usize = 500;
@@ -25,10 +26,16 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The first wait after a failure; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// So many attempts that took too long are enough for one look: one row among [`AT_ONCE`] is found by
+/// fewer, and if all of them are slow, others wait.
+const SLOW_AT_ONCE: usize = 12;
 /// What may still be written once the changes have ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Waits for no lock that an application holds for long.
-const PATIENCE: &str = "set lock_timeout = '2s'";
+/// Waits for no lock that an application holds for long, and for no update for ever.
+const PATIENCE: &str = "\
+set lock_timeout = '2s';
+select pg_catalog.set_config('statement_timeout', '30s', false)
+from pg_catalog.pg_settings where name = 'statement_timeout' and setting::int8 not between 1 and 30000";
 
 /// Writes back for one source, over a connection of its own.
 pub struct Writer {
@@ -53,6 +60,8 @@ struct Lost(String);
 enum Refusal {
     /// One of them may be at fault.
     Rows(String),
+    /// One of them may take too long, or waits for a lock.
+    Slow(String),
     /// All of them: the table, or a right, or a lock on the whole of it.
     Table(String),
     Lost(String),
@@ -62,6 +71,19 @@ struct Session<'a> {
     writer: &'a Writer,
     client: Client,
     statements: HashMap<Arc<str>, Statements>,
+    doubts: Doubts,
+    /// Everything up to here was settled before it was read what is owed.
+    settled: Lsn,
+}
+
+/// What became of one row.
+#[derive(Clone, Copy, PartialEq)]
+enum Row {
+    Written,
+    Gone,
+    Locked,
+    /// Somebody wrote it since, and perhaps it is another one.
+    Changed,
 }
 
 impl Writer {
@@ -104,6 +126,8 @@ impl Writer {
         let mut session = self.open().await?;
         loop {
             let last = *over.borrow();
+            let checkpoint = self.store.checkpoint().await.map_err(|error| Lost(error.to_string()))?;
+            session.settled = checkpoint.map(|it| it.lsn).unwrap_or_default();
             let owed = self.store.owed(AT_ONCE).await.map_err(|error| Lost(error.to_string()))?;
             let more = owed.len() == AT_ONCE;
             session.repay(owed).await?;
@@ -129,7 +153,8 @@ impl Writer {
             };
             Lost(format!("replication origin `{}`: {}{advice}", self.origin, postgres::explain(&error)))
         })?;
-        Ok(Session { writer: self, client, statements: HashMap::new() })
+        let (statements, doubts) = (HashMap::new(), Doubts::default());
+        Ok(Session { writer: self, client, statements, doubts, settled: Lsn::ZERO })
     }
 }
 
@@ -164,25 +189,33 @@ impl Session<'_> {
             owed.into_iter().partition(|it| it.owing.transaction.is_none_or(|it| !unseen.contains(&it)));
         let why = "the row's transaction is committed, but not visible to others yet";
         ended.extend(early.into_iter().map(|it| failed(it, why)));
-        let mut parts: Vec<&[Owed]> = vec![&owed];
+        // What has failed before keeps nothing waiting that is new.
+        let (fresh, tried): (Vec<Owed>, Vec<Owed>) = owed.into_iter().partition(|it| it.attempts == 0);
+        let mut parts: Vec<&[Owed]> = vec![&tried, &fresh];
+        let mut slow = 0;
         while let Some(part) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
+            if slow >= SLOW_AT_ONCE {
+                ended.extend(part.iter().map(|it| failed(it.clone(), "others of its table take too long")));
+                continue;
+            }
             match self.attempt(destination, part).await {
-                Ok(locked) => {
-                    let why = "the row is locked by another transaction";
-                    ended.extend(part.iter().zip(locked).map(|(it, locked)| match locked {
-                        true => failed(it.clone(), why),
-                        false => (it.clone(), Repaid::Done),
-                    }));
-                }
+                Ok(rows) => ended.extend(part.iter().zip(rows).map(|(it, row)| match row {
+                    Row::Locked => failed(it.clone(), "the row is locked by another transaction"),
+                    Row::Changed => {
+                        failed(it.clone(), "the row was written since: it is looked first what became of it")
+                    }
+                    Row::Written | Row::Gone => (it.clone(), Repaid::Done),
+                })),
                 Err(Refusal::Lost(message)) => return Err(Lost(message)),
-                Err(Refusal::Rows(_)) if part.len() > 1 => {
+                Err(refusal @ (Refusal::Rows(_) | Refusal::Slow(_))) if part.len() > 1 => {
+                    slow += usize::from(matches!(refusal, Refusal::Slow(_)));
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
                 }
-                Err(Refusal::Rows(message) | Refusal::Table(message)) => {
+                Err(Refusal::Rows(message) | Refusal::Slow(message) | Refusal::Table(message)) => {
                     tracing::warn!(
                         source = self.writer.source,
                         route = &*destination.route,
@@ -210,8 +243,8 @@ impl Session<'_> {
         unseen
     }
 
-    /// Writes these rows in one transaction; for each, whether it is there and locked by another.
-    async fn attempt(&mut self, destination: &Destination, owed: &[Owed]) -> Result<Vec<bool>, Refusal> {
+    /// Writes these rows in one transaction; what became of each.
+    async fn attempt(&mut self, destination: &Destination, owed: &[Owed]) -> Result<Vec<Row>, Refusal> {
         if !self.statements.contains_key(&destination.route) {
             let prepared = destination.prepare(&self.client).await;
             let prepared = prepared.map_err(|message| match self.client.is_closed() {
@@ -228,7 +261,7 @@ impl Session<'_> {
         written
     }
 
-    async fn write(&mut self, destination: &Destination, owed: &[Owed]) -> Result<Vec<bool>, Refusal> {
+    async fn write(&mut self, destination: &Destination, owed: &[Owed]) -> Result<Vec<Row>, Refusal> {
         let Some(statements) = self.statements.get(&destination.route) else { return Ok(Vec::new()) };
         let keys: Vec<String> =
             owed.iter().map(|it| destination.key_json(split_key(&it.owing.at.key))).collect();
@@ -237,21 +270,37 @@ impl Session<'_> {
         };
         // Rows are not waited for here, so it is the table that is locked.
         let locking = |error: tokio_postgres::Error| match error.code() {
-            Some(&SqlState::LOCK_NOT_AVAILABLE) => Refusal::Table(postgres::explain(&error)),
+            Some(&SqlState::LOCK_NOT_AVAILABLE | &SqlState::QUERY_CANCELED) => {
+                Refusal::Table(postgres::explain(&error))
+            }
             _ => judge(error),
         };
         let transaction = self.client.transaction().await.map_err(judge)?;
-        let ours = numbers(transaction.query(&statements.lock, &[&keys]).await.map_err(locking)?);
-        let mut locked = vec![false; owed.len()];
-        if ours.len() < owed.len() {
-            let others: Vec<usize> = (0..owed.len()).filter(|at| !ours.contains(at)).collect();
-            let keys: Vec<&String> = others.iter().map(|at| &keys[*at]).collect();
-            for found in numbers(transaction.query(&statements.find, &[&keys]).await.map_err(judge)?) {
-                locked[others[found]] = true;
+        let mut rows = vec![Row::Gone; owed.len()];
+        let mut changed = Vec::new();
+        for row in transaction.query(&statements.lock, &[&keys]).await.map_err(locking)? {
+            let (at, of) = (row.get::<_, i32>(0).unsigned_abs() as usize - 1, row.get::<_, i64>(1) as u32);
+            let is_the_row = self.doubts.is_the_row(&owed[at], of, self.settled);
+            rows[at] = if is_the_row { Row::Written } else { Row::Changed };
+            if !is_the_row {
+                changed.push((at, of));
             }
         }
-        let mut wanted: Vec<usize> = ours.into_iter().collect();
-        wanted.sort_unstable();
+        if !changed.is_empty() {
+            // The stream gets there by itself, since this is in the log.
+            let sql = "select pg_catalog.pg_logical_emit_message(true, 'rowcall', '')";
+            let row = transaction.query_one(sql, &[]).await.map_err(judge)?;
+            let seen = Lsn::new(row.get::<_, PgLsn>(0).into());
+            changed.iter().for_each(|(at, of)| self.doubts.doubt(&owed[*at], *of, seen));
+        }
+        let others: Vec<usize> = (0..owed.len()).filter(|at| rows[*at] == Row::Gone).collect();
+        if !others.is_empty() {
+            let keys: Vec<&String> = others.iter().map(|at| &keys[*at]).collect();
+            for found in numbers(transaction.query(&statements.find, &[&keys]).await.map_err(judge)?) {
+                rows[others[found]] = Row::Locked;
+            }
+        }
+        let wanted: Vec<usize> = (0..owed.len()).filter(|at| rows[*at] == Row::Written).collect();
         if !wanted.is_empty() {
             let keys: Vec<&String> = wanted.iter().map(|at| &keys[*at]).collect();
             let json = |at: &usize| serde_json::to_string(&owed[*at].owing.values).unwrap_or_default();
@@ -259,7 +308,12 @@ impl Session<'_> {
             transaction.execute(&statements.write, &[&keys, &values]).await.map_err(judge)?;
         }
         transaction.commit().await.map_err(judge)?;
-        Ok(locked)
+        for (owed, row) in owed.iter().zip(&rows) {
+            if matches!(row, Row::Written | Row::Gone) {
+                self.doubts.forget(owed);
+            }
+        }
+        Ok(rows)
     }
 }
 
@@ -270,10 +324,14 @@ fn failed(owed: Owed, error: &str) -> (Owed, Repaid) {
 }
 
 /// Connections, resources and operators' interventions come and go; what is wrong with names,
-/// rights or locks concerns every row; the rest is some row's own trouble.
+/// rights or locks concerns every row; the rest is some row's own trouble, also that it takes too
+/// long.
 fn judge(error: tokio_postgres::Error) -> Refusal {
     let message = postgres::explain(&error);
     let Some(code) = error.code() else { return Refusal::Lost(message) };
+    if [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE].contains(code) {
+        return Refusal::Slow(message);
+    }
     match code.code().get(..2) {
         Some("08" | "25" | "53" | "57" | "58" | "XX") => Refusal::Lost(message),
         Some("40" | "42") => Refusal::Table(message),

@@ -1,6 +1,7 @@
 //! `depends_on`: parents before children, and children deleted before parents. The bank refuses
 //! anything else and counts it, so that the oracle is that it never had to.
 
+mod before;
 mod deletes;
 mod order;
 

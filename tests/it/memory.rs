@@ -3,7 +3,7 @@
 //! `ROWCALL_ROWS=2000000 scripts/test memory::` does it with two million rows.
 
 use crate::harness::{Live, Postgres, Version, eventually};
-use rowcall::demo::{Bank, Options};
+use rowcall::demo::{Bank, Fault, Options, Rule};
 use std::time::Duration;
 
 /// Every row is carried and settled; every hundredth is sent.
@@ -45,6 +45,54 @@ async fn a_transaction_of_many_rows_passes_through_little_memory() {
     eprintln!("{rows} rows: {} MB at most", peak / 1024);
     assert!(peak < BOUND_KB, "{} MB", peak / 1024);
     live.acknowledged().await;
+    service.sigterm();
+    assert_eq!(service.wait().await.code(), Some(0));
+}
+
+/// All of it is put aside, since the remote takes nothing, and some of it is taken up again.
+#[tokio::test]
+async fn an_outage_with_many_changes_passes_through_little_memory() {
+    const ROWS: u64 = 12_000;
+    let postgres = Postgres::start(Version::V16).await;
+    let bank = Bank::start_with("127.0.0.1:0", Options::FORGETFUL).await.expect("a bank");
+    let table = "create table rows (id bigint primary key, text text not null)";
+    let entity = "
+  row:
+    table: rows
+    upsert: [{ put: '/objects/row/{{ row.id }}', body: { text: '{{ row.text }}' } }]";
+    let live = Live::between(postgres, bank, table, entity).await;
+    live.reconfigure(|yaml| {
+        let yaml = yaml.replace("heartbeat: 50ms", "heartbeat: 50ms, wal_guard: { bytes: 1MiB, after: 1s }");
+        yaml.replace("failures: 0", "failures: 3, open: 100ms, max: 300ms") + "limits: { memory: 8MiB }\n"
+    });
+    live.bank.faults().add(Rule::new(Fault::Status(503)));
+    let mut service = live.run();
+    // Some 150 MB, the bound by itself.
+    let insert = "insert into rows select i, repeat(md5(i::text), 400) from generate_series";
+    live.postgres.execute(&format!("{insert}(1, {ROWS}) i")).await;
+    let parked = async || {
+        let count = live.postgres.text("select count(*) from rowcall.parked where reason = 'outage'").await;
+        count.and_then(|it| it.parse::<u64>().ok()).unwrap_or_default()
+    };
+    let within = Duration::from_secs(240);
+    eventually("everything is put aside", within, async || {
+        if let Some(status) = service.ended() {
+            panic!("the service ended by itself: {status}");
+        }
+        let parked = parked().await;
+        if parked == ROWS { Ok(()) } else { Err(parked) }
+    })
+    .await;
+    live.acknowledged().await;
+    live.bank.faults().clear();
+    eventually("some of it is sent", within, async || {
+        let left = parked().await;
+        if left < ROWS * 9 / 10 { Ok(()) } else { Err(left) }
+    })
+    .await;
+    let peak = peak_kb(service.pid().expect("it runs"));
+    eprintln!("{ROWS} rows: {} MB at most", peak / 1024);
+    assert!(peak < BOUND_KB, "{} MB", peak / 1024);
     service.sigterm();
     assert_eq!(service.wait().await.code(), Some(0));
 }

@@ -2,5 +2,6 @@
 //! person says so (invariant 4).
 
 mod desk;
+mod filters;
 mod reasons;
 mod rules;

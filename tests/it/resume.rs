@@ -3,4 +3,5 @@
 
 mod binding;
 mod connections;
+mod lost_slot;
 mod stops;

@@ -1,5 +1,6 @@
 //! What was captured, and how it went, comes back into the row, and never out again.
 
+mod again;
 mod refusals;
 mod rights;
 

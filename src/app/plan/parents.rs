@@ -43,8 +43,7 @@ impl SourcePlan {
     ) -> Result<Vec<Dependency>, Vec<String>> {
         let entity = &self.loaded.config.entities[name];
         let fetched = matches!(entity.fetch, Some(Fetch::Sql(_)));
-        let fragments = synchronize::fragments(&self.loaded.rules(name, remote))
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let fragments = self.fragments(name, remote)?;
         let names = Names { columns: shape.map(columns), fetched, fragments, ..Names::default() };
         let (mut dependencies, mut errors) = (Vec::new(), Vec::new());
         for (parent, text) in &entity.depends_on {

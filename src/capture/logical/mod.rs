@@ -37,5 +37,6 @@ pub use assemble::Routed;
 pub use cursor::DecodeError;
 pub use decode::decode;
 pub use message::{Message, Old, RawCell, Relation, RelationColumn, ReplicaIdentity, TableIds, Tuple};
+pub use refusal::{SLOT_ANEW, lost_slot};
 pub use server::{Identity, identify};
 pub use source::{LogicalSource, Options};

@@ -9,6 +9,18 @@ pub(super) struct Names {
     pub(super) publication: String,
 }
 
+/// What a person does about a slot that is lost or was dropped.
+pub const SLOT_ANEW: &str = "run `rowcall init --rebind`, which makes it anew and goes on from there; what changed in \
+                             between is not sent: bring it over yourself, for example by touching the rows";
+
+/// What has happened to a slot whose `wal_status` is `lost`.
+pub fn lost_slot(slot: &str) -> String {
+    format!(
+        "replication slot `{slot}` is lost: the server removed log that it still needed (`max_slot_wal_keep_size`), so \
+         changes since the checkpoint cannot be read any more"
+    )
+}
+
 /// An error that ended the stream or kept it from starting.
 pub(super) fn of(error: &ServerError, names: &Names) -> SourceError {
     let Names { slot, publication } = names;
@@ -23,11 +35,7 @@ pub(super) fn of(error: &ServerError, names: &Names) -> SourceError {
         "42704" if message.contains("replication slot") => missing_slot(slot),
         // undefined_file, or the slot was invalidated
         "58P01" | "55000" if message.contains("WAL") || message.contains("slot") => {
-            SourceError::Final(format!(
-                "the log that replication slot `{slot}` needs is gone ({error}): changes since the checkpoint cannot be \
-                 read any more. Drop the slot (`select pg_drop_replication_slot('{slot}')`), make a new one with \
-                 `rowcall init --rebind`, and bring the remote in step with the tables again"
-            ))
+            SourceError::Final(format!("{} ({error}): {SLOT_ANEW}", lost_slot(slot)))
         }
         "42501" => SourceError::Final(format!(
             "the role may not read replication slot `{slot}`: {error}; it needs the REPLICATION attribute: `alter role … replication`"
@@ -60,8 +68,7 @@ pub(super) fn missing_publication(publication: &str) -> SourceError {
 pub(super) fn missing_slot(slot: &str) -> SourceError {
     SourceError::Final(format!(
         "replication slot `{slot}` does not exist: if it was never made, `rowcall init` makes it; if it was dropped, or the \
-         database was restored or failed over without it, changes since the checkpoint are not in the stream: make it \
-         with `rowcall init --rebind` and bring the remote in step with the tables"
+         database was restored or failed over without it, changes since the checkpoint are in no slot any more: {SLOT_ANEW}"
     ))
 }
 
@@ -81,8 +88,8 @@ mod tests {
         for (code, message, advice) in [
             ("42704", "publication \"p\" does not exist", "rowcall init"),
             ("42704", "replication slot \"s\" does not exist", "rowcall init"),
-            ("58P01", "requested WAL segment 00 has already been removed", "pg_drop_replication_slot"),
-            ("55000", "can no longer get changes from replication slot \"s\"", "pg_drop_replication_slot"),
+            ("58P01", "requested WAL segment 00 has already been removed", SLOT_ANEW),
+            ("55000", "can no longer get changes from replication slot \"s\"", SLOT_ANEW),
             ("42501", "permission denied", "REPLICATION"),
             ("42704", "in einer anderen Sprache", "Sprache"),
         ] {

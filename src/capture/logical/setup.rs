@@ -67,6 +67,14 @@ pub async fn set_up(client: &Client, wanted: Wanted<'_>) -> Result<Made, SourceE
     Ok(made)
 }
 
+/// Drops a slot that is lost, so that [`set_up`] makes it anew; what was run. Nothing more can be read
+/// from it.
+pub async fn drop_lost_slot(client: &Client, slot: &str) -> Result<String, SourceError> {
+    let sql = format!("select pg_catalog.pg_drop_replication_slot('{}');", slot.replace('\'', "''"));
+    client.batch_execute(&sql).await.map_err(|error| explained(&sql, &error))?;
+    Ok(sql)
+}
+
 async fn set_up_slot(client: &Client, slot: &str, made: &mut Made) -> Result<(), SourceError> {
     if let Some(found) = inspect::slot(client, slot).await? {
         let server = inspect::server(client).await?;

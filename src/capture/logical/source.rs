@@ -168,16 +168,15 @@ async fn check(session: &mut Session, names: &Names, target: &Target, start: Lsn
         )));
     }
     if status == "lost" {
-        let message = "the slot's wal_status is `lost`: `max_slot_wal_keep_size` was exceeded".to_owned();
-        let error = crate::postgres::ServerError { code: "55000".to_owned(), message, ..Default::default() };
-        return Err(refusal::of(&error, names));
+        let (lost, anew) = (refusal::lost_slot(slot), refusal::SLOT_ANEW);
+        return Err(SourceError::Final(format!("{lost}: {anew}")));
     }
     let confirmed: Lsn = confirmed.parse().unwrap_or_default();
     if start != Lsn::ZERO && confirmed > start {
         return Err(SourceError::Final(format!(
             "replication slot `{slot}` has moved on to {confirmed}, past the checkpoint at {start}: the state was restored \
              from an older copy, or someone else read from the slot, and the changes between are not in the stream any \
-             more. Bring the remote in step with the tables again, or set the checkpoint forward if they do not matter"
+             more: run `rowcall init --rebind`, which goes on from there, and bring over what changed in between yourself"
         )));
     }
     let query = format!("select 1 from pg_catalog.pg_publication where pubname = {}", literal(publication));

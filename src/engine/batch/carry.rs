@@ -4,11 +4,12 @@ use super::{Batch, Member};
 use crate::{
     engine::{
         carry::{Ground, Phase, leaving, panicked, unstorable},
+        leave::Departure,
         unchanged::told,
         work::Charge,
     },
     model::{Call, LinkUpdate, Outcome, ParkReason, Parked, ParkedState},
-    remote::{Blame, CallError, Decision, Failure, Slot, describe},
+    remote::{Attempt, Blame, CallError, Decision, Failure, Slot, describe},
     synchronize::{self, Batching, Rejection, Results},
 };
 use futures_util::FutureExt;
@@ -86,19 +87,30 @@ impl BatchPass {
         let key = self.batch.call_key(&ground, Arc::clone(&call.step));
         let rows = self.batch.members.len();
         let _body = self.count(call.body.bytes().map_or(0, |it| it.len()));
-        if !self.slot.begin(Instant::now()) {
-            return BatchVerdict::Held { error: None };
-        }
-        self.batch.attempts += 1;
-        self.batch.members.iter_mut().for_each(|it| it.work.sent_along());
+        self.batch.count_attempt();
+        let mut departure = Departure::new(&mut self.slot, &mut self.batch.renewed);
         let result = tokio::select! {
             biased;
-            result = remote.client.call(call, &key) => result,
-            () = leaving(&mut self.phase) => {
-                self.doubt(true);
+            result = remote.client.attempt(call, &key, &mut departure) => Some(result),
+            () = leaving(&mut self.phase) => None,
+        };
+        let Departure { sent, unanswered, .. } = departure;
+        self.batch.members.iter_mut().for_each(|it| it.work.tried |= sent);
+        let result = match result {
+            Some(Ok(Attempt::Answered(answer))) => Ok(answer),
+            Some(Ok(Attempt::Held)) => {
+                self.batch.take_back();
+                return BatchVerdict::Held { error: None };
+            }
+            Some(Err(error)) => Err(error),
+            None => {
+                if unanswered {
+                    self.doubt(true);
+                }
                 return BatchVerdict::Interrupted;
             }
         };
+        self.batch.renewed = false;
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) => {
                 tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, rows, "answered");
@@ -142,6 +154,7 @@ impl BatchPass {
 
     /// Whether the members may be at the remote without our knowing.
     fn doubt(&mut self, doubt: bool) {
+        self.batch.doubt = doubt;
         self.batch.members.iter_mut().for_each(|it| it.work.doubt = doubt);
     }
 

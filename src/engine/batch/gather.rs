@@ -2,12 +2,17 @@
 
 use super::{Batch, Member};
 use crate::{
-    engine::lanes::{BatchNo, Rank},
+    engine::{
+        lanes::{BatchNo, Rank},
+        work::Work,
+    },
+    model::ChangeId,
     routing::{self, RouteId},
 };
 use std::{
     cmp::{Ordering, Reverse},
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
+    sync::Arc,
 };
 use tokio::time::Instant;
 
@@ -23,7 +28,12 @@ pub(in crate::engine) struct Gathering {
     named: u64,
     /// Those that wait for their next attempt.
     waiting: BinaryHeap<Reverse<Waiting>>,
+    /// Parked changes whose call of their own may have reached the remote.
+    alone: HashSet<Named>,
 }
+
+/// A change for one key of a route.
+pub(super) type Named = (RouteId, Arc<str>, ChangeId);
 
 /// A batch that has become ready.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +95,7 @@ impl Gathering {
             self.close((route, kind));
         }
         let open = self.open.entry((route, kind)).or_insert_with(|| Open {
-            batch: Batch { route, members: Vec::new(), attempts: 0, suspicion: None },
+            batch: Batch::new(route, Vec::new()),
             bytes: 0,
             until: now + limits.within.0,
         });
@@ -153,32 +163,64 @@ impl Gathering {
         let later = batch.members.split_off(batch.members.len() / 2);
         let route = batch.route;
         for members in [batch.members, later] {
-            self.make_ready(Batch { route, members, attempts: 0, suspicion: None }, Rank::Ahead);
+            self.make_ready(Batch::new(route, members), Rank::Ahead);
         }
     }
 
-    /// What comes from the stream of the batches of these routes, with whether it waits for another
-    /// attempt; what was parked stays.
-    pub(in crate::engine) fn take_live(
+    /// Takes those that are chosen out of the batches that may be cut, with when each was to be sent
+    /// again, if it was.
+    pub(super) fn cut(
         &mut self,
-        of: impl Fn(RouteId) -> bool,
-    ) -> Vec<(RouteId, Member, bool)> {
+        chosen: impl Fn(RouteId, &Work) -> bool,
+    ) -> Vec<(RouteId, Member, Option<Instant>)> {
         let mut taken = Vec::new();
-        let mut sift = |batch: &mut Batch, waits: bool| {
-            if of(batch.route) {
+        let mut sift = |batch: &mut Batch, until: Option<Instant>| {
+            if !batch.doubt {
                 let (route, members) = (batch.route, std::mem::take(&mut batch.members));
-                let (parked, live): (Vec<_>, Vec<_>) = members.into_iter().partition(|it| it.work.parked);
-                batch.members = parked;
-                taken.extend(live.into_iter().map(|member| (route, member, waits)));
+                let (out, left) = members.into_iter().partition(|it| chosen(route, &it.work));
+                let out: Vec<Member> = out;
+                batch.members = left;
+                taken.extend(out.into_iter().map(|member| (route, member, until)));
             }
             !batch.members.is_empty()
         };
-        self.open.retain(|_, it| sift(&mut it.batch, false));
-        self.ready.retain(|_, it| sift(it, false));
+        self.open.retain(|_, it| sift(&mut it.batch, None));
+        self.ready.retain(|_, it| sift(it, None));
         let waiting = std::mem::take(&mut self.waiting).into_iter();
-        self.waiting =
-            waiting.filter_map(|Reverse(mut it)| sift(&mut it.batch, true).then_some(Reverse(it))).collect();
+        let sift =
+            |Reverse(mut it): Reverse<Waiting>| sift(&mut it.batch, Some(it.until)).then_some(Reverse(it));
+        self.waiting = waiting.filter_map(sift).collect();
         taken
+    }
+
+    /// Shows each change of the batches that are not cut.
+    pub(super) fn each_in_doubt(&mut self, mut show: impl FnMut(RouteId, &mut Member)) {
+        let mut waiting = std::mem::take(&mut self.waiting).into_vec();
+        let batches = self.ready.values_mut().chain(waiting.iter_mut().map(|Reverse(it)| &mut it.batch));
+        for Batch { route, members, .. } in batches.filter(|it| it.doubt) {
+            members.iter_mut().for_each(|member| show(*route, member));
+        }
+        self.waiting = waiting.into();
+    }
+
+    /// How many parked changes of this route wait in batches for another attempt.
+    pub(in crate::engine) fn resting(&self, route: RouteId) -> usize {
+        let batches = self.waiting.iter().map(|Reverse(it)| &it.batch).filter(|it| it.route == route);
+        batches.flat_map(|it| &it.members).filter(|it| it.work.parked).count()
+    }
+
+    /// The row was sent alone, and may have reached the remote: it does not share a call any more.
+    pub(super) fn was_alone(&mut self, change: Named) {
+        self.alone.insert(change);
+    }
+
+    /// Whether it was; the remote has answered, so that it matters no more.
+    pub(super) fn forget_alone(&mut self, change: &Named) {
+        self.alone.remove(change);
+    }
+
+    pub(super) fn has_been_alone(&self, change: &Named) -> bool {
+        self.alone.contains(change)
     }
 
     /// Everything that is not under way, with how many of it wait for another attempt; none of it is

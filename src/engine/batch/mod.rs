@@ -3,13 +3,15 @@
 //! A change of a batched route is first looked at by itself, like any other: what it needs is read,
 //! `when` and `validate` are asked, and the call is written that it would make alone. What is left
 //! joins the open batch of its kind ([`gather`]), which is sent when it is full or its first member
-//! has waited long enough ([`carry`], [`sending`]).
+//! has waited long enough ([`carry`], [`sending`]). What the remote does not take is put aside
+//! ([`aside`]).
 //!
 //! Upholds invariant 2 (the members of a batch have different keys, and their lanes are busy until
-//! the batch has ended), 3 (every attempt of a batch has the same key and the same body) and 4 (a
-//! remote that refuses the whole is asked in halves, until the row it does not take is alone and
-//! parked).
+//! the batch has ended), 3 (every attempt of a batch has the same key and the same body, and what may
+//! have been sent stays together) and 4 (a remote that refuses the whole is asked in halves, until the
+//! row it does not take is alone and parked).
 
+mod aside;
 mod carry;
 mod gather;
 mod sending;
@@ -50,6 +52,10 @@ pub(super) struct Batch {
     /// Attempts of this call.
     attempts: u32,
     suspicion: Option<Suspicion>,
+    /// It was refused for its token, which was replaced since.
+    renewed: bool,
+    /// This call may have been made without our knowing the answer: it is not cut.
+    doubt: bool,
 }
 
 /// One change of a batch. Its lane is busy with it.
@@ -77,6 +83,23 @@ impl Member {
 }
 
 impl Batch {
+    /// Nothing of it was sent.
+    fn new(route: RouteId, members: Vec<Member>) -> Self {
+        Self { route, members, attempts: 0, suspicion: None, renewed: false, doubt: false }
+    }
+
+    /// A row that was sent alone before it was parked.
+    fn again(route: RouteId, member: Member) -> Self {
+        let attempts = member.work.attempts;
+        Self { attempts, doubt: true, ..Self::new(route, vec![member]) }
+    }
+
+    /// An attempt is about to be made.
+    fn count_attempt(&mut self) {
+        self.attempts += 1;
+        self.members.iter_mut().for_each(|it| it.work.attempts += 1);
+    }
+
     /// The attempt under way is no fault of the members.
     fn take_back(&mut self) {
         self.attempts -= 1;

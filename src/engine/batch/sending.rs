@@ -26,7 +26,11 @@ impl Engine {
         let (route, key) = self.lanes.key(lane).clone();
         let on = self.router.route(route);
         let link = self.lanes.link(lane).filter(|link| !link.gone).cloned();
+        let sent_alone = self.batches.has_been_alone(&(route, Arc::clone(&key), work.id()));
         let member = Member { lane, key, work, link };
+        if sent_alone {
+            return self.batches.make_ready(Batch::again(route, member), Rank::Anew);
+        }
         let limits = on.batch.unwrap_or_default();
         let Joining { kind, bytes } = joining;
         self.batches.join((route, kind), &limits, (member, bytes), Instant::now());
@@ -58,7 +62,8 @@ impl Engine {
         let stopping = *self.phase.borrow() != Phase::Running;
         match verdict {
             BatchVerdict::Done(outcomes) => {
-                for (Member { lane, work, .. }, outcome) in batch.members.into_iter().zip(outcomes) {
+                for (Member { lane, key, work, .. }, outcome) in batch.members.into_iter().zip(outcomes) {
+                    self.batches.forget_alone(&(batch.route, key, work.id()));
                     self.lanes.leave(lane);
                     self.finish(lane, work, false, outcome);
                 }
@@ -92,20 +97,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// Whether all of it was parked and nothing goes through to its remote now.
-    fn may_give_way(&self, batch: &Batch) -> bool {
-        self.is_shut(self.router.route(batch.route).remote) && batch.members.iter().all(|it| it.work.parked)
-    }
-
-    /// Parks the members again, so that others see whether the remote is back.
-    fn give_way(&mut self, batch: Batch, wait: Duration, error: String) {
-        for Member { lane, work, .. } in batch.members {
-            self.lanes.leave(lane);
-            self.put_aside(lane, work, false, wait, Some(&error));
-        }
-        self.pending.counts(batch.route).last_error = Some(error);
     }
 
     /// Leaves what is not under way, for a stop: it comes again.

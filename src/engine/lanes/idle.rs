@@ -53,18 +53,19 @@ fn weight(lane: &Lane) -> usize {
 
 /// What the saved values of a link take, about.
 pub(in crate::engine) fn saved_bytes(link: &Link) -> usize {
-    link.saved.iter().map(|(name, value)| 64 + name.len() + bytes(value)).sum()
+    link.saved.iter().map(|(name, value)| 64 + name.len() + value_bytes(value)).sum()
 }
 
 fn parents_bytes(link: &Link) -> usize {
     link.parents.iter().map(|at| 64 + at.key.len()).sum()
 }
 
-fn bytes(value: &Value) -> usize {
+/// What a value takes beside its own place, about.
+pub(in crate::engine) fn value_bytes(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(|it| 32 + bytes(it)).sum(),
-        Value::Object(entries) => entries.iter().map(|(name, it)| 64 + name.len() + bytes(it)).sum(),
+        Value::Array(items) => items.iter().map(|it| 32 + value_bytes(it)).sum(),
+        Value::Object(entries) => entries.iter().map(|(name, it)| 64 + name.len() + value_bytes(it)).sum(),
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }

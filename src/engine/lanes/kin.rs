@@ -101,11 +101,18 @@ impl Lanes {
         }
     }
 
-    /// Whether a delete of this key that is newer than the change stands behind it.
-    pub(in crate::engine) fn is_deleted_after(&self, id: LaneId, change: ChangeId) -> bool {
+    /// Whether a change of this key whose parent is missing is not worth waiting for: the row is deleted
+    /// later; or nothing of the parent is parked, so that it does not come any more, and what stands
+    /// behind the change names another and says all that it says.
+    pub(in crate::engine) fn goes_on_without(&self, id: LaneId, change: ChangeId, parent: LaneId) -> bool {
         let lane = self.lane(id);
-        lane.leaving.is_some_and(|it| it > change)
-            || lane.waiting.iter().any(|it| removes(it) && it.id() > change)
+        let is_deleted = lane.leaving.is_some_and(|it| it > change)
+            || lane.waiting.iter().any(|it| removes(it) && it.id() > change);
+        let overtakes = |it: &Work| {
+            it.id() > change && it.change.says_all() && it.claims.iter().all(|(named, _)| *named != parent)
+        };
+        let may_come = self.lane(parent).held || self.lane(parent).passing;
+        is_deleted || (!may_come && lane.waiting.front().is_some_and(overtakes))
     }
 
     /// What came last of this key was never sent and never will be, so its delete need not be either.
@@ -147,7 +154,7 @@ impl Lanes {
         let lane = self.lane_mut(id);
         if lane.knowledge == Knowledge::Here && lane.waiting.is_empty() && !lane.busy && lane.unsaved == 0 {
             lane.knowledge = Knowledge::Unknown;
-            lane.held = false;
+            (lane.held, lane.passing) = (false, false);
             self.unknown.push_back(id);
         }
     }

@@ -1,6 +1,6 @@
 //! Who is next at a remote: the lanes and batches that are ready to call, by urgency.
 
-use super::LaneId;
+use super::{Lane, LaneId};
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
@@ -23,6 +23,14 @@ pub(super) enum Class {
     /// Tried before, parked, or of a bounded run: others go first, lest one that always fails is always
     /// next.
     Retry,
+}
+
+/// A sequence that is half done and that the remote let down keeps its class, behind those that wait
+/// already: if it is what lets the remote down, the others get through.
+pub(super) fn class_of(lane: &Lane) -> Class {
+    let again =
+        |work: &super::Work| work.parked || work.for_run.is_some() || (work.tried && work.answers.is_empty());
+    if lane.waiting.front().is_some_and(again) { Class::Retry } else { Class::Live }
 }
 
 /// Priorities go from 1, the first, to this.
@@ -59,7 +67,7 @@ impl Queue {
         *self = Self::new(self.epoch);
     }
 
-    /// Adds who became ready now.
+    /// Adds who became ready at that time.
     pub(super) fn push(&mut self, caller: Caller, class: Class, priority: u8, now: Instant) {
         let place = usize::from(priority.clamp(1, PRIORITIES));
         let urgency = now + STEP * u32::from(priority.clamp(1, PRIORITIES) - 1);
@@ -90,7 +98,13 @@ impl Queue {
     }
 
     fn add(&mut self, place: usize, urgency: Instant, caller: Caller) {
-        self.fifos[place].push_back((urgency, caller));
+        let fifo = &mut self.fifos[place];
+        // Mostly the last. What was read meanwhile stands where it would have stood.
+        let at = match fifo.back() {
+            Some((last, _)) if *last > urgency => fifo.partition_point(|(it, _)| *it <= urgency),
+            _ => fifo.len(),
+        };
+        fifo.insert(at, (urgency, caller));
         self.filled |= 1 << place;
         self.len += 1;
     }

@@ -9,11 +9,7 @@ use super::{
 };
 use crate::{
     capture::{ChunkLimit, ChunkReader, KeyValues, Mark, SourceError, Visible},
-    engine::{
-        Engine, Event,
-        carry::{Phase, stopping},
-        work::Charge,
-    },
+    engine::{Engine, Event, carry::Phase, reading::stopping, work::Charge},
     model::{Change, ChangeId, Image, Lsn, Row, RunEnd},
     routing::{join_key, split_key},
     state::{StateError, StateStore},

@@ -41,7 +41,7 @@ fn declared_as(each: Value, when: Option<&str>) -> Arc<dyn Synchronizer> {
 }
 
 /// The `v`s of a call's rows, or the keys it removes.
-fn rows(call: &Call) -> Vec<String> {
+pub(super) fn rows(call: &Call) -> Vec<String> {
     let body = call.body.bytes().expect("a body");
     let items: Vec<Value> = serde_json::from_slice(body).expect("a list");
     let text = |it: &Value| it.as_str().or_else(|| it["v"].as_str()).unwrap_or_default().to_owned();
@@ -49,11 +49,11 @@ fn rows(call: &Call) -> Vec<String> {
 }
 
 /// Refuses a call with a row whose `v` begins with `poison`; says that one of `bad` failed.
-fn bank() -> FakeRemote {
+pub(super) fn bank() -> FakeRemote {
     FakeRemote::answering(|call, _| Ok(answer(&rows(call))))
 }
 
-fn answer(rows: &[String]) -> Answer {
+pub(super) fn answer(rows: &[String]) -> Answer {
     if rows.iter().any(|v| v.starts_with("poison")) {
         return Answer { status: 422, body: "there is poison in it".into(), ..Answer::default() };
     }
@@ -67,7 +67,7 @@ fn answer(rows: &[String]) -> Answer {
 
 const WITHIN: Duration = Duration::from_millis(200);
 
-fn sizes(size: u32) -> Sizes {
+pub(super) fn sizes(size: u32) -> Sizes {
     Sizes { size, within: Span(WITHIN), ..Sizes::default() }
 }
 
@@ -82,7 +82,7 @@ pub(super) fn batched(route: &mut Route, size: u32) {
 }
 
 impl Rig {
-    fn batching(&self, sizes: Sizes) -> Engine {
+    pub(super) fn batching(&self, sizes: Sizes) -> Engine {
         self.engine_with(|route| batch(route, sizes), Arc::new(NoRows))
     }
 
@@ -100,7 +100,7 @@ impl Rig {
     }
 }
 
-fn inserts(stream: Stream, keys: impl IntoIterator<Item = u32>) -> Stream {
+pub(super) fn inserts(stream: Stream, keys: impl IntoIterator<Item = u32>) -> Stream {
     keys.into_iter().fold(stream, |stream, key| stream.insert(&key.to_string(), &format!("v{key}")))
 }
 

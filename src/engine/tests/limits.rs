@@ -420,3 +420,37 @@ async fn the_urgent_entity_goes_first_when_not_all_can_go() {
     let last = order.rfind('l').expect("it is served");
     assert!(last < 80, "those that came much later wait: {order}");
 }
+
+/// A minute of waiting is worth a step.
+#[tokio::test(start_paused = true)]
+async fn what_is_least_urgent_gets_through_while_the_most_urgent_never_ends() {
+    let log = Log::default();
+    let rig = Rig { governor: governor(1, rate(1, 10, 1)), ..Rig::new(log.remote(|_, _| status(200))) };
+    let named = |name: &str| format!("public.{name}").parse::<TableName>().expect("a name");
+    let engine = rig.engine_of(
+        [("last", 10), ("first", 1)].map(|(name, priority)| Route {
+            name: name.into(),
+            table: named(name),
+            priority,
+            ..rig.route()
+        }),
+        Arc::new(NoRows),
+    );
+    let of = |name: &str, id: u32, stream: Stream| {
+        let table = Table { id: TableId(id), name: named(name), columns: table().columns.clone() };
+        Stream { table: Arc::new(table), ..stream }
+    };
+    // Two urgent ones for each that can be sent, for half an hour; the other one comes with the first.
+    let mut batches =
+        vec![(0, of("first", 3, of("last", 2, Stream::new()).insert("last", "a")).insert("f", "a").commit())];
+    for second in (0..1_800).step_by(5) {
+        let stream = of("first", 3, from(200 + 100 * second));
+        batches.push((second, stream.insert(&format!("f{second}"), "a").commit()));
+    }
+    rig.run_timed(engine, batches).await;
+    let seen = log.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = seen.iter().position(|(_, path)| path.ends_with("/last")).expect("it is sent");
+    let (at, waited) = (place, (seen[place].0 - seen[0].0).as_secs());
+    assert!(at > 10, "the urgent ones go first: {at}");
+    assert!(waited < 1_800, "it does not wait for their end: {waited} s");
+}

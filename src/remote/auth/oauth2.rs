@@ -263,7 +263,7 @@ fn request(settings: &Oauth2) -> Result<(HeaderMap, Bytes), BadHeader> {
     if let Some(scope) = scope {
         form.append_pair("scope", scope);
     }
-    form.extend_pairs(extra);
+    form.extend_pairs(extra.iter());
     Ok((headers, form.finish().into()))
 }
 

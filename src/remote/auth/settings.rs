@@ -1,8 +1,7 @@
-use crate::remote::Tls;
+use crate::{model::HiddenValues, remote::Tls};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// `remotes.<name>.auth.oauth2`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -23,7 +22,7 @@ pub struct Oauth2 {
     /// values are never shown.
     #[serde(default, serialize_with = "crate::model::masked_values")]
     #[schemars(extend("writeOnly" = true))]
-    pub extra: BTreeMap<String, String>,
+    pub extra: HiddenValues,
     /// Where the request carries `client_id` and `client_secret`.
     #[serde(default)]
     pub credentials: Placement,

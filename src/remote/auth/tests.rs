@@ -101,3 +101,17 @@ async fn a_key_in_the_query_is_added_to_what_the_step_has_there() {
     assert!(matches!(error, CallError::BadRequest { .. }), "{error:?}");
     assert!(!format!("{error} {key:?}").contains("a&b"));
 }
+
+/// Invariant 7: whoever prints settings to debug must not print what may be a secret.
+#[test]
+fn what_is_printed_to_debug_shows_the_names_of_headers_and_parameters_and_no_value() {
+    let mut remote = settings(oauth2(json!({ "extra": { "audience": "hunter2" } })));
+    remote.headers = [("X-Tenant-Key".to_owned(), "hunter2".to_owned())].into();
+    let headers = vec![("X-Call-Key".into(), "hunter2".to_owned())];
+    let call = crate::model::Call { headers, ..crate::remote::conformance::call() };
+    let printed = format!("{remote:?} {remote:#?} {call:?}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+    for name in ["X-Tenant-Key", "audience", "X-Call-Key"] {
+        assert!(printed.contains(name), "{name} is no secret: {printed}");
+    }
+}

@@ -43,15 +43,6 @@ impl Slot {
         Self { governor: Arc::clone(governor), seat, reserved: true, probe, began: None }
     }
 
-    /// Leaves the first call's part to others: something that takes time comes before it, and
-    /// [`Self::begin`] claims it again.
-    pub fn lend(&mut self) {
-        let governor = Arc::clone(&self.governor);
-        let mut state = governor.lock();
-        self.give_back(&mut state);
-        state.seats.ring(None);
-    }
-
     /// Whether a call may be made now. If not, the change goes back to its queue.
     #[must_use = "nothing is sent to a remote that is shut, paused or has used up its quota"]
     pub fn begin(&mut self, now: Instant) -> bool {
@@ -92,6 +83,11 @@ impl Slot {
         governor.turned(&state, turn);
     }
 
+    /// The call was refused for its token alone: it was answered, and may be begun again.
+    pub fn refused(&mut self, answer: &Answer, now: Instant) {
+        self.failed(Failure::Answer(answer), "", &mut None, now);
+    }
+
     /// The call did not succeed. `why` says so to a person; `suspicion` is the change's own, and
     /// `None` before its first failure.
     pub fn failed(
@@ -103,20 +99,25 @@ impl Slot {
     ) -> Blame {
         let governor = Arc::clone(&self.governor);
         let mut state = governor.lock();
-        let Some(began) = self.began.take() else { return Blame::Change };
+        let began = self.began.take();
+        // Without a token nothing is begun, and yet it says something of the remote.
+        if began.is_none() && !matches!(failure, Failure::Error(CallError::Token { .. })) {
+            return Blame::Change;
+        }
         let sign = judge(failure);
-        if let Failure::Answer(answer) = failure {
-            governor.hear(&mut state, answer, began, now);
-        }
-        if is_overload(failure) {
-            state.window.overloaded(began, now);
-        } else if sign == Sign::Alive {
-            state.window.answered(began, now);
-        }
-        if let (Failure::Error(CallError::BadRequest { .. } | CallError::Token { .. }), Some(bucket)) =
-            (failure, &mut state.bucket)
-        {
-            bucket.give_back();
+        if let Some(began) = began {
+            if let Failure::Answer(answer) = failure {
+                governor.hear(&mut state, answer, began, now);
+            }
+            if is_overload(failure) {
+                state.window.overloaded(began, now);
+            } else if sign == Sign::Alive {
+                state.window.answered(began, now);
+            }
+            let unsent = Failure::is_unsent;
+            if let Some(bucket) = state.bucket.as_mut().filter(|_| unsent(&failure)) {
+                bucket.give_back();
+            }
         }
         let guilty = match sign {
             Sign::Throttling | Sign::Failing | Sign::Erring => state.tally.ill(suspicion),

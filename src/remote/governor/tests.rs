@@ -142,20 +142,6 @@ async fn a_token_is_taken_by_the_call_and_not_by_a_change_that_made_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_lent_may_be_used_by_others() {
-    let rig = Rig::new(8, Some(1), 5);
-    let seat = rig.seat();
-    let mut reads = seat.claim(rig.now, rig.now).expect("a slot");
-    let waits = rig.seat();
-    assert!(waits.claim(rig.now, rig.now).is_err());
-    reads.lend();
-    assert!(waits.rang() && !seat.rang());
-    let mut other = waits.claim(rig.now, rig.now).expect("a slot");
-    assert!(!reads.begin(rig.now), "it is the other's now");
-    assert!(other.begin(rig.now));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_throttled_call_pauses_everything_and_is_nobodys_fault() {
     let mut rig = Rig::new(8, None, 1);
     let seat = rig.seat();
@@ -269,14 +255,32 @@ async fn a_call_that_was_never_sent_gives_its_token_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_refused_for_its_token_is_counted_and_what_is_sent_again_too() {
+    let rig = Rig::new(8, Some(1), 1);
+    let seat = rig.seat();
+    let mut slot = seat.claim(rig.now, rig.now).expect("a slot");
+    assert!(slot.begin(rig.now));
+    slot.refused(&answer(401), rig.now);
+    assert!(!slot.begin(rig.now), "the first one was sent");
+    // There is no other token, which gives nothing of what was sent back.
+    let trouble = crate::remote::Trouble::Unreachable;
+    let token = CallError::Token { remote: "bank".to_owned(), message: String::new(), trouble, wait: SECOND };
+    assert_eq!(fails(&mut slot, Failure::Error(&token), rig.now), Blame::Remote);
+    assert_eq!(rig.gate(), Gate::Open, "without a token the remote is as good as down");
+    drop(slot);
+    let next = rig.now + 10 * SECOND;
+    let mut slot = seat.claim(next, next).expect("the probe");
+    assert!(slot.begin(next) && !slot.begin(next), "one part in all");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_probe_that_ends_without_a_call_leaves_it_to_another() {
     let mut rig = Rig::new(8, None, 1);
     let seat = rig.seat();
     rig.open(&seat);
     rig.now += 10 * SECOND;
-    let abandon: [fn(Slot, Instant); 3] = [
+    let abandon: [fn(Slot, Instant); 2] = [
         |slot, _| drop(slot),
-        |mut slot, _| slot.lend(),
         |mut slot, now| {
             let error = CallError::BadRequest { message: "no path".to_owned() };
             assert!(slot.begin(now));

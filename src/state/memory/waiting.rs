@@ -3,14 +3,34 @@
 use super::{Kept, Row};
 use crate::{
     model::{ChangeId, Link, ParkReason, ParkedState},
-    state::{RELEASED_AT_ONCE, RouteKey},
+    state::{Parking, RELEASED_AT_ONCE, RouteKey},
 };
 
 impl Kept {
-    /// What depends on this key and is older than the change: linked keys, and parked changes that go
+    /// Whether it waits for its parent in vain: that is not linked, and nothing of it is parked that
+    /// is older than a change of its own key which stands behind it, names another parent and says all
+    /// that it says.
+    pub(super) fn waits_in_vain(&self, row: &Row) -> bool {
+        let Parking { at, change, parked, .. } = &row.parking;
+        let Some(parent) = parked.waits_for.as_ref().filter(|_| parked.reason == ParkReason::Parent) else {
+            return false;
+        };
+        let unlinked = self.links.get(parent).is_none_or(|link| link.gone);
+        let oldest = self.of_key(parent).next().map(|(id, _)| id);
+        let overtakes = |(id, row): (ChangeId, &Row)| {
+            id > change.id
+                && row.holds()
+                && row.parking.change.says_all()
+                && !row.parking.parents.contains(parent)
+                && oldest.is_none_or(|oldest| oldest >= id)
+        };
+        unlinked && self.of_key(at).any(overtakes)
+    }
+
+    /// What depends on this key: linked keys, and parked changes that are older than this one and go
     /// on by themselves.
     pub(super) fn children(&self, parent: &RouteKey, before: ChangeId) -> impl Iterator<Item = &RouteKey> {
-        let is = move |link: &Link| !link.gone && link.change < before && link.parents.contains(parent);
+        let is = move |link: &Link| !link.gone && link.parents.contains(parent);
         let linked = self.links.iter().filter(move |(_, link)| is(link)).map(|(at, _)| at);
         let given_up = |row: &Row| matches!(row.state(), ParkedState::Rejected | ParkedState::Dead);
         let goes_on = move |at: &RouteKey, id: ChangeId| {
@@ -32,7 +52,10 @@ impl Kept {
             let free = it.parked.state == ParkedState::Waiting
                 && match it.parked.reason {
                     ParkReason::Children => self.children(at, *id).next().is_none(),
-                    _ => linked(at) && self.leaving(at).is_none_or(|leaving| leaving >= *id),
+                    _ => {
+                        linked(at) && self.leaving(at).is_none_or(|leaving| leaving >= *id)
+                            || self.waits_in_vain(row)
+                    }
                 };
             free.then(|| (it.at.clone(), *id))
         };

@@ -84,6 +84,12 @@ impl PostgresStore {
         self.writer.lock().await.align(routes).await.map_err(failed(doing))
     }
 
+    /// From now on only rows of these routes are children whose parents wait for them to go: what is not
+    /// deleted at its remote never goes.
+    pub async fn only_children(&self, deleting: &[Arc<str>]) {
+        self.writer.lock().await.deleting = Some(deleting.iter().map(|it| it.to_string()).collect());
+    }
+
     async fn reader(&self, doing: &'static str) -> Result<deadpool_postgres::Object, StateError> {
         self.readers.get().await.map_err(|error| StateError { doing, message: error.to_string() })
     }
@@ -130,7 +136,16 @@ impl StateStore for PostgresStore {
 
     async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError> {
         let doing = "reading parked changes";
-        parked::due(&*self.reader(doing).await?, &self.source, wanted).await
+        let (due, damaged) = parked::due(&*self.reader(doing).await?, &self.source, wanted).await?;
+        if !damaged.is_empty() {
+            // They are not due any more by this, so it is said once (invariant 4).
+            for parked::Damaged { at, id, error } in &damaged {
+                tracing::error!(route = &*at.route, key = &*at.key, change = %id, "a parked change cannot be read: {error}");
+            }
+            let doing = "parking what cannot be read";
+            self.writer.lock().await.set_apart(&damaged).await.map_err(failed(doing))?;
+        }
+        Ok(due)
     }
 
     async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError> {
@@ -154,7 +169,9 @@ impl StateStore for PostgresStore {
 
     async fn sweep(&self) -> Result<u64, StateError> {
         let doing = "looking for waiting changes that may go on";
-        let found = release::free(&*self.reader(doing).await?, &self.source).await.map_err(failed(doing))?;
+        let deleting = self.writer.lock().await.deleting.clone();
+        let client = self.reader(doing).await?;
+        let found = release::free(&client, &self.source, deleting.as_deref()).await.map_err(failed(doing))?;
         if found.is_empty() {
             return Ok(0);
         }

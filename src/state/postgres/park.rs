@@ -1,7 +1,9 @@
 //! What a settlement does with parked changes: merge, store, and let the next one of a key go on.
 
 use super::{
-    Client, lsn, ordinal, pg_lsn, recall,
+    Client, lsn, ordinal,
+    parked::Damaged,
+    pg_lsn, recall, release,
     settle::{json, parents},
     stored_change,
 };
@@ -55,17 +57,25 @@ set answers = excluded.answers, state = excluded.state, reason = excluded.reason
     updated_at = now()
 where $19";
 
-/// The newest parked change of each key, where a newer one may merge with it. A person who
-/// discards is kept out first, or what merges with a discarded change would go with it.
+/// The newest parked change of each key, where a newer one may merge with it; the change itself only
+/// as long as all of them together are not too much. A person who discards is kept out first, or what
+/// merges with a discarded change would go with it.
 const ALONE: &str = "lock table rowcall.parked in row exclusive mode";
 const TAILS: &str = "\
-select p.route, p.key, p.commit_lsn, p.ordinal, p.change::text, p.called_lsn, p.called_ordinal, p.born
-from unnest($1::text[], $2::text[]) as t (route, key)
-cross join lateral (
-    select * from rowcall.parked p where p.route = t.route and p.key = t.key
-    order by p.commit_lsn desc, p.ordinal desc limit 1
-) p
-where p.state = 'queued' and p.merges";
+select route, key, commit_lsn, ordinal, case when used <= $3 then change end, called_lsn, called_ordinal, born
+from (
+    select q.*, sum(octet_length(q.change)) over (order by q.at) as used
+    from (
+        select t.at, p.route, p.key, p.commit_lsn, p.ordinal, p.change::text, p.called_lsn, p.called_ordinal, p.born
+        from unnest($1::text[], $2::text[]) with ordinality as t (route, key, at)
+        cross join lateral (
+            select * from rowcall.parked p where p.route = t.route and p.key = t.key
+            order by p.commit_lsn desc, p.ordinal desc limit 1
+        ) p
+        where p.state = 'queued' and p.merges
+        offset 0
+    ) q
+) q";
 
 const REPLACE: &str = "\
 update rowcall.parked p
@@ -77,9 +87,9 @@ from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[], $5::pg_lsn[], $6
 where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.old_lsn, t.old_ordinal)";
 
 /// For each key touched: whether it is still held, and its oldest delete that holds it; a queued head
-/// becomes due, and so does one that waits for a parent although its row is deleted.
-const HEADS: &str = "\
-with head as (
+/// becomes due, and so does one that waits for a parent although its row is deleted, or in vain.
+const HEADS: &str = concat!(
+    "with head as (
     select t.route, t.key, p.commit_lsn, p.ordinal, p.state, p.reason,
            d.commit_lsn as delete_lsn, d.ordinal as delete_ordinal
     from unnest($1::text[], $2::text[]) as t (route, key)
@@ -94,13 +104,16 @@ with head as (
 ), due as (
     update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
     from head h where (h.state = 'queued' or (h.state = 'waiting' and h.reason = 'parent'
-                       and (h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal)))
+                       and ((h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal) or ",
+    release::in_vain!(),
+    ")))
       and (p.route, p.key, p.commit_lsn, p.ordinal) = (h.route, h.key, h.commit_lsn, h.ordinal)
 )
 select route, key, case
     when commit_lsn is not null then true
     when exists (select from rowcall.parked p where p.route = head.route and p.key = head.key) then false
-end, delete_lsn, delete_ordinal from head";
+end, delete_lsn, delete_ordinal from head"
+);
 
 /// What was parked under another `on_dead` follows the present one.
 const ALIGN: &str = "\
@@ -110,9 +123,21 @@ where p.route = t.route and p.state in ('rejected', 'dead')
   and p.lets_pass <> (t.passes and p.answers = '[]' and not (p.key = '' and p.reason = 'truncate'))
 returning p.route, p.key";
 
+/// What cannot be read is nobody's to carry: a person sees it, and the key's others follow `on_dead`.
+const SET_APART: &str = "\
+update rowcall.parked p
+set state = 'dead', reason = 'damaged', message = t.message, next_attempt = null, updated_at = now()
+from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[], $5::text[])
+     as t (route, key, commit_lsn, ordinal, message)
+where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.commit_lsn, t.ordinal)
+  and p.state = 'retrying'";
+
 /// Written at once, at most: their text is not counted against the byte budget.
 const ROWS_AT_ONCE: usize = 1_024;
 const BYTES_AT_ONCE: usize = 4 << 20;
+/// Loaded at once to be merged with, at most: that is not counted against the byte budget either
+/// (invariant 5). What is beyond is not merged, but queued.
+const TAILS_BYTES: i64 = 4 << 20;
 
 /// The statements, prepared.
 #[derive(Debug)]
@@ -141,33 +166,23 @@ impl Park {
             return Ok(Merged { parkings, ..Merged::default() });
         }
         let (routes, names) = columns(keys.iter().copied());
-        let parameters: [&(dyn ToSql + Sync); 2] = [&routes, &names];
+        let parameters: [&(dyn ToSql + Sync); 3] = [&routes, &names, &TAILS_BYTES];
         let (_, rows) = tokio::try_join!(
             biased;
             client.batch_execute(ALONE),
             client.query(&self.tails, &parameters),
         )?;
-        let tails: HashMap<RouteKey, Tail> = rows.iter().filter_map(tail).collect();
+        let tails: HashMap<RouteKey, Tail> = rows.iter().map(tail).collect();
         Ok(merge::merge(parkings, tails))
     }
 
     pub(super) async fn store(&self, client: &Client, source: &str, merged: &Merged) -> Result<(), Error> {
-        for chunk in merged.replacing.chunks(ROWS_AT_ONCE) {
-            self.replace(client, chunk).await?;
+        for chunk in portions(merged.replacing.iter(), |(_, it)| it) {
+            self.replace(client, &chunk).await?;
         }
         for again in [false, true] {
-            let mut chosen: Vec<&Parking> = Vec::new();
-            let mut bytes = 0;
-            for parking in merged.parkings.iter().filter(|it| it.again == again) {
-                chosen.push(parking);
-                bytes += parking.change.bytes();
-                if chosen.len() == ROWS_AT_ONCE || bytes >= BYTES_AT_ONCE {
-                    self.park(client, source, &chosen, again).await?;
-                    (bytes, _) = (0, chosen.clear());
-                }
-            }
-            if !chosen.is_empty() {
-                self.park(client, source, &chosen, again).await?;
+            for chunk in portions(merged.parkings.iter().filter(|it| it.again == again), |it| it) {
+                self.park(client, source, &chunk, again).await?;
             }
         }
         Ok(())
@@ -232,7 +247,7 @@ impl Park {
         Ok(())
     }
 
-    async fn replace(&self, client: &Client, chosen: &[(ChangeId, Parking)]) -> Result<(), Error> {
+    async fn replace(&self, client: &Client, chosen: &[&(ChangeId, Parking)]) -> Result<(), Error> {
         let (routes, keys) = columns(chosen.iter().map(|(_, it)| &it.at));
         let old_commits: Vec<PgLsn> = chosen.iter().map(|(old, _)| pg_lsn(old.commit)).collect();
         let old_ordinals: Vec<i64> = chosen.iter().map(|(old, _)| ordinal(*old)).collect();
@@ -254,6 +269,26 @@ impl Park {
         client.batch_execute(ALONE).await?;
         let rows = client.query(ALIGN, &[&names, &passing]).await?;
         self.heads(client, &rows.iter().map(route_key).collect()).await?;
+        client.batch_execute("commit").await
+    }
+
+    /// Takes out of the way what cannot be read.
+    pub(super) async fn set_apart(&self, client: &Client, damaged: &[Damaged]) -> Result<(), Error> {
+        let (routes, keys) = columns(damaged.iter().map(|it| &it.at));
+        let commits: Vec<PgLsn> = damaged.iter().map(|it| pg_lsn(it.id.commit)).collect();
+        let ordinals: Vec<i64> = damaged.iter().map(|it| ordinal(it.id)).collect();
+        let message = |it: &Damaged| {
+            format!(
+                "what is stored of this change cannot be read ({}): `rowcall parked discard` gives it up; then touch the row, \
+                 so that its present state is sent",
+                it.error
+            )
+        };
+        let messages: Vec<String> = damaged.iter().map(message).collect();
+        client.batch_execute("begin").await?;
+        client.batch_execute(ALONE).await?;
+        client.execute(SET_APART, &[&routes, &keys, &commits, &ordinals, &messages]).await?;
+        self.heads(client, &damaged.iter().map(|it| it.at.clone()).collect()).await?;
         client.batch_execute("commit").await
     }
 
@@ -292,14 +327,34 @@ fn route_key(row: &Row) -> RouteKey {
     RouteKey { route: Arc::from(route), key: Arc::from(key) }
 }
 
+/// Cut so that each part can be written at once.
+fn portions<'a, T>(all: impl Iterator<Item = &'a T>, parking: fn(&T) -> &Parking) -> Vec<Vec<&'a T>> {
+    let (mut portions, mut bytes) = (Vec::<Vec<&T>>::new(), 0);
+    for it in all {
+        match portions.last_mut() {
+            Some(last) if last.len() < ROWS_AT_ONCE && bytes < BYTES_AT_ONCE => last.push(it),
+            _ => {
+                bytes = 0;
+                portions.push(vec![it]);
+            }
+        }
+        bytes += parking(it).change.bytes();
+    }
+    portions
+}
+
 fn millis(wait: Duration) -> i64 {
     i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// One that cannot be read is left alone: whoever takes it up says so.
-fn tail(row: &Row) -> Option<(RouteKey, Tail)> {
+/// One that was not loaded, or cannot be read, is left alone: whoever takes it up says so.
+fn tail(row: &Row) -> (RouteKey, Tail) {
     let at = route_key(row);
     let id = ChangeId { commit: lsn(row.get(2)), ordinal: row.get::<_, i64>(3).unsigned_abs() };
+    let stored = row.get::<_, Option<&str>>(4);
+    let Some(change) = stored.and_then(|stored| stored_change::read(id, stored).ok()) else {
+        return (at, Tail::closed());
+    };
     let parked = Parked {
         state: ParkedState::Queued,
         reason: ParkReason::Behind,
@@ -313,7 +368,7 @@ fn tail(row: &Row) -> Option<(RouteKey, Tail)> {
     };
     let parking = Parking {
         at: at.clone(),
-        change: Arc::new(stored_change::read(id, row.get(4)).ok()?),
+        change: Arc::new(change),
         parked,
         again: false,
         lets_pass: false,
@@ -322,5 +377,5 @@ fn tail(row: &Row) -> Option<(RouteKey, Tail)> {
         // What merges with it brings its own.
         parents: Vec::new(),
     };
-    Some((at, Tail::stored(parking)))
+    (at, Tail::stored(parking))
 }

@@ -1,6 +1,6 @@
 //! Reading the parked changes whose time has come.
 
-use super::{failed, lsn, ordinal, pg_lsn, stored_change};
+use super::{failed, lsn, ordinal, pg_lsn, release, stored_change};
 use crate::{
     model::{Answered, ChangeId},
     state::{Due, Place, RouteKey, StateError, Wanted},
@@ -14,9 +14,9 @@ use tokio_postgres::{Row, types::PgLsn};
 /// children, which may have to move to the new key first; positions at zero are of another database, where halves are not known any more.
 ///
 /// The running sum is taken over the few rows that are left by the limit.
-const DUE: &str = "\
-select d.route, d.key, d.commit_lsn, d.ordinal, d.change, d.answers, d.called_lsn, d.called_ordinal,
-       d.attempts, d.doubt, d.born, d.next_attempt
+const DUE: &str = concat!(
+    "select d.route, d.key, d.commit_lsn, d.ordinal, d.change, d.answers, d.called_lsn, d.called_ordinal,
+       d.attempts, d.doubt, d.born, d.next_attempt, d.in_vain
 from unnest($2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::pg_lsn[], $7::bigint[], $8::text[])
      as w (route, at_most, bytes, after_due, after_lsn, after_ordinal, after_key)
 cross join lateral (
@@ -25,7 +25,9 @@ cross join lateral (
            row_number() over (order by l.next_attempt, l.commit_lsn, l.ordinal, l.key) as number
     from (
         select p.route, p.key, p.commit_lsn, p.ordinal, p.change::text, p.answers::text, p.called_lsn,
-               p.called_ordinal, p.attempts, p.doubt, p.born, p.next_attempt
+               p.called_ordinal, p.attempts, p.doubt, p.born, p.next_attempt, p.reason = 'parent' and ",
+    release::in_vain!(),
+    " as in_vain
         from rowcall.parked p
         where p.source = $1 and p.route = w.route and p.state = 'retrying' and p.next_attempt <= now()
           and (p.next_attempt, p.commit_lsn, p.ordinal, p.key)
@@ -43,13 +45,14 @@ cross join lateral (
     ) l
 ) d
 where d.number = 1 or d.used <= w.bytes
-order by d.next_attempt, d.commit_lsn, d.ordinal, d.key";
+order by d.next_attempt, d.commit_lsn, d.ordinal, d.key"
+);
 
 pub(super) async fn due(
     client: &tokio_postgres::Client,
     source: &str,
     wanted: &[Wanted],
-) -> Result<Vec<Due>, StateError> {
+) -> Result<(Vec<Due>, Vec<Damaged>), StateError> {
     let number = |it: usize| i64::try_from(it).unwrap_or(i64::MAX);
     let after = |it: &Wanted| it.after.clone().unwrap_or_else(before_all);
     let routes: Vec<&str> = wanted.iter().map(|it| &*it.route).collect();
@@ -64,7 +67,24 @@ pub(super) async fn due(
         .query(DUE, &[&source, &routes, &limits, &bytes, &times, &commits, &ordinals, &keys])
         .await
         .map_err(failed("reading parked changes"))?;
-    rows.iter().map(read).collect()
+    let (mut due, mut damaged) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in &rows {
+        let at = RouteKey { route: Arc::from(row.get::<_, &str>(0)), key: Arc::from(row.get::<_, &str>(1)) };
+        let id = ChangeId { commit: lsn(row.get(2)), ordinal: row.get::<_, i64>(3).unsigned_abs() };
+        match read(row, at.clone(), id) {
+            Ok(read) => due.push(read),
+            Err(error) => damaged.push(Damaged { at, id, error: error.to_string() }),
+        }
+    }
+    Ok((due, damaged))
+}
+
+/// A parked change of which cannot be read what is stored.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    pub(super) at: RouteKey,
+    pub(super) id: ChangeId,
+    pub(super) error: String,
 }
 
 /// No key is empty there, and no change of ours is this old.
@@ -72,23 +92,18 @@ fn before_all() -> Place {
     Place { due: Timestamp::UNIX_EPOCH, id: ChangeId::default(), key: Arc::from("") }
 }
 
-fn read(row: &Row) -> Result<Due, StateError> {
-    let (route, key): (&str, &str) = (row.get(0), row.get(1));
-    let id = ChangeId { commit: lsn(row.get(2)), ordinal: row.get::<_, i64>(3).unsigned_abs() };
-    let broken = |error: serde_json::Error| StateError {
-        doing: "reading parked changes",
-        message: format!("the parked change {id} of route `{route}`, key `{key}` is damaged: {error}"),
-    };
-    let answers: Vec<Answered> = serde_json::from_str(row.get(5)).map_err(broken)?;
-    let key: Arc<str> = Arc::from(key);
+fn read(row: &Row, at: RouteKey, id: ChangeId) -> Result<Due, serde_json::Error> {
+    let answers: Vec<Answered> = serde_json::from_str(row.get(5))?;
+    let key = Arc::clone(&at.key);
     Ok(Due {
-        at: RouteKey { route: Arc::from(route), key: Arc::clone(&key) },
-        change: stored_change::read(id, row.get(4)).map_err(broken)?,
+        at,
+        change: stored_change::read(id, row.get(4))?,
         answers,
         called: ChangeId { commit: lsn(row.get(6)), ordinal: row.get::<_, i64>(7).unsigned_abs() },
         attempts: row.get::<_, i32>(8).unsigned_abs(),
         doubt: row.get(9),
         born: row.get(10),
+        in_vain: row.get(12),
         place: Place { due: row.get(11), id, key },
     })
 }

@@ -28,15 +28,15 @@ left join lateral (
 ) d on true
 order by k.at";
 
-/// What depends on a deleted key: linked keys, and parked changes that go on by themselves. What is
-/// newer than the delete does not count.
+/// What depends on a deleted key: linked keys, and parked changes that are older than the delete and
+/// go on by themselves.
 const CHILDREN: &str = "\
 with k as (
     select * from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[])
              with ordinality as k (route, key, commit_lsn, ordinal, at)
 ), child as (
     select k.at, l.route from k join rowcall.link l on l.parents ? (k.route || '/' || k.key)
-    where not l.gone and (l.commit_lsn, l.ordinal) < (k.commit_lsn, k.ordinal)
+    where not l.gone
     union all
     select k.at, c.route from k join rowcall.parked c on c.parents ? (k.route || '/' || k.key)
     where (c.commit_lsn, c.ordinal) < (k.commit_lsn, k.ordinal) and c.state not in ('rejected', 'dead')

@@ -1,28 +1,65 @@
-//! Letting waiting changes go on: a child once its parent is linked, a deleted parent once its
-//! children are not.
+//! Letting waiting changes go on: a child once its parent is linked, or its key has gone on without
+//! it; a deleted parent once its children are not linked.
 
 use crate::state::{RELEASED_AT_ONCE, RouteKey, Settlement};
 use std::collections::BTreeSet;
 use tokio_postgres::{Client, Error, Statement};
 
-/// Whether the waiting change `p` has nothing to wait for. An older delete of the parent that is
-/// parked comes first: the link that is there now goes with it.
-macro_rules! free {
+/// Whether `p` waits for its parent in vain: that is not linked, and no change of it is parked that
+/// is older than one of `p`'s own key which stands behind `p`, does not
+/// name that parent and says all that `p` says. By then the
+/// row had gone on without that parent; what is newer is another object.
+macro_rules! in_vain {
     () => {
-        "case p.reason when 'children' then not exists (
+        "(not exists (
+            select from rowcall.link l
+            where l.route = p.waits_for_route and l.key = p.waits_for_key and not l.gone)
+           and exists (
+            select from rowcall.parked n
+            where n.route = p.route and n.key = p.key and n.holds
+              and (n.commit_lsn, n.ordinal) > (p.commit_lsn, p.ordinal)
+              and (n.deletes or not coalesce(n.change -> 'row' @> '[{\"unchanged\": true}]', true))
+              and not coalesce(n.parents ? (p.waits_for_route || '/' || p.waits_for_key), false)
+              and not exists (
+                select from rowcall.parked d
+                where d.route = p.waits_for_route and d.key = p.waits_for_key
+                  and (d.commit_lsn, d.ordinal) < (n.commit_lsn, n.ordinal))))"
+    };
+}
+
+pub(super) use in_vain;
+
+/// Whether the waiting change `p` has nothing to wait for. An older delete of the parent that is
+/// parked comes first: the link that is there now goes with it. Only rows of these routes are children,
+/// where it is known which are deleted at all.
+macro_rules! free {
+    ($routes:literal) => {
+        concat!(
+            "case p.reason when 'children' then not exists (
             select from rowcall.link l
             where l.parents ? (p.waits_for_route || '/' || p.waits_for_key) and not l.gone
-              and (l.commit_lsn, l.ordinal) < (p.commit_lsn, p.ordinal))
+              and (",
+            $routes,
+            "::text[] is null or l.route = any(",
+            $routes,
+            ")))
            and not exists (
             select from rowcall.parked c
             where c.parents ? (p.waits_for_route || '/' || p.waits_for_key)
               and (c.commit_lsn, c.ordinal) < (p.commit_lsn, p.ordinal)
               and c.state not in ('rejected', 'dead')
+              and (",
+            $routes,
+            "::text[] is null or c.route = any(",
+            $routes,
+            "))
               and not exists (
                 select from rowcall.parked h
                 where h.route = c.route and h.key = c.key and h.state in ('rejected', 'dead') and h.holds
                   and (h.commit_lsn, h.ordinal) < (c.commit_lsn, c.ordinal)))
-         else exists (
+         else ",
+            in_vain!(),
+            " or exists (
             select from rowcall.link l
             where l.route = p.waits_for_route and l.key = p.waits_for_key and not l.gone)
            and not exists (
@@ -30,6 +67,7 @@ macro_rules! free {
             where d.route = p.waits_for_route and d.key = p.waits_for_key and d.deletes and d.holds
               and (d.commit_lsn, d.ordinal) < (p.commit_lsn, p.ordinal))
          end"
+        )
     };
 }
 
@@ -40,7 +78,7 @@ const RELEASE: &str = concat!(
         select p.id from unnest($1::text[], $2::text[]) as t (route, key)
         join rowcall.parked p on p.waits_for_route = t.route and p.waits_for_key = t.key
         where p.state = 'waiting' and ",
-    free!(),
+    free!("$4"),
     " limit $3
      ) f
      where p.id = f.id"
@@ -50,7 +88,7 @@ const RELEASE: &str = concat!(
 const FREE: &str = concat!(
     "select distinct p.waits_for_route, p.waits_for_key from rowcall.parked p
      where p.source = $1 and p.state = 'waiting' and ",
-    free!(),
+    free!("$2"),
     " limit 1000"
 );
 
@@ -59,8 +97,12 @@ pub(super) async fn prepare(client: &Client) -> Result<Statement, Error> {
 }
 
 /// Keys whose waiting changes may go on.
-pub(super) async fn free(client: &Client, source: &str) -> Result<Vec<RouteKey>, Error> {
-    let rows = client.query(FREE, &[&source]).await?;
+pub(super) async fn free(
+    client: &Client,
+    source: &str,
+    deleting: Option<&[String]>,
+) -> Result<Vec<RouteKey>, Error> {
+    let rows = client.query(FREE, &[&source, &deleting]).await?;
     Ok(rows.iter().map(|row| key(row.get(0), row.get(1))).collect())
 }
 
@@ -78,6 +120,7 @@ pub(super) fn stirred(settlement: &Settlement) -> BTreeSet<&RouteKey> {
 pub(super) async fn release(
     client: &Client,
     statement: &Statement,
+    deleting: Option<&[String]>,
     keys: impl IntoIterator<Item = &RouteKey>,
 ) -> Result<u64, Error> {
     let (routes, keys): (Vec<&str>, Vec<&str>) = keys.into_iter().map(|at| (&*at.route, &*at.key)).unzip();
@@ -85,5 +128,5 @@ pub(super) async fn release(
         return Ok(0);
     }
     let most = i64::try_from(RELEASED_AT_ONCE).unwrap_or(i64::MAX);
-    client.execute(statement, &[&routes, &keys, &most]).await
+    client.execute(statement, &[&routes, &keys, &most, &deleting]).await
 }

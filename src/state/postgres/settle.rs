@@ -3,6 +3,7 @@
 use super::{
     Client, failed, lsn, ordinal,
     park::{Heads, Park},
+    parked::Damaged,
     pg_lsn, release, remote_status, runs, write_back,
 };
 use crate::{
@@ -92,6 +93,10 @@ with moved as (
         started_at = null, cursor = null, expected = null, read = 0, applied = 0, skipped = 0,
         parked = 0, updated_at = now()
     where source = $1 and finished_at is null and exists (select from moved)
+), strangers as (
+    -- Ids of transactions are the former database's.
+    update rowcall.write_back set transaction = null
+    where source = $1 and transaction is not null and exists (select from moved)
 )
 insert into rowcall.checkpoint (source, system_id, timeline, slot, lsn, committed_at)
 values ($1, $2, $3, $4, $5, $6)
@@ -135,7 +140,10 @@ pub(super) struct Writer {
     checkpoint: Statement,
     pending: Statement,
     pub(super) owe: Statement,
+    pub(super) forgive: Statement,
     settlements: u32,
+    /// The routes whose rows are deleted at their remote, once that is known.
+    pub(super) deleting: Option<Vec<String>>,
 }
 
 impl Writer {
@@ -152,9 +160,11 @@ impl Writer {
             checkpoint: client.prepare(CHECKPOINT).await?,
             pending: client.prepare(PENDING).await?,
             owe: client.prepare(write_back::OWE).await?,
+            forgive: client.prepare(write_back::FORGIVE).await?,
             client,
             source: source.to_owned(),
             settlements: 0,
+            deleting: None,
         })
     }
 
@@ -174,6 +184,14 @@ impl Writer {
             let _ = self.client.batch_execute("rollback").await;
         }
         aligned
+    }
+
+    pub(super) async fn set_apart(&self, damaged: &[Damaged]) -> Result<(), Error> {
+        let set_apart = self.park.set_apart(&self.client, damaged).await;
+        if set_apart.is_err() {
+            let _ = self.client.batch_execute("rollback").await;
+        }
+        set_apart
     }
 
     pub(super) async fn spread_truncate(&self, route: &str, id: ChangeId) -> Result<u64, Error> {
@@ -229,7 +247,7 @@ impl Writer {
             self.park.heads(&self.client, &keys.touched),
             self.links(settlement),
             self.owe(&settlement.write_backs),
-            release::release(&self.client, &self.release, &keys.stirred),
+            release::release(&self.client, &self.release, self.deleting.as_deref(), &keys.stirred),
             self.counts(settlement),
             remote_status::write(&self.client, &self.remotes, &self.source, &settlement.remotes),
             runs::advance(&self.client, &self.runs, &self.source, &settlement.runs),
@@ -294,7 +312,7 @@ impl Writer {
     }
 
     pub(super) async fn sweep(&self, keys: &[RouteKey]) -> Result<u64, Error> {
-        release::release(&self.client, &self.release, keys).await
+        release::release(&self.client, &self.release, self.deleting.as_deref(), keys).await
     }
 
     async fn counts(&self, settlement: &Settlement) -> Result<(), Error> {

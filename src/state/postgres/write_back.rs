@@ -1,19 +1,39 @@
 //! What is still to be written into the source's rows.
 
-use super::settle::{Writer, json};
-use crate::state::{Owed, Owing, Repaid, RouteKey};
+use super::{
+    ordinal, pg_lsn,
+    settle::{Writer, json},
+};
+use crate::state::{Owed, Owes, Owing, Repaid, RouteKey};
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use tokio_postgres::{Client, Error, types::Json};
+use tokio_postgres::{
+    Client, Error,
+    types::{Json, PgLsn, ToSql},
+};
 
-/// What is owed already and not said anew is owed still.
+/// What is owed already and not said anew is owed still. Where a delete of the key, or a truncate, is
+/// parked behind the change, the row is another one by now.
 pub(super) const OWE: &str = "\
 insert into rowcall.write_back as w (source, route, key, \"values\", transaction)
 select $1, route, key, \"values\"::jsonb, transaction
-from unnest($2::text[], $3::text[], $4::text[], $5::bigint[]) as t (route, key, \"values\", transaction)
+from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::pg_lsn[], $7::bigint[])
+     as t (route, key, \"values\", transaction, commit_lsn, ordinal)
+where not exists (
+    select from rowcall.parked d
+    where d.route = t.route and d.key in (t.key, '') and d.deletes
+      and (d.commit_lsn, d.ordinal) > (t.commit_lsn, t.ordinal))
 on conflict (route, key) do update
 set source = excluded.source, \"values\" = w.\"values\" || excluded.\"values\",
     transaction = excluded.transaction, version = default, attempts = 0, error = null, next_attempt = now()";
+
+/// The rows are gone to which this was owed.
+pub(super) const FORGIVE: &str = "\
+delete from rowcall.write_back w using unnest($1::text[], $2::text[]) as t (route, key)
+where (w.route, w.key) = (t.route, t.key)";
+
+/// All rows of these routes.
+const FORGIVE_ALL: &str = "delete from rowcall.write_back where route = any($1)";
 
 const OWED: &str = "\
 select route, key, \"values\", transaction, version, attempts from rowcall.write_back
@@ -45,15 +65,36 @@ pub(super) async fn owed(client: &Client, source: &str, limit: usize) -> Result<
 }
 
 impl Writer {
-    pub(super) async fn owe(&self, owing: &[Owing]) -> Result<(), Error> {
-        if owing.is_empty() {
+    pub(super) async fn owe(&self, owes: &[Owes]) -> Result<(), Error> {
+        self.forgive(owes).await?;
+        let owes: Vec<&Owes> = owes.iter().filter(|it| !it.owing.values.is_empty()).collect();
+        if owes.is_empty() {
             return Ok(());
         }
-        let routes: Vec<&str> = owing.iter().map(|it| &*it.at.route).collect();
-        let keys: Vec<&str> = owing.iter().map(|it| &*it.at.key).collect();
-        let values: Vec<String> = owing.iter().map(|it| json(&it.values)).collect();
-        let transactions: Vec<Option<i64>> = owing.iter().map(|it| it.transaction.map(i64::from)).collect();
-        self.client.execute(&self.owe, &[&self.source, &routes, &keys, &values, &transactions]).await?;
+        let routes: Vec<&str> = owes.iter().map(|it| &*it.owing.at.route).collect();
+        let keys: Vec<&str> = owes.iter().map(|it| &*it.owing.at.key).collect();
+        let values: Vec<String> = owes.iter().map(|it| json(&it.owing.values)).collect();
+        let transactions: Vec<Option<i64>> =
+            owes.iter().map(|it| it.owing.transaction.map(i64::from)).collect();
+        let commits: Vec<PgLsn> = owes.iter().map(|it| pg_lsn(it.change.commit)).collect();
+        let ordinals: Vec<i64> = owes.iter().map(|it| ordinal(it.change)).collect();
+        let values: [&(dyn ToSql + Sync); 7] =
+            [&self.source, &routes, &keys, &values, &transactions, &commits, &ordinals];
+        self.client.execute(&self.owe, &values).await?;
+        Ok(())
+    }
+
+    async fn forgive(&self, owes: &[Owes]) -> Result<(), Error> {
+        let gone = owes.iter().filter(|it| it.anew).map(|it| (&*it.owing.at.route, &*it.owing.at.key));
+        let (whole, single): (Vec<_>, Vec<_>) = gone.partition(|(_, key)| key.is_empty());
+        if !whole.is_empty() {
+            let routes: Vec<&str> = whole.into_iter().map(|(route, _)| route).collect();
+            self.client.execute(FORGIVE_ALL, &[&routes]).await?;
+        }
+        if !single.is_empty() {
+            let (routes, keys): (Vec<&str>, Vec<&str>) = single.into_iter().unzip();
+            self.client.execute(&self.forgive, &[&routes, &keys]).await?;
+        }
         Ok(())
     }
 

@@ -111,5 +111,5 @@ async fn log_that_was_removed_is_final() {
             .await;
     }
     postgres.execute("checkpoint").await;
-    is_final(&refusal(&postgres, Lsn::ZERO).await, &["gone", "pg_drop_replication_slot"]);
+    is_final(&refusal(&postgres, Lsn::ZERO).await, &["is lost", "`rowcall init --rebind`"]);
 }

@@ -10,8 +10,8 @@ use rowcall::{
     },
     postgres::Target,
     state::{
-        Binding, Checkpoint, Hold, Known, MemoryStore, Owing, Parking, RELEASED_AT_ONCE, Repaid, RouteCounts,
-        RouteKey, Run, Settlement, StateStore, Wanted,
+        Binding, Checkpoint, Hold, Known, MemoryStore, Owes, Owing, Parking, RELEASED_AT_ONCE, Repaid,
+        RouteCounts, RouteKey, Run, Settlement, StateStore, Wanted,
         postgres::{Lease, PostgresStore, migrate},
     },
 };
@@ -119,7 +119,8 @@ clauses! {
     async fn what_is_owed_to_a_row_stays_until_it_is_written(store: &dyn StateStore) {
         let owe = |key: &str, values: Value, transaction| {
             let Value::Object(values) = values else { panic!("an object") };
-            let write_backs = vec![Owing { at: at(key), values, transaction }];
+            let owing = Owing { at: at(key), values, transaction };
+            let write_backs = vec![Owes { owing, change: id(5), anew: false }];
             Settlement { write_backs, ..Settlement::default() }
         };
         let owed = async || store.owed(10).await.expect("what is owed");
@@ -148,6 +149,51 @@ clauses! {
         assert_eq!((due[0].owing.values.len(), due[0].attempts), (3, 0));
         store.repaid(&[(due[0].clone(), Repaid::Done)]).await.expect("to remember");
         assert_eq!(owed().await, []);
+    }
+
+    async fn a_row_that_was_deleted_is_owed_nothing_that_was_brought_before(store: &dyn StateStore) {
+        let owed = async || -> Vec<(String, Value)> {
+            let owed = store.owed(10).await.expect("what is owed");
+            let mut owed: Vec<_> =
+                owed.into_iter().map(|it| (it.owing.at.key.to_string(), Value::Object(it.owing.values))).collect();
+            owed.sort_by(|a, b| a.0.cmp(&b.0));
+            owed
+        };
+        store.settle(owes([("1", 5, json!({ "a": 1, "b": 1 }), false), ("2", 5, json!({ "a": 2 }), false)])).await
+            .expect("a settlement");
+        store.settle(owes([("1", 6, json!({}), true)])).await.expect("a settlement");
+        assert_eq!(owed().await, [("2".to_owned(), json!({ "a": 2 }))]);
+        // Inserted again in the same breath: nothing of the former one is left.
+        store.settle(owes([("2", 7, json!({ "b": 9 }), true)])).await.expect("a settlement");
+        assert_eq!(owed().await, [("2".to_owned(), json!({ "b": 9 }))]);
+        // The delete is parked, and older changes end behind it.
+        let parkings = vec![deleting(parking("1", 9, ParkedState::Queued))];
+        store.settle(Settlement { parkings, ..owes([("1", 8, json!({ "a": 1 }), false)]) }).await.expect("a settlement");
+        store.settle(owes([("1", 8, json!({ "a": 1 }), false)])).await.expect("a settlement");
+        assert_eq!(owed().await.len(), 1);
+        store.settle(owes([("1", 10, json!({ "a": 3 }), false)])).await.expect("a settlement");
+        assert_eq!(owed().await[0], ("1".to_owned(), json!({ "a": 3 })), "that is the row which came after");
+        // A truncate is about every row of its route, now and while it is parked.
+        let other = RouteKey { route: "other".into(), key: "1".into() };
+        let mut more = owes([("", 20, json!({}), true), ("1", 20, json!({ "a": 1 }), false)]);
+        more.write_backs[1].owing.at = other.clone();
+        more.parkings = vec![deleting(parking("", 20, ParkedState::Rejected))];
+        store.settle(more).await.expect("a settlement");
+        store.settle(owes([("2", 19, json!({ "a": 1 }), false)])).await.expect("a settlement");
+        let left = store.owed(10).await.expect("what is owed");
+        assert_eq!(left.iter().map(|it| &it.owing.at).collect::<Vec<_>>(), [&other]);
+    }
+
+    async fn the_ids_of_another_databases_transactions_are_forgotten(store: &dyn StateStore) {
+        let mut owed = owes([("1", 5, json!({ "a": 1 }), false)]);
+        owed.write_backs[0].owing.transaction = Some(7);
+        store.settle(owed).await.expect("a settlement");
+        let transaction = async || store.owed(10).await.expect("what is owed")[0].owing.transaction;
+        store.bind(&begin()).await.expect("to bind");
+        assert_eq!(transaction().await, Some(7), "the same database");
+        let binding = Binding { system_id: "8".to_owned(), ..begin().binding };
+        store.bind(&Checkpoint { binding, ..begin() }).await.expect("to bind");
+        assert_eq!(transaction().await, None);
     }
 
     async fn a_deleted_key_is_remembered_as_gone(store: &dyn StateStore) {
@@ -376,10 +422,10 @@ clauses! {
         let links = vec![(at("1"), Arc::new(it.clone())), (at("2"), link(json!({}), 5))];
         store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
         assert_eq!(recall(store, "1").await.link, Some(it));
-        let of = [(parents[0].clone(), id(9)), (parents[1].clone(), id(9)), (customer("8"), id(9)), (parents[0].clone(), id(5))];
+        let of = [(parents[0].clone(), id(9)), (parents[1].clone(), id(4)), (customer("8"), id(9))];
         let counted = store.children(&of, &routes()).await.expect("an answer");
         let one = vec![(Arc::from("loan"), 1)];
-        assert_eq!(counted, [one.clone(), one, vec![], vec![]], "a child that is newer does not count");
+        assert_eq!(counted, [one.clone(), one, vec![]], "what it is told last does not matter");
         assert_eq!(store.children(&of[..1], &["other".into()]).await.expect("an answer"), [vec![]]);
         let gone = Arc::new(Link { change: id(6), gone: true, ..Link::default() });
         let links = vec![(at("1"), gone)];
@@ -468,13 +514,13 @@ clauses! {
         assert_eq!(store.sweep().await.expect("a sweep"), 0);
     }
 
-    async fn a_deleted_parent_is_due_once_its_last_older_child_is_gone(store: &dyn StateStore) {
+    async fn a_deleted_parent_is_due_once_its_last_child_is_gone(store: &dyn StateStore) {
         let waits = || waiting(customer("7"), 9, ParkReason::Children, customer("7"));
-        let links = vec![(at("1"), child(5, &["7", "8"])), (at("2"), child(5, &["7"])), (at("3"), child(10, &["7"]))];
+        let links = vec![(at("1"), child(5, &["7", "8"])), (at("2"), child(10, &["7"]))];
         let settlement = Settlement { links, parkings: vec![waits()], ..Settlement::default() };
         assert_eq!(store.settle(settlement).await.expect("a settlement").released, 0);
         let gone = Arc::new(Link { change: id(10), gone: true, ..Link::default() });
-        for (links, released) in [((at("1"), gone), 0), ((at("2"), child(10, &["8"])), 1)] {
+        for (links, released) in [((at("1"), gone), 0), ((at("2"), child(11, &["8"])), 1)] {
             let settlement = Settlement { links: vec![links], stirred: vec![customer("7")], ..Settlement::default() };
             assert_eq!(store.settle(settlement).await.expect("a settlement").released, released);
         }
@@ -504,10 +550,43 @@ clauses! {
         assert_eq!(store.settle(resolved(id(5))).await.expect("a settlement").released, 1);
     }
 
+    async fn what_waits_for_a_parent_in_vain_is_due_once_a_newer_change_needs_no_older_one(store: &dyn StateStore) {
+        let partial = || {
+            let it = parking("3", 7, ParkedState::Queued);
+            let image = Image::Update { old: None, new: row("3", Cell::Unchanged) };
+            Parking { change: Arc::new(Change { image, ..Change::clone(&it.change) }), ..it }
+        };
+        let waits = |key, parent| waiting(at(key), 5, ParkReason::Parent, customer(parent));
+        let queued = |key| parking(key, 7, ParkedState::Queued);
+        let of_parent = |key, lsn| Parking { at: customer(key), ..parking("", lsn, ParkedState::Rejected) };
+        let parkings = vec![
+            // Its parent may come; what is there of its parent is newer; it lacks a column; nothing is newer.
+            of_parent("1", 6), waits("1", "1"), queued("1"),
+            of_parent("2", 8), waits("2", "2"), queued("2"),
+            waits("3", "3"), partial(),
+            waits("4", "4"),
+        ];
+        store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
+        assert_eq!(due(store).await, [("2".to_owned(), 5)]);
+        let all = store.due(&due_of_all(9)).await.expect("what is due");
+        assert!(all.iter().all(|it| it.in_vain));
+        // The parent that might have come has ended without a link.
+        let settlement = Settlement { resolved: vec![(customer("1"), id(6))], stirred: vec![customer("1")], ..Settlement::default() };
+        assert_eq!(store.settle(settlement).await.expect("a settlement").released, 1);
+        store.settle(parked([queued("4")])).await.expect("a settlement");
+        assert_eq!(due(store).await, ["2", "1", "4"].map(|key| (key.to_owned(), 5)));
+        // Meanwhile a parent has come.
+        let links = vec![(customer("4"), link(json!({}), 9))];
+        store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
+        let all = store.due(&due_of_all(9)).await.expect("what is due");
+        assert_eq!(all.iter().filter(|it| it.in_vain).map(|it| &*it.at.key).collect::<Vec<_>>(), ["2", "1"]);
+    }
+
     async fn what_waits_for_a_parent_and_is_deleted_later_is_due(store: &dyn StateStore) {
         let first = waiting(at("1"), 5, ParkReason::Parent, customer("7"));
         let update = parking("1", 6, ParkedState::Queued);
-        store.settle(parked([first, update])).await.expect("a settlement");
+        let parent = Parking { at: customer("7"), ..parking("", 4, ParkedState::Rejected) };
+        store.settle(parked([parent, first, update])).await.expect("a settlement");
         assert_eq!(due(store).await, []);
         store.settle(parked([deleting(parking("1", 7, ParkedState::Queued))])).await.expect("a settlement");
         assert_eq!(due(store).await, [("1".to_owned(), 5)]);
@@ -626,6 +705,15 @@ async fn runs(store: &dyn StateStore) -> Vec<Run> {
 pub async fn settle_runs(store: &dyn StateStore, runs: impl IntoIterator<Item = RunProgress>) {
     let runs = runs.into_iter().collect();
     let _ = store.settle(Settlement { runs, ..Settlement::default() }).await.expect("a settlement");
+}
+
+/// What these changes leave to be written: key, position, values, and whether the row was deleted.
+fn owes<const N: usize>(all: [(&str, u64, Value, bool); N]) -> Settlement {
+    let owes = |(key, lsn, values, anew)| {
+        let Value::Object(values) = values else { panic!("an object") };
+        Owes { owing: Owing { at: at(key), values, transaction: None }, change: id(lsn), anew }
+    };
+    Settlement { write_backs: all.map(owes).into(), ..Settlement::default() }
 }
 
 /// A change of a loan that waits for a customer, or a deleted customer that waits for its loans.

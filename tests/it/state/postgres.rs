@@ -306,3 +306,94 @@ async fn open_runs_begin_again_on_another_database() {
     assert!(store.begin_run(runs[0], Lsn::new(50)).await.expect("an answer"));
     assert_eq!(store.runs().await.expect("the runs")[0].base, Some(Lsn::new(50)));
 }
+
+/// Somebody wrote where nobody should.
+#[tokio::test]
+async fn a_parked_change_that_cannot_be_read_is_set_apart_and_the_others_go_on() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    use ParkedState::{Queued, Retrying};
+    let passing = Parking { lets_pass: true, ..parking("2", 5, Retrying) };
+    let parkings = vec![parking("1", 5, Retrying), parking("1", 6, Queued), passing, parking("2", 6, Queued)];
+    let parkings = [parkings, vec![parking("3", 5, Retrying), parking("4", 5, Retrying)]].concat();
+    store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
+    postgres
+        .execute(
+            "update rowcall.parked set change = '{\"op\": \"upsert\"}' where key in ('1', '2') and commit_lsn = '0/5';
+             update rowcall.parked set answers = '[1]' where key = '3'",
+        )
+        .await;
+    let due = async || -> Vec<String> {
+        let due = store.due(&due_of_all(9)).await.expect("what is due");
+        due.iter().map(|it| format!("{} {}", it.at.key, it.change.id)).collect()
+    };
+    assert_eq!(due().await, ["4 0/5.0"]);
+    // What queued behind the one that lets it goes on.
+    assert_eq!(due().await, ["4 0/5.0", "2 0/6.0"]);
+    let mut client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
+    let mut desk = ParkedDesk { client: &mut client };
+    let damaged = Filter { reason: Some(rowcall::model::ParkReason::Damaged), ..Filter::default() };
+    let listed = desk.list(&damaged, 9).await.expect("a list");
+    assert_eq!(
+        listed.iter().map(|it| format!("{} {}", it.key, it.state)).collect::<Vec<_>>(),
+        ["1 dead", "2 dead", "3 dead"]
+    );
+    assert!(listed[0].message.contains("cannot be read (unknown variant `upsert`"), "{}", listed[0].message);
+    // In vain, as long as it cannot be read.
+    assert_eq!(desk.retry(&damaged).await.expect("to retry"), 3);
+    assert_eq!(due().await, ["4 0/5.0"]);
+    assert_eq!(due().await, ["4 0/5.0", "2 0/6.0"]);
+    assert_eq!(desk.discard(&damaged).await.expect("to discard"), 3);
+    assert_eq!(due().await.len(), 3, "what queued behind it is due");
+}
+
+/// Otherwise a settlement could load any amount of what was put aside before (invariant 5).
+#[tokio::test]
+async fn what_is_too_much_to_be_merged_with_is_queued() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let keys = ["1", "2", "3"];
+    let queued = |key, lsn| Parking { merges: true, ..parking(key, lsn, ParkedState::Queued) };
+    let park = async |parkings| {
+        store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
+        postgres.text("select string_agg(key || ' ' || commit_lsn, ', ' order by key, commit_lsn) from rowcall.parked").await
+    };
+    park(keys.map(|key| parking(key, 5, ParkedState::Dead)).into()).await;
+    park(keys.map(|key| queued(key, 6)).into()).await;
+    // The second one alone is more than is loaded at once, so all behind it in the settlement are too.
+    let large =
+        "update rowcall.parked set change = jsonb_set(change, '{row,1}', to_jsonb(repeat('x', 5000000)))
+                 where key = '2' and commit_lsn = '0/6'";
+    postgres.execute(large).await;
+    let seen =
+        park([("1", 7), ("1", 8), ("2", 7), ("2", 8), ("3", 7)].map(|(key, lsn)| queued(key, lsn)).into())
+            .await;
+    assert_eq!(seen.as_deref(), Some("1 0/5, 1 0/8, 2 0/5, 2 0/6, 2 0/7, 2 0/8, 3 0/5, 3 0/6, 3 0/7"));
+    // What is small merges again.
+    let seen = park(keys.map(|key| queued(key, 9)).into()).await;
+    assert_eq!(seen.as_deref(), Some("1 0/5, 1 0/9, 2 0/5, 2 0/6, 2 0/7, 2 0/9, 3 0/5, 3 0/6, 3 0/9"));
+}
+
+/// Nobody deletes its rows at the remote any more, so they would never go.
+#[tokio::test]
+async fn rows_of_a_route_that_does_not_delete_are_no_children() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let customer = RouteKey { route: "customer".into(), key: "1".into() };
+    let mut waiting = parking("1", 9, ParkedState::Waiting);
+    waiting.at = customer.clone();
+    (waiting.parked.reason, waiting.parked.waits_for) =
+        (rowcall::model::ParkReason::Children, Some(customer.clone()));
+    let loan = Link { change: id(5), parents: vec![customer.clone()], ..Link::default() };
+    let parked = Parking { parents: vec![customer], ..parking("2", 6, ParkedState::Retrying) };
+    let (links, parkings) = (vec![(at("1"), Arc::new(loan))], vec![waiting, parked]);
+    store.settle(Settlement { links, parkings, ..Settlement::default() }).await.expect("a settlement");
+    assert_eq!(store.sweep().await.expect("to sweep"), 0);
+    store.only_children(&["loan".into(), "other".into()]).await;
+    assert_eq!(store.sweep().await.expect("to sweep"), 0);
+    store.only_children(&["other".into()]).await;
+    assert_eq!(store.sweep().await.expect("to sweep"), 1);
+}

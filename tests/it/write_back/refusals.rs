@@ -149,3 +149,50 @@ async fn what_cannot_be_written_back_is_refused_when_it_is_read() {
         assert!(check.status.code() != Some(0) && said.contains(message), "{columns}:\n{said}");
     }
 }
+
+/// What is said once for all mapping can be said here too.
+#[tokio::test]
+async fn fragments_are_used_in_what_is_written_back() {
+    let (before, _) = ENTITY.split_once("    write_back").expect("it is there");
+    let entity = format!(
+        "{before}    write_back: {{ remote_id: '{{{{ fragment.named }}}}', sync_status: '{{{{ fragment.told }}}}' }}
+    rules: {{ fragments: {{ told: '{{{{ outcome }}}} by {{{{ fragment.who }}}}', named: 'no. {{{{ link.loan_id }}}}' }} }}
+rules: {{ fragments: {{ who: 'us' }} }}"
+    );
+    let live = Live::new(Version::V16, TABLE, &entity).await;
+    live.rowcall.command(&["check"]).await.expect_code(0);
+    let _service = live.run();
+    live.after(&["insert into loans values (1, 10)"]).await;
+    comes_to(&live.postgres, ROWS, "1 10 no. L1 applied by us").await;
+    live.reconfigure(|yaml| yaml.replace("{{ outcome }} by", "{{ row.amount }} by"));
+    let check = live.rowcall.command(&["check"]).await;
+    let said = format!("{}{}", check.stdout, check.stderr);
+    assert!(check.status.code() != Some(0) && said.contains("what is in it is there already"), "{said}");
+}
+
+/// Others are written while it is tried again and again.
+#[tokio::test]
+async fn a_row_whose_update_takes_too_long_waits_alone() {
+    let live = Live::new(Version::V16, TABLE, ENTITY).await;
+    live.postgres
+        .execute(
+            "create function slow() returns trigger language plpgsql as $$ begin
+                 if new.id = 7 and not exists (select from pg_class where relname = 'fast') then
+                     raise exception 'canceling statement due to statement timeout' using errcode = 'query_canceled';
+                 end if; return new; end $$;
+             create trigger slow before update on loans for each row execute function slow()",
+        )
+        .await;
+    let service = live.run();
+    live.after(&["insert into loans select i, i from generate_series(1, 50) i"]).await;
+    comes_to(&live.postgres, "select count(*)::text from loans where remote_id is not null", "49").await;
+    let failed = "select (key = '7' and error like '%statement timeout%' and attempts > 0)::text from rowcall.write_back";
+    comes_to(&live.postgres, failed, "true").await;
+    // What comes later does not wait for it either.
+    live.after(&["insert into loans select i, i from generate_series(51, 60) i"]).await;
+    comes_to(&live.postgres, "select count(*)::text from loans where remote_id is not null", "59").await;
+    live.postgres.execute("create table fast ()").await;
+    repaid_row(&live.postgres, 7).await;
+    repaid(&live.postgres).await;
+    assert!(!service.stderr().contains("writing back: "), "{}", service.stderr());
+}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::remote::{CallError, Clock, HttpRemote, RemoteClient, conformance};
+use crate::remote::{Attempt, CallError, Clock, HttpRemote, RemoteClient, conformance};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -122,6 +122,19 @@ async fn after_a_401_the_call_is_made_again_once_under_the_same_key() {
     assert_eq!(header(first, "idempotency-key"), header(second, "idempotency-key"));
     assert_eq!((&first.url, &first.body), (&second.url, &second.body));
     assert_eq!(asked(&server).await.len(), 2);
+}
+
+#[tokio::test]
+async fn each_request_asks_for_leave_and_none_is_sent_again_without() {
+    for (leaves, held, sent) in [(0, true, 0), (1, true, 1), (2, false, 2)] {
+        let server = demanding(2).await;
+        let remote = remote(&server, json!({}));
+        let mut leave = conformance::Counted { left: leaves, refused: 0 };
+        let attempt = remote.attempt(&conformance::call(), &conformance::key("create"), &mut leave).await;
+        assert_eq!(attempt.expect("no error") == Attempt::Held, held, "{leaves}");
+        let seen = server.received_requests().await.expect("recording is on");
+        assert_eq!(seen.iter().filter(|it| it.url.path() != "/token").count(), sent, "{leaves}");
+    }
 }
 
 #[tokio::test]

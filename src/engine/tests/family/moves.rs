@@ -1,0 +1,102 @@
+//! Keys of parents change (`on update cascade`), and some of what that brings is never sent.
+
+use super::*;
+
+/// The former parent's delete waits for what the remote knows of the child, not for what was read.
+#[tokio::test(start_paused = true)]
+async fn a_child_whose_move_was_left_out_holds_up_the_delete_of_its_former_parent() {
+    let family = Family::new();
+    family.run(Rows::new().customer("1").loan("5", "1").commit()).await;
+    // The new key is refused, and so is the child's own delete.
+    family.rig.remote.answer(422, "{}");
+    family.rig.remote.answer(422, "{}");
+    let rows = Rows::from(200).rename(0, "1", "2").update(1, "5", Some("2"), "b").commit();
+    family.run(rows.delete(1, "5").commit()).await;
+    let refused = "customer 2 rejected refused";
+    let parked = ["customer 1 waiting children", refused, "loan 5 rejected refused"];
+    assert_eq!((family.parked(), family.calls().len()), (parked.map(str::to_owned).to_vec(), 4));
+    // The next start looks at all that waits.
+    family.run(Rows::from(400).commit()).await;
+    assert_eq!((family.parked(), family.calls().len()), (parked.map(str::to_owned).to_vec(), 4));
+    family.retry("loan", "5");
+    family.run(Rows::from(500).commit()).await;
+    assert_eq!(family.calls()[4..], ["DELETE /loan/5", "DELETE /customer/1"]);
+    assert_eq!((family.refused(), family.parked()), (vec![], vec![refused.to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_of_what_was_left_out_goes_on_with_its_newer_change() {
+    for apart in [false, true] {
+        let family = Family::new();
+        family.rig.remote.answer(422, "{}");
+        let rows = Rows::new().tree("1", None).commit();
+        let mut rows = rows.tree("9", None).tree("5", Some("1")).tree("7", Some("5")).commit();
+        if apart {
+            family.run(rows).await;
+            assert_eq!(family.parked()[1..], ["tree 5 waiting parent", "tree 7 waiting parent"]);
+            rows = Rows::from(300);
+        }
+        let rows = rows.rename_below(2, ("5", "6"), Some("9"), "a").update(2, "7", Some("6"), "b").commit();
+        family.run(rows).await;
+        assert_eq!((family.refused(), family.parked()), (vec![], vec!["tree 1 rejected refused".to_owned()]));
+        assert_eq!(family.objects(), ["/tree/6", "/tree/7", "/tree/9"], "{apart}");
+        assert_eq!(family.bodies().last().map(|body| body["v"].clone()), Some(json!("b")));
+    }
+}
+
+/// The log has it below its former key first.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_its_own_parent_changes_its_key() {
+    let family = Family::new();
+    family.run(Rows::new().tree("2", Some("2")).commit()).await;
+    let rows = Rows::from(200).rename_below(2, ("2", "3"), Some("2"), "a");
+    family.run(rows.update(2, "3", Some("3"), "b").commit()).await;
+    assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
+    assert_eq!(family.objects(), ["/tree/3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_not_left_out_for_a_newer_one_that_lacks_a_column() {
+    let family = Family::new();
+    let rows = Rows::new().loan("5", "1").commit();
+    let new = rows.row(1, [Cell::Text("5"), Cell::Text("2"), Cell::Null, Cell::Unchanged]);
+    family.run(rows.customer("2").change(1, Image::Update { old: None, new }).commit()).await;
+    assert_eq!(family.parked(), ["loan 5 waiting parent", "loan 5 queued behind"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_whose_parent_is_parked_is_not_left_out_for_a_newer_one() {
+    let family = Family::new();
+    family.rig.remote.answer(422, "{}");
+    let rows = Rows::new().customer("1").commit().customer("2").loan("5", "1").commit();
+    family.run(rows.update(1, "5", Some("2"), "b").commit()).await;
+    let parked = ["customer 1 rejected refused", "loan 5 waiting parent", "loan 5 queued behind"];
+    assert_eq!(family.parked(), parked);
+    family.retry("customer", "1");
+    family.run(Rows::from(500).commit()).await;
+    assert_eq!(family.calls()[2..], ["PUT /customer/1", "PUT /loan/5", "PUT /loan/5"]);
+    assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_name_the_same_missing_parent_wait_for_it_together() {
+    let family = Family::new();
+    family.run(Rows::new().loan("5", "1").update(1, "5", Some("1"), "b").commit()).await;
+    assert_eq!(family.parked(), ["loan 5 waiting parent", "loan 5 queued behind"]);
+    family.run(Rows::from(200).customer("1").commit()).await;
+    assert_eq!(family.calls(), ["PUT /customer/1", "PUT /loan/5", "PUT /loan/5"]);
+}
+
+/// What an outage put aside is durable ahead of older changes of other keys, which a crash makes come
+/// again.
+#[tokio::test(start_paused = true)]
+async fn a_parked_delete_waits_for_the_older_changes_that_come_again() {
+    let mut family = Family::new();
+    family.run(Rows::new().customer("1").commit()).await;
+    family.put_aside(Rows { ordinal: 4, ..Rows::from(300) }.delete(0, "1")).await;
+    family.pace = Duration::from_secs(5);
+    let rows = Rows::from(200).loan("5", "1").commit();
+    family.run(rows.customer("2").update(1, "5", Some("2"), "b").delete(0, "1").commit()).await;
+    assert_eq!(family.calls()[1..], ["PUT /loan/5", "PUT /customer/2", "PUT /loan/5", "DELETE /customer/1"]);
+    assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
+}
