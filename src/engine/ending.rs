@@ -175,7 +175,7 @@ impl Engine {
         self.gauges_due = false;
         self.count_flights();
         let (mut settlement, batch) = self.pending.take(|id| Arc::clone(&self.router.route(id).name));
-        settlement.runs.extend(self.runs.take_progress());
+        settlement.runs = self.runs.take_progress();
         let newest = self.runs.newest();
         settlement.through = moves.then_some(reached.end);
         settlement.committed_at = reached.committed_at;

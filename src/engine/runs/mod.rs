@@ -49,8 +49,8 @@ pub(super) struct Runs {
     active: Option<Active>,
     recent: Recent,
     numbers: u64,
-    /// What is to be settled of it.
-    progress: Option<RunProgress>,
+    /// What is to be settled, of it and of one that was carried before.
+    progress: Vec<RunProgress>,
 }
 
 struct Active {
@@ -108,7 +108,7 @@ impl Runs {
             active: None,
             recent: Recent::default(),
             numbers: 0,
-            progress: None,
+            progress: Vec::new(),
         }
     }
 
@@ -138,7 +138,7 @@ impl Runs {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.active.is_none() && self.progress.is_none()
+        self.active.is_none() && self.progress.is_empty()
     }
 
     /// When to look again whatever happens.
@@ -148,11 +148,11 @@ impl Runs {
 
     /// Something is to be settled that comes with no outcome.
     pub(super) fn has_news(&self) -> bool {
-        self.progress.is_some()
+        !self.progress.is_empty()
     }
 
-    pub(super) fn take_progress(&mut self) -> Option<RunProgress> {
-        self.progress.take()
+    pub(super) fn take_progress(&mut self) -> Vec<RunProgress> {
+        std::mem::take(&mut self.progress)
     }
 
     /// The newest piece of which the bound is settled with what is taken now.
@@ -198,13 +198,12 @@ impl Runs {
     }
 
     fn tell(&mut self, run: RunId) -> &mut RunProgress {
-        self.progress.get_or_insert_with(|| RunProgress {
-            run,
-            cursor: None,
-            counts: RunCounts::default(),
-            expected: None,
-            end: None,
-        })
+        let at = self.progress.iter().position(|it| it.run == run).unwrap_or_else(|| {
+            let (cursor, counts) = (None, RunCounts::default());
+            self.progress.push(RunProgress { run, cursor, counts, expected: None, end: None });
+            self.progress.len() - 1
+        });
+        &mut self.progress[at]
     }
 
     /// Stores where the run stands.

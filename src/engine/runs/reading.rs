@@ -11,7 +11,7 @@ use crate::{
     capture::{ChunkLimit, ChunkReader, KeyValues, Mark, SourceError, Visible},
     engine::{Engine, Event, carry::Phase, reading::stopping, work::Charge},
     model::{Change, ChangeId, Image, Lsn, Row, RunEnd},
-    routing::{join_key, split_key},
+    routing::{RouteId, join_key, split_key},
     state::{StateError, StateStore},
 };
 use jiff::Timestamp;
@@ -114,13 +114,20 @@ impl Engine {
     pub(in crate::engine) fn read_on(&mut self) {
         let now = Instant::now();
         let newest = self.runs.recent.count();
+        let away = |route: &RouteId| {
+            let remote = self.router.route(*route).remote;
+            self.is_shut(remote) || self.lanes.is_put_aside(remote)
+        };
+        // What is read for a remote that is down would only be parked.
+        let waits = self.runs.active.as_ref().is_some_and(|it| it.routes.iter().any(away));
         let Some(active) = &mut self.runs.active else { return };
-        let due = active.not_before.is_none_or(|it| it <= now);
+        let waits = waits && !active.phases.holds_stream();
+        active.not_before.take_if(|it| *it <= now);
+        let due = active.not_before.is_none() && !waits;
         let Some(from) = active.next.clone().filter(|_| due && active.may_read()) else { return };
         if active.reading.is_some() || active.pieces.len() >= PIECES || !self.budget.has_room() {
             return;
         }
-        active.not_before = None;
         active.reading = Some(Reading::new(newest));
         let (called, rate) = (active.called, active.assignment.rate);
         let rows = rate.map_or(usize::MAX, |it| it.get() as usize).min(active.pace.rows());
@@ -243,6 +250,9 @@ impl Engine {
         let charge = Charge::make(&self.budget, bytes);
         let Some(visible) = loaded.visible.clone() else {
             // Only counted.
+            active.cursor.after = active.next.as_ref().and_then(|it| it.after.clone());
+            active.cursor.route = active.next.as_ref().map_or(from.route, |it| it.route);
+            self.runs.tell_cursor();
             let progress = self.runs.tell(run);
             progress.counts.read += loaded.looked_at;
             progress.counts.applied += orphans;

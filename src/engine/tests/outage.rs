@@ -9,7 +9,7 @@ pub(super) fn kept(lag: u64) -> Option<KeptLog> {
 }
 
 /// A remote that can be taken down.
-fn switched() -> (Arc<AtomicBool>, FakeRemote) {
+pub(super) fn switched() -> (Arc<AtomicBool>, FakeRemote) {
     let down = Arc::new(AtomicBool::new(true));
     let asked = Arc::clone(&down);
     let remote = FakeRemote::answering(move |_, _| {

@@ -1,7 +1,12 @@
 //! Rows of a table beside the stream. The table and the log are one here: what the test commits is in
 //! both, and each mark comes back in the stream when the test says so.
 
-use super::{fed::Fed, unchanged::Telling, *};
+use super::{
+    fed::Fed,
+    outage::{kept, switched},
+    unchanged::Telling,
+    *,
+};
 use crate::{
     capture::{Absent, Chunk, ChunkLimit, ChunkOf, KeyValues, Mark, Visible},
     model::{RunCounts, RunId, RunKind, RunRequest, RunState},
@@ -305,6 +310,40 @@ async fn a_run_goes_on_behind_what_is_settled() {
     play.brings_next().await;
     play.over(id).await;
     assert_eq!(play.finish().await.calls(), ["POST /create/3 c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_for_a_remote_that_is_down() {
+    let (down, remote) = switched();
+    let table = FakeTable::new(&[("1", "a"), ("2", "b"), ("3", "c"), ("4", "d"), ("5", "e"), ("6", "f")]);
+    table.0.chunk.store(1, Ordering::Relaxed);
+    let mut play = Play::with(Rig::guarded(remote), table, None, |it| it);
+    play.commits(40, |it| it.insert("8", "x").insert("9", "x"));
+    play.rig.remote.arrived(2).await;
+    let id = play.begin(rows(None)).await;
+    play.rig.kept.send_replace(kept(1_001));
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(*play.table.reads.borrow(), 0, "it would only be parked");
+    down.store(false, Ordering::Relaxed);
+    play.rig.kept.send_replace(kept(0));
+    for _ in 0..6 {
+        play.brings_next().await;
+    }
+    assert_eq!(play.over(id).await.counts, RunCounts { read: 6, applied: 6, ..RunCounts::default() });
+    play.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_rows_are_read_in_a_second_than_is_said() {
+    let mut play = Play::new(&[("1", "a"), ("2", "b"), ("3", "c"), ("4", "d"), ("5", "e"), ("6", "f")]);
+    let began = tokio::time::Instant::now();
+    let id = play.begin(Assignment { rate: NonZeroU32::new(2), ..rows(None) }).await;
+    for _ in 0..3 {
+        play.brings_next().await;
+    }
+    assert_eq!(play.over(id).await.counts.applied, 6);
+    assert!(began.elapsed() >= Duration::from_secs(2), "the clock of the test says so");
+    play.finish().await;
 }
 
 #[tokio::test(start_paused = true)]

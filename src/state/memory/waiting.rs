@@ -2,21 +2,23 @@
 
 use super::{Kept, Row};
 use crate::{
-    model::{ChangeId, Link, ParkReason, ParkedState},
+    model::{ChangeId, Link, Op, ParkReason, ParkedState},
     state::{Parking, RELEASED_AT_ONCE, RouteKey},
 };
 
 impl Kept {
-    /// Whether it waits for its parent in vain: that is not linked, and nothing of it is parked that
-    /// is older than a change of its own key which stands behind it, names another parent and says all
-    /// that it says.
+    /// Whether it waits for its parent in vain: that is not linked, or an older delete of it is parked,
+    /// and nothing is parked that brings it and is older than a change of its own key which stands
+    /// behind it, names another parent and says all that it says.
     pub(super) fn waits_in_vain(&self, row: &Row) -> bool {
         let Parking { at, change, parked, .. } = &row.parking;
         let Some(parent) = parked.waits_for.as_ref().filter(|_| parked.reason == ParkReason::Parent) else {
             return false;
         };
-        let unlinked = self.links.get(parent).is_none_or(|link| link.gone);
-        let oldest = self.of_key(parent).next().map(|(id, _)| id);
+        let unlinked = self.links.get(parent).is_none_or(|link| link.gone)
+            || self.leaving(parent).is_some_and(|delete| delete < change.id);
+        let brings = |row: &Row| !matches!(row.parking.change.op(), Op::Delete | Op::Truncate);
+        let oldest = self.of_key(parent).find(|(_, row)| brings(row)).map(|(id, _)| id);
         let overtakes = |(id, row): (ChangeId, &Row)| {
             id > change.id
                 && row.holds()

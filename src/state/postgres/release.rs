@@ -5,10 +5,10 @@ use crate::state::{RELEASED_AT_ONCE, RouteKey, Settlement};
 use std::collections::BTreeSet;
 use tokio_postgres::{Client, Error, Statement};
 
-/// Whether `p` waits for its parent in vain: that is not linked, and no change of it is parked that
-/// is older than one of `p`'s own key which stands behind `p`, does not
-/// name that parent and says all that `p` says. By then the
-/// row had gone on without that parent; what is newer is another object.
+/// Whether `p` waits for its parent in vain: that is not linked, or an older delete of it is parked,
+/// and nothing is parked that brings it and is older than one of `p`'s own key which stands behind
+/// `p`, does not name that parent and says all that `p` says. By then the row had gone on without that
+/// parent; what is newer is another object.
 macro_rules! in_vain {
     () => {
         "(not exists (

@@ -55,6 +55,18 @@ async fn a_row_that_is_its_own_parent_changes_its_key() {
     assert_eq!(family.objects(), ["/tree/3"]);
 }
 
+/// The former key is deleted once nothing is below it, which waits for the new key, which was below
+/// the former one at first.
+#[tokio::test(start_paused = true)]
+async fn a_row_with_others_below_that_is_its_own_parent_changes_its_key() {
+    let family = Family::new();
+    let rows = Rows::new().tree("1", Some("1")).commit().tree("2", Some("1")).commit();
+    let rows = rows.rename_below(2, ("1", "0"), Some("1"), "a").update(2, "0", Some("0"), "b");
+    family.run(rows.update(2, "2", Some("0"), "c").commit()).await;
+    assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
+    assert_eq!(family.objects(), ["/tree/0", "/tree/2"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_change_is_not_left_out_for_a_newer_one_that_lacks_a_column() {
     let family = Family::new();
