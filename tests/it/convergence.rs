@@ -3,7 +3,7 @@
 //! row's versions arrived in order (invariants 1 to 3).
 //!
 //! `ROWCALL_SEED=… scripts/test convergence::` makes a failed run's choices again;
-//! `ROWCALL_ROUNDS` makes it longer.
+//! `ROWCALL_ROUNDS` makes it longer, `ROWCALL_CUSTOMERS` gives it larger tables.
 
 use crate::harness::{
     Postgres, Rowcall, each_version, eventually, live::parked_lines, postgres::Client, settled, wait::LONG,
@@ -175,7 +175,9 @@ impl World {
     /// With rows that nothing in the log tells of.
     async fn filled(version: crate::harness::Version, adapt: fn(String) -> String) -> Self {
         let world = Self::empty(version, adapt).await;
-        seed(&*world.postgres.client().await, 400).await.expect("the rows");
+        let customers = std::env::var("ROWCALL_CUSTOMERS");
+        let customers = customers.map_or(400, |it| it.parse().expect("a number of customers"));
+        seed(&*world.postgres.client().await, customers).await.expect("the rows");
         world.rowcall.command(&["init"]).await.expect_code(0);
         world
     }

@@ -1,4 +1,4 @@
-//! However large a transaction is, the memory is that of a quiet day (invariant 5).
+//! However large a transaction or a table is, the memory is that of a quiet day (invariant 5).
 //!
 //! `ROWCALL_ROWS=2000000 scripts/test memory::` does it with two million rows.
 
@@ -18,8 +18,7 @@ const BOUND_KB: u64 = 150 * 1024;
 
 #[tokio::test]
 async fn a_transaction_of_many_rows_passes_through_little_memory() {
-    let rows: u64 =
-        std::env::var("ROWCALL_ROWS").map_or(200_000, |rows| rows.parse().expect("a number of rows"));
+    let rows = rows();
     let postgres = Postgres::start(Version::V16).await;
     let bank = Bank::start_with("127.0.0.1:0", Options::FORGETFUL).await.expect("a bank");
     let table = "create table rows (id bigint primary key, text text not null)";
@@ -47,6 +46,43 @@ async fn a_transaction_of_many_rows_passes_through_little_memory() {
     live.acknowledged().await;
     service.sigterm();
     assert_eq!(service.wait().await.code(), Some(0));
+}
+
+/// Some 120 MB of rows for the 200,000 that no transaction of the stream has.
+#[tokio::test]
+async fn a_large_table_is_brought_over_in_little_memory() {
+    let rows = rows();
+    let postgres = Postgres::start(Version::V16).await;
+    let bank = Bank::start_with("127.0.0.1:0", Options::FORGETFUL).await.expect("a bank");
+    let table = format!(
+        "create table rows (id bigint primary key, text text not null);
+         insert into rows select i, repeat(md5(i::text), 16) from generate_series(1, {rows}) i"
+    );
+    let live = Live::between(postgres, bank, &table, ENTITY).await;
+    live.reconfigure(|yaml| yaml + "limits: { memory: 8MiB }\n");
+    let mut service = live.run();
+    live.rowcall.command(&["snapshot"]).await.expect_code(0);
+    let run = "select concat_ws(' ', state, read, applied, skipped) from rowcall.run";
+    let within = Duration::from_secs(60 + rows / 2_000);
+    eventually("every row has its outcome", within, async || {
+        if let Some(status) = service.ended() {
+            panic!("the service ended by itself: {status}");
+        }
+        let run = live.postgres.text(run).await.unwrap_or_default();
+        let (sent, left_out) = (rows / 100, rows - rows / 100);
+        if run == format!("done {rows} {sent} {left_out}") { Ok(()) } else { Err(run) }
+    })
+    .await;
+    assert_eq!(live.bank.stats().requests, rows / 100);
+    let peak = peak_kb(service.pid().expect("it runs"));
+    eprintln!("{rows} rows: {} MB at most", peak / 1024);
+    assert!(peak < BOUND_KB, "{} MB", peak / 1024);
+    service.sigterm();
+    assert_eq!(service.wait().await.code(), Some(0));
+}
+
+fn rows() -> u64 {
+    std::env::var("ROWCALL_ROWS").map_or(200_000, |rows| rows.parse().expect("a number of rows"))
 }
 
 /// All of it is put aside, since the remote takes nothing, and some of it is taken up again.
