@@ -110,7 +110,8 @@ each_version! {
         world.survive(End::Killed, &seed).await;
         world.equal(&seed).await;
         let open = "select count(*) from rowcall.run where state <> 'done'";
-        eventually("every run is done", LONG, async || {
+        let within = LONG + Duration::from_secs(u64::from(customers()) / 20);
+        eventually("every run is done", within, async || {
             let open = world.postgres.text(open).await;
             if open.as_deref() == Some("0") { Ok(()) } else { Err(open) }
         })
@@ -123,6 +124,12 @@ each_version! {
             assert!(known, "{write:?} was never committed; {seed}");
         }
     }
+}
+
+/// How many are there before anything is captured, with two loans and one collateral each.
+fn customers() -> u32 {
+    let customers = std::env::var("ROWCALL_CUSTOMERS");
+    customers.map_or(400, |it| it.parse().expect("a number of customers"))
 }
 
 /// How each of the service's lives ends.
@@ -175,9 +182,7 @@ impl World {
     /// With rows that nothing in the log tells of.
     async fn filled(version: crate::harness::Version, adapt: fn(String) -> String) -> Self {
         let world = Self::empty(version, adapt).await;
-        let customers = std::env::var("ROWCALL_CUSTOMERS");
-        let customers = customers.map_or(400, |it| it.parse().expect("a number of customers"));
-        seed(&*world.postgres.client().await, customers).await.expect("the rows");
+        seed(&*world.postgres.client().await, customers()).await.expect("the rows");
         world.rowcall.command(&["init"]).await.expect_code(0);
         world
     }
@@ -252,7 +257,8 @@ impl World {
         let expected = expected(&client).await.expect("the rows");
         let service = self.rowcall.run();
         settled(&self.postgres).await;
-        eventually(&format!("the bank equals the database; {seed}"), LONG, async || {
+        let within = LONG + Duration::from_secs(u64::from(customers()) / 20);
+        eventually(&format!("the bank equals the database; {seed}"), within, async || {
             let comparison = compare(&expected, &held(&self.bank.dump()));
             let parked = parked_lines(&client).await;
             // Both sides may look alike while versions of what is gone by now are still to come.
