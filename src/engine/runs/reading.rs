@@ -26,6 +26,8 @@ use tokio::time::{Instant, sleep};
 const PIECES: usize = 3;
 /// The part of the byte budget that one piece may take.
 const SHARE: usize = 16;
+/// What a small row costs while it is carried, about.
+const CARRIED: usize = 1_024;
 /// When a piece that did not see everything is read again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// When a read that failed is tried again.
@@ -41,6 +43,8 @@ pub(in crate::engine) struct Loaded {
     visible: Option<Visible>,
     shape: Option<Arc<str>>,
     looked_at: u64,
+    /// How many it was to be, at most.
+    asked: u64,
     /// The last key looked at, if there may be more behind it.
     end: Option<KeyValues>,
     took: Duration,
@@ -130,8 +134,9 @@ impl Engine {
         }
         active.reading = Some(Reading::new(newest));
         let (called, rate) = (active.called, active.assignment.rate);
+        let bytes = self.budget.limit() / SHARE;
         let rows = rate.map_or(usize::MAX, |it| it.get() as usize).min(active.pace.rows());
-        let limit = ChunkLimit { rows, bytes: self.budget.limit() / SHARE };
+        let limit = ChunkLimit { rows: rows.min(bytes / CARRIED), bytes };
         let count = !std::mem::replace(&mut active.counted, true);
         let reader = Arc::clone(&self.runs.reader);
         let store = Arc::clone(&self.ground.store);
@@ -201,7 +206,7 @@ impl Engine {
         active.pace.took(
             loaded.took,
             loaded.rows.len(),
-            loaded.end.is_none() || loaded.rows.len() >= active.pace.rows(),
+            loaded.end.is_none() || loaded.looked_at >= loaded.asked,
         );
         if let Some(rate) = active.assignment.rate {
             active.not_before =
@@ -363,6 +368,7 @@ async fn rows_behind(
     Ok(Loaded {
         called: ChangeId::default(),
         looked_at: chunk.rows.len() as u64,
+        asked: limit.rows as u64,
         rows: chunk.rows,
         visible: Some(chunk.visible),
         shape: Some(chunk.shape),
@@ -392,6 +398,7 @@ async fn orphans(
     Ok(Loaded {
         called: ChangeId::default(),
         looked_at: keys.len() as u64,
+        asked: limit as u64,
         rows: absent.rows,
         visible: (!dry_run).then_some(absent.visible),
         shape: None,
