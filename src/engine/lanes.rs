@@ -33,7 +33,7 @@ use idle::Idle;
 use kin::{Deleting, Kin};
 use ready::{Caller, Class, Queue, class_of};
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 use tokio::time::Instant;
@@ -153,8 +153,8 @@ pub(super) struct Lanes {
     unknown: VecDeque<LaneId>,
     /// Who waits for which work to end.
     barriers: HashMap<Arrival, Vec<LaneId>>,
-    /// Work that someone may wait for and that has not ended.
-    open: HashSet<Arrival>,
+    /// Work that someone may wait for and that has not ended, and its lane.
+    open: HashMap<Arrival, LaneId>,
     idle: VecDeque<(LaneId, u64)>,
     idle_bytes: usize,
     idle_limit: usize,
@@ -185,7 +185,7 @@ impl Lanes {
             now,
             unknown: VecDeque::new(),
             barriers: HashMap::new(),
-            open: HashSet::new(),
+            open: HashMap::new(),
             idle: VecDeque::new(),
             idle_bytes: 0,
             idle_limit,
@@ -214,7 +214,7 @@ impl Lanes {
     pub(super) fn push(&mut self, key: LaneKey, mut work: Work, awaited: bool) {
         let id = self.lane_of(key);
         if awaited {
-            self.open.insert(work.arrival);
+            self.open.insert(work.arrival, id);
         }
         let lane = self.lane_mut(id);
         // What is under way for its children needs the row to be there before it is deleted.
@@ -415,7 +415,7 @@ impl Lanes {
         }
         let ended = std::iter::once(work.arrival).chain(work.absorbed.iter().map(|(arrival, _)| *arrival));
         for arrival in ended {
-            if self.open.remove(&arrival) {
+            if self.open.remove(&arrival).is_some() {
                 for waiting in self.barriers.remove(&arrival).unwrap_or_default() {
                     self.consider(waiting);
                 }
@@ -525,7 +525,7 @@ impl Lanes {
         match lane.waiting.front().map(|work| work.after) {
             None if lane.unsaved == 0 && lane.kin.is_none() => self.rest(id),
             None => {}
-            Some(Some(after)) if self.open.contains(&after) => {
+            Some(Some(after)) if self.open.contains_key(&after) => {
                 let waiting = self.barriers.entry(after).or_default();
                 if !waiting.contains(&id) {
                     waiting.push(id);

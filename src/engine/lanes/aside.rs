@@ -60,7 +60,7 @@ impl Lanes {
             return taken;
         }
         while let Some(at) = lane.waiting.iter().position(|work| !work.parked)
-            && lane.waiting[at].after.is_none_or(|after| !self.open.contains(&after))
+            && lane.waiting[at].after.is_none_or(|after| !self.open.contains_key(&after))
             && let Some(work) = lane.waiting.remove(at)
         {
             if at == 0 {

@@ -85,8 +85,24 @@ impl Lanes {
 
     /// The oldest change of a child that is under way and older than this delete of the key.
     pub(in crate::engine) fn claimed_before(&self, id: LaneId, delete: ChangeId) -> Option<LaneId> {
-        let (child, lane) = self.lane(id).kin.as_ref()?.claims.keys().next()?;
-        (*child < delete).then_some(*lane)
+        let (child, lane) = self.oldest_claim(id)?;
+        (child < delete).then_some(lane)
+    }
+
+    fn oldest_claim(&self, id: LaneId) -> Option<(ChangeId, LaneId)> {
+        self.lane(id).kin.as_ref()?.claims.keys().next().copied()
+    }
+
+    /// The child's lane, if the oldest claim on this key is one of work that has not ended: what has ended
+    /// gives its claims back once that is durable. `at_front`: what is taken out of a lane and waits.
+    pub(in crate::engine) fn open_claim<'a>(
+        &self,
+        id: LaneId,
+        at_front: impl Fn(LaneId) -> Option<&'a Work>,
+    ) -> Option<LaneId> {
+        let (child, lane) = self.oldest_claim(id)?;
+        let waiting = self.lanes[lane.0 as usize].as_ref()?.waiting.iter();
+        waiting.chain(at_front(lane)).any(|work| work.claims.contains(&(id, child))).then_some(lane)
     }
 
     /// The lane of a key that work is about to be pushed to.
@@ -106,13 +122,18 @@ impl Lanes {
     /// behind the change names another and says all that it says.
     pub(in crate::engine) fn goes_on_without(&self, id: LaneId, change: ChangeId, parent: LaneId) -> bool {
         let lane = self.lane(id);
-        let is_deleted = lane.leaving.is_some_and(|it| it > change)
-            || lane.waiting.iter().any(|it| removes(it) && it.id() > change);
         let overtakes = |it: &Work| {
             it.id() > change && it.change.says_all() && it.claims.iter().all(|(named, _)| *named != parent)
         };
         let may_come = self.lane(parent).held || self.lane(parent).passing;
-        is_deleted || (!may_come && lane.waiting.front().is_some_and(overtakes))
+        self.is_deleted_after(id, change) || (!may_come && lane.waiting.front().is_some_and(overtakes))
+    }
+
+    /// Whether the row of this key is deleted later than by this change.
+    pub(in crate::engine) fn is_deleted_after(&self, id: LaneId, change: ChangeId) -> bool {
+        let lane = self.lane(id);
+        lane.leaving.is_some_and(|it| it > change)
+            || lane.waiting.iter().any(|it| removes(it) && it.id() > change)
     }
 
     /// What came last of this key was never sent and never will be, so its delete need not be either.
@@ -165,6 +186,14 @@ impl Lanes {
         if !kin.awaited_by.contains(&who) {
             kin.awaited_by.push(who);
         }
+    }
+
+    /// The lane with the delete half that the oldest work of this one waits for.
+    pub(in crate::engine) fn barred_by(&self, id: LaneId) -> Option<LaneId> {
+        let lane = self.lanes[id.0 as usize].as_ref()?;
+        let moves = lane.busy || lane.waits_for_store || lane.knowledge != Knowledge::Here;
+        let after = lane.waiting.front().filter(|_| !moves)?.after?;
+        self.open.get(&after).copied()
     }
 
     /// Lanes whose work may look again.

@@ -12,10 +12,12 @@ use tokio::time::Instant;
 const SWEEP: Duration = Duration::from_secs(60);
 
 impl Engine {
-    /// Parks who waits in a circle, and now and then sweeps.
+    /// Breaks the circles in which work waits, and now and then sweeps.
     pub(in crate::engine) fn look_after_family(&mut self) {
+        // Where something has happened, they may wait no more.
+        self.seek_family();
         for lane in self.circles() {
-            self.park_stuck(lane);
+            self.break_circle(lane);
         }
         let depends = self.router.routes().iter().any(|it| it.waited_for);
         let now = Instant::now();
@@ -49,33 +51,65 @@ impl Engine {
         }
     }
 
-    /// One lane of each circle in which work waits for work that waits in turn.
+    /// One lane of each circle in which work waits for work that waits in turn: the one that is let go
+    /// on with the least harm.
     fn circles(&self) -> Vec<LaneId> {
         let mut circles = Vec::new();
         let mut seen: HashMap<LaneId, LaneId> = HashMap::with_capacity(self.family.waiting.len());
         for &start in self.family.waiting.keys() {
-            let mut at = start;
-            while !seen.contains_key(&at) {
-                seen.insert(at, start);
-                match self.family.waiting.get(&at).and_then(|pause| pause.awaits) {
-                    Some(next) => at = next,
-                    None => break,
-                }
+            let (mut at, mut next) = (start, Some(start));
+            while let Some(lane) = next
+                && !seen.contains_key(&lane)
+            {
+                seen.insert(lane, start);
+                (at, next) = (lane, self.held_up_by(lane));
             }
             // Where this way met itself, and did not merely end.
-            let waits = self.family.waiting.get(&at).is_some_and(|pause| pause.awaits.is_some());
-            if waits && seen.get(&at) == Some(&start) {
-                circles.push(at);
+            if next.is_some_and(|lane| seen.get(&lane) == Some(&start)) {
+                circles.extend(self.least_harmed(at));
             }
         }
         circles
     }
 
-    fn park_stuck(&mut self, lane: LaneId) {
-        let Some(Pause { wants, awaits, .. }) = self.family.waiting.get(&lane) else { return };
-        match (wants, awaits) {
+    /// The lane that has to move before this one does. A lane is first in, first out, so its oldest work
+    /// tells: that waits for its kin, or for the delete half of its own key change.
+    fn held_up_by(&self, lane: LaneId) -> Option<LaneId> {
+        match self.family.waiting.get(&lane) {
+            Some(Pause { wants: Wants::NoChildren, awaits: Some(_), .. }) => {
+                let paused = |child| Some(&*self.family.waiting.get(&child)?.work);
+                self.lanes.open_claim(lane, paused)
+            }
+            Some(pause) => pause.awaits,
+            None => self.lanes.barred_by(lane),
+        }
+    }
+
+    /// Whose work of the circle with this lane is not to wait any more. Somebody in it waits for kin: a
+    /// delete half is older than what waits for it.
+    fn least_harmed(&self, lane: LaneId) -> Option<LaneId> {
+        let onward = std::iter::successors(self.held_up_by(lane), |&at| self.held_up_by(at));
+        let circle = onward.take_while(|&at| at != lane).chain([lane]);
+        let paused = circle.filter_map(|at| Some((at, self.family.waiting.get(&at)?)));
+        let harm = |(at, pause): (LaneId, &Pause)| {
+            (!self.is_dispensable(at, pause), matches!(pause.wants, Wants::NoChildren), at)
+        };
+        paused.map(harm).min().map(|(.., at)| at)
+    }
+
+    /// Whether it need not be sent at all, since its row is deleted later. That a newer change names other
+    /// parents is not enough: it may be this one that moves the row away from a parent that is deleted.
+    fn is_dispensable(&self, lane: LaneId, Pause { work, wants, .. }: &Pause) -> bool {
+        let may_be_left_out = matches!(wants, Wants::Parents { .. }) && work.answers.is_empty();
+        may_be_left_out && self.lanes.is_deleted_after(lane, work.id())
+    }
+
+    fn break_circle(&mut self, lane: LaneId) {
+        let Some(pause) = self.family.waiting.get(&lane) else { return };
+        match (&pause.wants, pause.awaits) {
+            _ if self.is_dispensable(lane, pause) => self.leave_out(lane),
             (Wants::Parents { .. }, Some(parent)) => {
-                let (route, key) = self.lanes.key(*parent).clone();
+                let (route, key) = self.lanes.key(parent).clone();
                 let route = Arc::clone(&self.router.route(route).name);
                 self.park_for_parent(lane, RouteKey { route, key });
             }

@@ -55,6 +55,26 @@ async fn a_row_that_is_its_own_parent_changes_its_key() {
     assert_eq!(family.objects(), ["/tree/3"]);
 }
 
+/// Below the former key stands what waits for the delete of the new one, which stands behind that.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_its_own_parent_changes_its_key_back() {
+    for (apart, concurrency) in [(false, 1), (true, 1), (false, 4), (true, 4)] {
+        let mut family = Family::new();
+        family.rig.governor = governor(concurrency, None);
+        let mut rows = Rows::new().tree("3", Some("3")).commit();
+        if apart {
+            family.run(rows).await;
+            rows = Rows::from(200);
+        }
+        let rows = rows.rename_below(2, ("3", "2"), Some("3"), "a").update(2, "2", Some("2"), "b").commit();
+        let rows = rows.rename_below(2, ("2", "3"), Some("2"), "c").update(2, "3", Some("3"), "d").commit();
+        family.run(rows).await;
+        assert_eq!((family.refused(), family.parked()), (vec![], vec![]), "{apart} {concurrency}");
+        assert_eq!(family.objects(), ["/tree/3"], "{apart} {concurrency}");
+        assert_eq!(family.bodies().last().map(|body| body["v"].clone()), Some(json!("d")));
+    }
+}
+
 /// The former key is deleted once nothing is below it, which waits for the new key, which was below
 /// the former one at first.
 #[tokio::test(start_paused = true)]
