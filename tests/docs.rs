@@ -91,3 +91,11 @@ fn the_manual_works() {
     let page = "config/rowcall.example.yaml";
     build(page, &fs::read_to_string(page).expect(page));
 }
+
+#[test]
+fn the_examples_about_checkpoints_work() {
+    let page = "docs/replay.md";
+    let examples = examples(page);
+    assert!(!examples.is_empty());
+    examples.iter().for_each(|example| build(page, example));
+}

@@ -1,5 +1,7 @@
 //! `rowcall check`: everything that can be found out before running, each with its cure.
 
+mod slots;
+
 use super::{
     App, AppError, clock,
     plan::{Described, SourcePlan},
@@ -195,6 +197,7 @@ async fn judge_server(plan: &SourcePlan, server: &Server, client: &Client, findi
         },
         Err(error) => findings.bad(error.to_string(), "see the server's log"),
     }
+    slots::check(plan, server, client, findings).await;
     if server.slot_keeps_mb.is_none() {
         findings.warning(
             "max_slot_wal_keep_size is unlimited: a slot nobody reads can fill the disk",

@@ -8,9 +8,11 @@
 //! nothing about a change: that is the engine's.
 
 mod check;
+mod checkpoints;
 mod clock;
 mod coordinator;
 mod init;
+mod mark_watch;
 mod plan;
 mod preview;
 mod runs;
@@ -22,6 +24,7 @@ mod state;
 mod status;
 
 pub use check::{Finding, Verdict};
+pub use checkpoints::CheckpointLine;
 pub use coordinator::RunOptions;
 pub use init::Initialised;
 pub use preview::{Preview, PreviewedCall};

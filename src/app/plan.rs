@@ -4,7 +4,7 @@ mod parents;
 
 use super::AppError;
 use crate::{
-    capture::{Capture, PostgresReader, WalGuard},
+    capture::{Capture, PostgresReader, Replay, WalGuard},
     config::Loaded,
     engine::Remote,
     mapping::{Fragments, Names},
@@ -32,6 +32,7 @@ pub(super) struct SourcePlan {
     pub(super) publication: String,
     pub(super) heartbeat: Duration,
     pub(super) guard: WalGuard,
+    pub(super) replay: Replay,
     /// Every table that feeds a route, once.
     pub(super) tables: Vec<TableName>,
     pub(super) entities: Vec<String>,
@@ -119,6 +120,7 @@ impl SourcePlan {
             publication: logical.publication.clone(),
             heartbeat: settings.heartbeat.0,
             guard: settings.wal_guard.clone(),
+            replay: settings.replay.clone(),
             tables: tables.into_iter().collect(),
             remotes: remotes.into_iter().filter_map(|name| known.get(name).cloned()).collect(),
             entities,

@@ -121,6 +121,7 @@ pub(super) async fn run(
     coordinator.ask_initial().await?;
     let resumed = coordinator.resumed().await?;
     let kept = watch::Sender::new(None);
+    let marks = Arc::clone(&store);
     let parts = Parts {
         router,
         remotes: plan.engine_remotes(),
@@ -148,7 +149,7 @@ pub(super) async fn run(
         // What ends it lets it settle first; whoever asks for a stop, or a lost slot.
         let (result, lost) = tokio::select! {
             result = &mut engine => (result, None),
-            lost = watch_slot(plan, &kept) => {
+            lost = watch_slot(plan, &kept, &marks) => {
                 halt.send_replace(true);
                 (engine.await, Some(lost))
             }

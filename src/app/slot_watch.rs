@@ -1,7 +1,7 @@
 //! How much log the slot keeps, and whether the server will go on keeping it: looked at every few
 //! seconds, told to the engine, and said loudly when the slot is in danger.
 
-use super::{clock, plan::SourcePlan};
+use super::{clock, mark_watch::MarkWatch, plan::SourcePlan};
 use crate::{
     capture::{
         SourceError,
@@ -14,6 +14,7 @@ use crate::{
     engine::KeptLog,
     model::ByteSize,
     postgres::{self, Client},
+    state::postgres::PostgresStore,
 };
 use std::time::Duration;
 use tokio::{
@@ -23,18 +24,25 @@ use tokio::{
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A look that takes longer has failed: the connection may be dead without our knowing.
-const LOOK_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const LOOK_WITHIN: Duration = Duration::from_secs(10);
 /// So many looks in a row have to fail before it is said.
 const FAILURES: u32 = 3;
 /// What was seen longer ago than this is not true any more.
 const STALE: Duration = Duration::from_secs(30);
 /// What is said already is said again after this long.
-const SAY_AGAIN: Duration = Duration::from_secs(300);
+pub(super) const SAY_AGAIN: Duration = Duration::from_secs(300);
 
 /// Looks at the slot until it is lost, and says what that means: whoever streams may not read for a
 /// long while, and not hear of it.
-pub(super) async fn watch_slot(plan: &SourcePlan, kept: &watch::Sender<Option<KeptLog>>) -> String {
+///
+/// The named checkpoints are looked at over the same connection.
+pub(super) async fn watch_slot(
+    plan: &SourcePlan,
+    kept: &watch::Sender<Option<KeptLog>>,
+    store: &PostgresStore,
+) -> String {
     let mut client = None;
+    let mut marks = MarkWatch::default();
     let mut said: Option<(String, Instant)> = None;
     let mut blind = Blind::new(Instant::now());
     loop {
@@ -50,6 +58,9 @@ pub(super) async fn watch_slot(plan: &SourcePlan, kept: &watch::Sender<Option<Ke
                     let log = KeptLog { at: slot.at, lag: slot.lag_bytes.max(0).unsigned_abs() };
                     kept.send_replace(Some(log));
                     say(plan, slot, &mut said);
+                }
+                if let Some(client) = &client {
+                    marks.look(plan, client, store).await;
                 }
             }
             Err(error) => {
@@ -178,7 +189,7 @@ pub(super) fn danger(plan: &SourcePlan, slot: &Slot) -> Option<String> {
     }
 }
 
-fn rough(bytes: i64) -> ByteSize {
+pub(super) fn rough(bytes: i64) -> ByteSize {
     ByteSize(bytes.max(0).unsigned_abs()).rounded()
 }
 

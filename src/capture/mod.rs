@@ -21,7 +21,7 @@ pub use budget::Budget;
 pub use chunk::{Absent, Chunk, ChunkLimit, ChunkOf, ChunkReader, KeyValues, Visible};
 pub use chunks::PostgresChunks;
 pub use reader::PostgresReader;
-pub use settings::{Capture, LogicalSettings, Settings, StateSettings, WalGuard};
+pub use settings::{Capture, LogicalSettings, Replay, Settings, StateSettings, WalGuard};
 
 use crate::{
     model::{Change, Lsn, Row, TableName},

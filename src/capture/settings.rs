@@ -26,6 +26,9 @@ pub struct Settings {
     /// How much log the source may keep for the sake of a remote that does not keep up.
     #[serde(default)]
     pub wal_guard: WalGuard,
+    /// What may be kept for `rowcall checkpoint`.
+    #[serde(default)]
+    pub replay: Replay,
 }
 
 /// `sources.<name>.wal_guard`: beyond either, what waits for a remote that is down or slow is put
@@ -42,6 +45,20 @@ pub struct WalGuard {
 impl Default for WalGuard {
     fn default() -> Self {
         Self { bytes: ByteSize(1 << 30), after: Span(Duration::from_secs(3_600)) }
+    }
+}
+
+/// `sources.<name>.replay`: named checkpoints, from which the log can be read again.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Replay {
+    /// Log that the source may keep for a checkpoint; beyond it the service drops the oldest.
+    pub max: ByteSize,
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self { max: ByteSize(4 << 30) }
     }
 }
 

@@ -5,6 +5,7 @@
 //! Exit codes: 0 done, 1 failed, 2 bad usage or configuration.
 
 mod check;
+mod checkpoint;
 mod config;
 mod demo;
 mod init;
@@ -54,6 +55,8 @@ enum Command {
     Snapshot(snapshot::Arguments),
     /// Look at bounded pieces of work, such as snapshots; pause, resume and cancel them.
     Runs(runs::Arguments),
+    /// Mark a place in the log, and have the source keep what follows.
+    Checkpoint(checkpoint::Arguments),
     /// Show the configuration or its schema.
     Config(config::Arguments),
     /// Watch it work: a fake bank, a database that keeps changing, and Rowcall between them.
@@ -148,6 +151,7 @@ async fn dispatch(cli: Cli, classes: Classes) -> Result<(), Failure> {
         Command::Status(arguments) => status::execute(arguments, open()?.0).await,
         Command::Preview(arguments) => preview::execute(arguments, open()?.0).await,
         Command::Parked(arguments) => parked::execute(arguments, open()?.0).await,
+        Command::Checkpoint(arguments) => checkpoint::execute(arguments, open()?.0).await,
         Command::Runs(arguments) => runs::execute(arguments, open()?.0).await,
     }
 }

@@ -6,6 +6,7 @@ mod harness;
 mod auth;
 mod batches;
 mod capture;
+mod checkpoints;
 mod command_line;
 mod connect;
 mod convergence;

@@ -24,6 +24,7 @@ mod decode;
 pub mod inspect;
 mod link;
 mod login;
+pub mod marks;
 mod message;
 mod pump;
 mod refusal;

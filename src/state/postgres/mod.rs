@@ -4,6 +4,7 @@
 //! process that lost it can write nothing more, so two instances never settle the same source.
 //! Reads go through a small pool and are never waited for by writes.
 
+mod marks;
 mod migrate;
 mod park;
 mod parked;
@@ -18,6 +19,7 @@ mod status;
 mod stored_change;
 mod write_back;
 
+pub use marks::{Mark, MarkDesk};
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
 pub use parked_desk::{Filter, Listed, ParkedDesk, Shown, Total};
 pub use recall::recall;
@@ -88,6 +90,20 @@ impl PostgresStore {
     /// deleted at its remote never goes.
     pub async fn only_children(&self, deleting: &[Arc<str>]) {
         self.writer.lock().await.deleting = Some(deleting.iter().map(|it| it.to_string()).collect());
+    }
+
+    /// The source's named checkpoints, the oldest first.
+    pub async fn marks(&self) -> Result<Vec<Mark>, StateError> {
+        let doing = "reading checkpoints";
+        let client = self.reader(doing).await?;
+        MarkDesk { client: &client }.list(&self.source).await.map_err(failed(doing))
+    }
+
+    /// Remembers why the service drops a named checkpoint's slot.
+    pub async fn give_up_mark(&self, name: &str, why: &str) -> Result<(), StateError> {
+        let writer = self.writer.lock().await;
+        let desk = MarkDesk { client: &writer.client };
+        desk.give_up(&self.source, name, why).await.map_err(failed("giving up a checkpoint"))
     }
 
     async fn reader(&self, doing: &'static str) -> Result<deadpool_postgres::Object, StateError> {
