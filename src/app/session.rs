@@ -1,6 +1,9 @@
 //! One stretch of streaming: from a held lease to a lost connection or a stop.
 
-use super::{AppError, check, clock, coordinator::Coordinator, plan::SourcePlan, slot_watch::watch_slot};
+use super::{
+    AppError, check, clock, coordinator::Coordinator, plan::SourcePlan, schedule::Scheduler,
+    slot_watch::watch_slot,
+};
 use crate::{
     capture::{
         Budget, ChangeSource, PostgresChunks, PostgresReader, SourceError,
@@ -120,6 +123,7 @@ pub(super) async fn run(
     let mut coordinator = Coordinator::new(plan, router.routes(), Arc::clone(&store) as _, orders);
     coordinator.ask_initial().await?;
     let resumed = coordinator.resumed().await?;
+    let scheduler = Scheduler::new(plan, Arc::clone(&store));
     let kept = watch::Sender::new(None);
     let marks = Arc::clone(&store);
     let parts = Parts {
@@ -161,7 +165,8 @@ pub(super) async fn run(
         over.send_replace(true);
         (result, lost)
     };
-    let ((result, lost), (), ()) = tokio::join!(streaming, writer.run(ends.clone()), coordinator.run(ends));
+    let ((result, lost), (), (), ()) =
+        tokio::join!(streaming, writer.run(ends.clone()), coordinator.run(ends.clone()), scheduler.run(ends));
     source.close().await;
     if let Some(lost) = lost {
         return Err(SessionError::Final(format!("source `{}`: {lost}", plan.name)));

@@ -1,12 +1,19 @@
 //! `rowcall status`: how far each source is, and what each route did.
 
-use super::{App, AppError, slot_watch::danger};
+use super::{
+    App, AppError, clock,
+    schedule::{Planned, ScheduleLine},
+    slot_watch::danger,
+};
 use crate::{
     capture::logical::inspect,
     postgres,
     state::{
         Run,
-        postgres::{RemoteStatus, RouteStatus, RunDesk, RunFilter, SourceStatus, read_remotes, read_status},
+        postgres::{
+            RemoteStatus, RouteStatus, RunDesk, RunFilter, SourceStatus, read_remotes, read_schedules,
+            read_status,
+        },
     },
 };
 use jiff::Timestamp;
@@ -23,6 +30,8 @@ pub struct Status {
     pub routes: Vec<RouteStatus>,
     /// The runs that are not over, in the order of their numbers.
     pub runs: Vec<Run>,
+    /// Schedule by schedule, of each source.
+    pub schedules: Vec<ScheduleLine>,
     /// When all this was read, by the clock of the state database.
     pub read_at: Option<Timestamp>,
 }
@@ -53,7 +62,8 @@ impl App {
     /// Reads the state databases and asks each source about its slot.
     pub async fn status(&self) -> Result<Status, AppError> {
         let mut known = Vec::new();
-        let mut routes = Vec::new();
+        let plans = self.plans()?;
+        let (mut routes, mut schedules) = (Vec::new(), Vec::new());
         let mut remotes = Vec::new();
         let (mut runs, mut read_at) = (Vec::new(), None);
         for connection in self.state_connections().await? {
@@ -67,10 +77,17 @@ impl App {
             let open = RunFilter { sources: connection.sources.clone(), open: true, ..RunFilter::default() };
             let failed = |error| AppError::Failed(postgres::explain(&error));
             runs.extend(desk.list(&open, i64::MAX).await.map_err(failed)?.into_iter().rev());
+            for plan in plans.iter().filter(|it| connection.sources.contains(&it.name)) {
+                let planned = Planned::of(plan);
+                if !planned.is_empty() {
+                    let lasts = read_schedules(&connection.client, &plan.name).await.map_err(failed)?;
+                    schedules.extend(planned.iter().map(|it| it.line(&plan.name, &lasts, clock::now())));
+                }
+            }
             read_at = Some(desk.now().await.map_err(failed)?);
         }
         let mut sources = Vec::new();
-        for plan in self.plans()? {
+        for plan in plans {
             let state = known.iter().position(|it| it.source == plan.name).map(|at| known.swap_remove(at));
             let mut line = SourceLine {
                 source: plan.name.clone(),
@@ -99,6 +116,6 @@ impl App {
             }
             sources.push(line);
         }
-        Ok(Status { sources, remotes, routes, runs, read_at })
+        Ok(Status { sources, remotes, routes, runs, schedules, read_at })
     }
 }

@@ -57,6 +57,16 @@ fn text(status: &Status) -> String {
     status.remotes.iter().for_each(|it| text.push_str(&remote::text(it)));
     let now = status.read_at.unwrap_or_default();
     status.runs.iter().for_each(|run| text.push_str(&format!("{}\n", super::runs::line(run, now))));
+    for schedule in &status.schedules {
+        let time =
+            |at: Option<jiff::Timestamp>| at.map_or_else(|| "not yet".to_owned(), |at| format!("{at:.0}"));
+        let (last, next) = (time(schedule.last), time(schedule.next));
+        let (kind, cron, zone) = (schedule.run.name(), &schedule.cron, &schedule.zone);
+        text.push_str(&format!(
+            "schedule {kind} {} `{cron}` ({zone}): last {last}, next {next}\n",
+            schedule.entity
+        ));
+    }
     if status.routes.is_empty() {
         return text;
     }

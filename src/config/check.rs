@@ -3,6 +3,7 @@
 mod dependencies;
 mod limits;
 mod rules;
+mod schedules;
 
 use super::{
     report::{Faulty, Report, did_you_mean, quoted},
@@ -173,6 +174,7 @@ impl Check<'_> {
         {
             entity.source = Some(source);
         }
+        self.schedules(name, entity);
         self.remotes(name, entity);
         if entity.remotes.len() > 1 && !entity.write_back.is_empty() {
             let message = format!(

@@ -2,6 +2,7 @@
 
 mod call;
 mod change;
+mod cron;
 mod excerpt;
 mod lsn;
 mod merge;
@@ -15,6 +16,7 @@ mod units;
 
 pub use call::{Answer, Body, Call, CallKey, Method};
 pub use change::{Change, ChangeId, Image, Op};
+pub use cron::Cron;
 pub use excerpt::one_line;
 pub use lsn::{BadLsn, Lsn};
 pub use outcome::{ContentHash, Link, LinkUpdate, Outcome, ParkReason, Parked, ParkedState, RouteKey};

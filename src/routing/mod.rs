@@ -8,12 +8,14 @@
 mod batch;
 mod key;
 mod parents;
+mod schedule;
 mod settings;
 mod write_back;
 
 pub use batch::Batch;
 pub use key::{join as join_key, split as split_key};
 pub use parents::{Parent, ParentKeys};
+pub use schedule::{Schedule, ScheduledRun, Schedules};
 pub use settings::{ChildTable, EntitySettings, Fetch, KeyColumns, OnDead};
 pub use write_back::WriteBack;
 

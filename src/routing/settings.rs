@@ -1,4 +1,4 @@
-use super::Batch;
+use super::{Batch, Schedules};
 use crate::{
     mapping::ParentNames,
     model::DataRules,
@@ -72,6 +72,9 @@ pub struct EntitySettings {
     /// Whether its first start brings the rows that are in the table already, beside those that change.
     #[serde(default)]
     pub initial: bool,
+    /// Snapshots and prunes that are asked for again and again.
+    #[serde(default)]
+    pub schedule: Schedules,
     /// What is written into the row itself when a change of it has ended: by column, a value with
     /// `link`, `outcome` and `error` in scope.
     #[serde(default)]

@@ -21,6 +21,7 @@ mod parking;
 mod remote_tls;
 mod replicate;
 mod resume;
+mod schedule;
 mod snapshot;
 mod state;
 mod write_back;

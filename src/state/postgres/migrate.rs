@@ -18,6 +18,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "state", sql: include_str!("../../../sql/0001_state.sql") },
     Migration { number: 2, name: "delivery", sql: include_str!("../../../sql/0002_delivery.sql") },
     Migration { number: 3, name: "runs", sql: include_str!("../../../sql/0003_runs.sql") },
+    Migration { number: 4, name: "schedule", sql: include_str!("../../../sql/0004_schedule.sql") },
     Migration { number: 5, name: "checkpoint", sql: include_str!("../../../sql/0005_checkpoint.sql") },
 ];
 

@@ -14,6 +14,7 @@ mod release;
 mod remote_status;
 mod run_desk;
 mod runs;
+mod schedules;
 mod settle;
 mod status;
 mod stored_change;
@@ -25,6 +26,7 @@ pub use parked_desk::{Filter, Listed, ParkedDesk, Shown, Total};
 pub use recall::recall;
 pub use remote_status::{RemoteStatus, read_remotes};
 pub use run_desk::{RunDesk, RunDeskError, RunFilter};
+pub use schedules::read_schedules;
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
 
 use super::{

@@ -1,0 +1,216 @@
+//! Which schedules ask for a run now. They only ask: the coordinator has the run carried.
+
+use super::{clock, coordinator::RunOptions, plan::SourcePlan};
+use crate::{
+    model::{Cron, RunKind, RunRequest},
+    routing::Schedule,
+    state::{Run, StateError, StateStore, postgres::PostgresStore},
+};
+use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+/// How often it is looked what is due.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often old runs are forgotten.
+const TIDY: Duration = Duration::from_secs(3_600);
+/// Who asks.
+const ORIGIN: &str = "schedule";
+
+/// A schedule as `rowcall status` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScheduleLine {
+    /// The source.
+    pub source: String,
+    /// The entity.
+    pub entity: String,
+    /// `snapshot` or `prune`.
+    pub run: RunKind,
+    /// When it comes, as configured.
+    pub cron: String,
+    /// By the clocks of which time zone.
+    pub zone: String,
+    /// When it asked last, or began; `None` if the service has not seen it yet.
+    pub last: Option<Timestamp>,
+    /// When it asks next; in the past while its last run is not over.
+    pub next: Option<Timestamp>,
+}
+
+/// One schedule of one entity.
+#[derive(Debug)]
+pub(super) struct Planned {
+    name: String,
+    entity: String,
+    settings: Schedule,
+    cron: Cron,
+    zone: TimeZone,
+}
+
+impl Planned {
+    fn new(entity: &str, settings: &Schedule) -> Option<Self> {
+        let (cron, zone) = settings.times().ok()?;
+        let (name, entity) = (settings.name(entity), entity.to_owned());
+        Some(Self { name, entity, settings: settings.clone(), cron, zone })
+    }
+
+    /// Those of a source's entities.
+    pub(super) fn of(plan: &SourcePlan) -> Vec<Self> {
+        let of_entity = |name: &String| {
+            let schedules = plan.entity(name).map_or(&[][..], |it| &it.schedule.0);
+            schedules.iter().filter_map(|it| Self::new(name, it)).collect::<Vec<_>>()
+        };
+        plan.entities.iter().flat_map(of_entity).collect()
+    }
+
+    pub(super) fn line(
+        &self,
+        source: &str,
+        lasts: &BTreeMap<String, Timestamp>,
+        now: Timestamp,
+    ) -> ScheduleLine {
+        let last = lasts.get(&self.name).copied();
+        ScheduleLine {
+            source: source.to_owned(),
+            entity: self.entity.clone(),
+            run: self.settings.run.into(),
+            cron: self.settings.cron.clone(),
+            zone: self.settings.zone.clone(),
+            last,
+            next: self.cron.next_after(last.unwrap_or(now), &self.zone),
+        }
+    }
+
+    fn request(&self) -> RunRequest {
+        let Schedule { run, force, rate, filter, .. } = self.settings.clone();
+        let options = RunOptions { filter, force, rate, ..RunOptions::default() };
+        RunRequest {
+            kind: run.into(),
+            entity: Some(self.entity.as_str().into()),
+            options: options.to_map(),
+            origin: ORIGIN.into(),
+        }
+    }
+
+    /// What to do now. However often its time has come since, it asks once; and while a run like it is
+    /// open it waits.
+    fn decide(&self, last: Option<Timestamp>, open: &[Run], now: Timestamp) -> Decision {
+        let Some(last) = last else { return Decision::Begin };
+        let like = |run: &Run| {
+            run.kind == self.settings.run.into()
+                && run.entity.as_deref() == Some(&*self.entity)
+                && &*run.origin == ORIGIN
+        };
+        let due = self.cron.next_after(last, &self.zone).is_some_and(|next| next <= now);
+        if due && !open.iter().any(like) { Decision::Ask } else { Decision::Wait }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    /// It is new: it counts from now.
+    Begin,
+    Ask,
+    Wait,
+}
+
+/// Asks for the runs of one source's schedules.
+pub(super) struct Scheduler {
+    source: String,
+    store: Arc<PostgresStore>,
+    schedules: Vec<Planned>,
+}
+
+impl Scheduler {
+    pub(super) fn new(plan: &SourcePlan, store: Arc<PostgresStore>) -> Self {
+        Self { source: plan.name.clone(), store, schedules: Planned::of(plan) }
+    }
+
+    pub(super) async fn run(self, mut ends: watch::Receiver<bool>) {
+        let (mut away, mut tidied) = (false, None::<Instant>);
+        loop {
+            let mut looked = self.look().await;
+            if tidied.is_none_or(|it| it.elapsed() >= TIDY) {
+                tidied = Some(Instant::now());
+                looked = looked.and(self.store.forget_runs().await.map(drop));
+            }
+            match looked {
+                Ok(()) => away = false,
+                Err(error) if !std::mem::replace(&mut away, true) => {
+                    tracing::warn!(source = self.source, %error, "schedules cannot be looked at for now");
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                _ = ends.wait_for(|it| *it) => return,
+                () = sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(), StateError> {
+        if self.schedules.is_empty() {
+            return Ok(());
+        }
+        let lasts = self.store.schedules().await?;
+        for schedule in &self.schedules {
+            let now = clock::now();
+            // Read anew for each: two of one entity may be due at once.
+            let open = self.store.runs().await?;
+            match schedule.decide(lasts.get(&schedule.name).copied(), &open, now) {
+                Decision::Begin => self.store.begin_schedule(&schedule.name, now).await?,
+                Decision::Ask => {
+                    let asked = self.store.ask_scheduled(&schedule.name, now, &schedule.request()).await?;
+                    if let Some(run) = asked {
+                        let Planned { entity, .. } = schedule;
+                        tracing::info!(source = self.source, entity, %run, "a scheduled run is asked for");
+                    }
+                }
+                Decision::Wait => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::RunId, routing::ScheduledRun};
+
+    #[test]
+    fn a_schedule_asks_once_for_all_it_missed_and_not_beside_a_run_like_it() {
+        let settings = Schedule {
+            run: ScheduledRun::Snapshot,
+            cron: "0 3 * * *".to_owned(),
+            zone: "UTC".to_owned(),
+            force: false,
+            rate: None,
+            filter: None,
+        };
+        let planned = Planned::new("loan", &settings).expect("a schedule");
+        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let run = |kind, entity: &str, origin: &str| {
+            let request =
+                RunRequest { kind, entity: Some(entity.into()), origin: origin.into(), ..planned.request() };
+            vec![Run::requested(RunId(1), "main", request, Timestamp::UNIX_EPOCH)]
+        };
+        let (early, late) = (at("2026-01-01T02:00:00Z"), at("2026-01-09T12:00:00Z"));
+        for (last, open, now, expected) in [
+            (None, vec![], late, Decision::Begin),
+            (Some(early), vec![], at("2026-01-01T02:59:59Z"), Decision::Wait),
+            (Some(early), vec![], at("2026-01-01T03:00:00Z"), Decision::Ask),
+            (Some(early), vec![], late, Decision::Ask),
+            (Some(late), vec![], late, Decision::Wait),
+            (Some(early), run(RunKind::Snapshot, "loan", ORIGIN), late, Decision::Wait),
+            (Some(early), run(RunKind::Prune, "loan", ORIGIN), late, Decision::Ask),
+            (Some(early), run(RunKind::Snapshot, "other", ORIGIN), late, Decision::Ask),
+            (Some(early), run(RunKind::Snapshot, "loan", "command"), late, Decision::Ask),
+        ] {
+            assert_eq!(planned.decide(last, &open, now), expected, "{last:?} {open:?} {now}");
+        }
+    }
+}
