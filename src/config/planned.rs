@@ -10,7 +10,6 @@ pub const PLANNED: &[&str] = &[
     "sources.*.capture.query",
     "remotes.*.redact",
     "entities.*.schedule",
-    "entities.*.read",
     "call_log",
     "admin",
     "log.otlp",
