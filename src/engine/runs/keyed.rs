@@ -15,7 +15,7 @@ pub(super) async fn linked_of(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<Arc<str>>, StateError> {
-    let wanted = of.keys.iter().flatten().map(|it| Arc::from(join_key(it.iter().map(String::as_str))));
+    let wanted = of.keys.iter().flatten().map(|it| join_key(it.iter().map(String::as_str)));
     let mut wanted: Vec<Arc<str>> =
         wanted.filter(|it: &Arc<str>| after.is_none_or(|after| **it > *after)).collect();
     wanted.sort();
