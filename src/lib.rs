@@ -10,13 +10,15 @@
 //! 5. [`remote`]: how a call is made: HTTP, auth, retry.
 //! 6. [`state`]: what survives a crash: checkpoint, links, parked changes.
 //!
-//! And on the way back: [`write_back`] brings what was captured into the rows.
+//! And on the way back: [`write_back`] brings what was captured into the rows. [`audit`] asks whether
+//! all of it is right.
 //!
 //! [`model`] holds the nouns they share and imports none of them; [`postgres`] is how the server
 //! is reached. [`config`] puts the rooms' own settings together; [`app`] builds the rooms from it
 //! and is the only place that does; [`cli`] is one file a command.
 
 pub mod app;
+pub mod audit;
 pub mod capture;
 pub mod cli;
 pub mod config;

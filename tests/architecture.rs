@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("routing", &["model", "mapping", "synchronize"]),
     ("engine", &["model", "mapping", "state", "call_log", "remote", "synchronize", "capture", "routing"]),
     ("write_back", &["model", "postgres", "state", "capture", "routing"]),
+    ("audit", &["model", "postgres", "state", "remote", "synchronize", "capture", "routing", "engine"]),
     // The rooms' settings types, and what reads the texts in them.
     ("config", &["model", "postgres", "mapping", "remote", "synchronize", "capture", "routing", "engine"]),
     ("demo", &["model"]),
@@ -36,10 +37,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "routing",
             "engine",
             "write_back",
+            "audit",
             "config",
         ],
     ),
-    ("cli", &["model", "postgres", "mapping", "state", "synchronize", "config", "demo", "app"]),
+    ("cli", &["model", "postgres", "mapping", "state", "synchronize", "audit", "config", "demo", "app"]),
     ("main", &["synchronize", "cli"]),
 ];
 

@@ -2,8 +2,9 @@
 
 use rowcall::{
     config,
+    mapping::Names,
     remote::HttpRemote,
-    synchronize::{Classes, Declaration},
+    synchronize::{Classes, Declaration, ObjectRead},
 };
 use std::{fs, path::Path};
 
@@ -60,6 +61,11 @@ fn build(page: &str, example: &str) {
             fetched: entity.fetch.is_some(),
             parents: entity.parent_names(),
         };
+        if let Some(read) = &entity.read {
+            let at = loaded.locator.at(format!("entities.{name}.read"));
+            let names = Names { fetched: entity.fetch.is_some(), ..Names::default() };
+            ObjectRead::new(read, &at, &names).unwrap_or_else(|errors| panic!("{page}: {errors:?}"));
+        }
         // Classes of the reader's own are known by name only.
         if entity.class.is_none()
             && let Err(errors) = Classes::standard().build(None, &declaration)
@@ -84,6 +90,11 @@ fn the_examples_about_remotes_work() {
     let examples = examples(page);
     assert!(!examples.is_empty());
     examples.iter().for_each(|example| build(page, example));
+}
+
+#[test]
+fn the_examples_about_audits_work() {
+    examples("docs/audit.md").iter().for_each(|example| build("docs/audit.md", example));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! binding of the checkpoint are checked, and what is wrong is said with its cure. It decides
 //! nothing about a change: that is the engine's.
 
+mod audit;
 mod check;
 mod checkpoints;
 mod clock;
@@ -24,6 +25,7 @@ mod snapshot;
 mod state;
 mod status;
 
+pub use audit::Audit;
 pub use check::{Finding, Verdict};
 pub use checkpoints::CheckpointLine;
 pub use coordinator::RunOptions;

@@ -1,6 +1,7 @@
 //! What the configuration asks for, source by source.
 
 mod parents;
+mod read;
 
 use super::AppError;
 use crate::{
@@ -244,6 +245,10 @@ impl SourcePlan {
                     continue;
                 }
             };
+            if let Err(more) = self.object_read(name, remote, shape, synchronizer.saves().into()) {
+                errors.extend(more);
+                continue;
+            }
             let (columns, saved) = (shape.map(columns), synchronizer.saves().into());
             let names = Names { columns, saved, fragments, ..Names::default() };
             let at_place = self.loaded.locator.at(format!("entities.{name}.write_back"));

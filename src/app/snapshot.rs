@@ -73,7 +73,7 @@ impl App {
     }
 }
 
-async fn is_held(plan: &SourcePlan) -> Result<bool, AppError> {
+pub(super) async fn is_held(plan: &SourcePlan) -> Result<bool, AppError> {
     match PostgresStore::open(&plan.state, &plan.name).await {
         Ok(Lease::Taken) => Ok(true),
         Ok(Lease::Held(_)) => Ok(false),

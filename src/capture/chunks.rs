@@ -14,7 +14,7 @@ use super::{
     sql::{AsText, failed, no_connection, references},
 };
 use crate::{
-    model::{Cell, Row, RowBuilder},
+    model::{Cell, Lsn, Row, RowBuilder},
     postgres::Pool,
 };
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ use failure::{Doing, Stopped};
 use futures_util::{TryStreamExt, pin_mut};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
-use tokio_postgres::{IsolationLevel, Row as SqlRow};
+use tokio_postgres::{IsolationLevel, Row as SqlRow, types::PgLsn};
 
 /// How long one statement may take. Behind an index a chunk takes milliseconds.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -56,6 +56,42 @@ impl PostgresChunks {
     /// Gives each statement this long instead of five minutes.
     pub fn with_statement_timeout(self, timeout: Duration) -> Self {
         Self { statement_timeout: timeout, ..self }
+    }
+
+    /// A position behind everything that could be seen before this call.
+    pub async fn fence(&self) -> Result<Lsn, SourceError> {
+        let client = self.pool.get().await.map_err(no_connection)?;
+        let sql = format!("select pg_catalog.pg_logical_emit_message(true, '{MARK_PREFIX}', 'audit')");
+        let failed = |error| failed("writing a mark into the log", &error);
+        let row = client.query_one(&sql, &[]).await.map_err(failed)?;
+        let lsn: PgLsn = row.try_get(0).map_err(failed)?;
+        Ok(Lsn::new(lsn.into()))
+    }
+
+    /// The keys of so many rows, spread over the table by chance.
+    pub async fn sample(&self, of: &ChunkOf, rows: u32) -> Result<Vec<KeyValues>, SourceError> {
+        let (known, mut client) = self.known(of).await?;
+        let doing = self.doing(of);
+        let sql = statements::sample(&known, of, rows);
+        let read = async {
+            let (transaction, _) = self.begin(&known, &mut client, &doing).await?;
+            let found = transaction.query(&sql, &[]).await.map_err(|it| doing.reading(&it))?;
+            transaction.commit().await.map_err(|it| doing.failed(&it))?;
+            Ok(found)
+        };
+        match read.await {
+            Ok(found) => {
+                let key = |row: &SqlRow| (0..of.key.len()).map(|at| row.try_get(at)).collect();
+                let keys: Result<_, _> = found.iter().map(key).collect();
+                keys.map_err(|error| failed(format!("reading table {}", of.table), &error))
+            }
+            Err(Stopped::Failed(error)) => Err(error),
+            Err(Stopped::Altered) => {
+                self.tables.forget(&of.table);
+                let doing = format!("reading table {}", of.table);
+                Err(SourceError::Connection { doing, message: "the table is being altered".to_owned() })
+            }
+        }
     }
 
     /// What is known of the table, and a connection to read it by.

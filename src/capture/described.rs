@@ -104,9 +104,14 @@ impl Described {
 
     /// Adds all columns' values as text, each behind a comma.
     pub(super) fn print_columns(&self, sql: &mut String) {
-        for column in &self.table.columns {
-            let name = quoted(&column.name);
-            let oid = self.columns.get(&*column.name).map_or(0, |it| it.oid);
+        self.print(self.table.columns.iter().map(|it| &it.name), sql);
+    }
+
+    /// Adds the values of these columns.
+    pub(super) fn print<S: AsRef<str>>(&self, columns: impl IntoIterator<Item = S>, sql: &mut String) {
+        for column in columns {
+            let name = quoted(column.as_ref());
+            let oid = self.columns.get(column.as_ref()).map_or(0, |it| it.oid);
             if casts_as_it_prints(oid) {
                 sql.push_str(&format!(", {name}::pg_catalog.text"));
             } else {

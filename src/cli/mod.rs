@@ -4,6 +4,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage or configuration.
 
+mod audit;
 mod check;
 mod checkpoint;
 mod config;
@@ -53,6 +54,8 @@ enum Command {
     Parked(parked::Arguments),
     /// Send the rows that are in the tables now, beside those that change.
     Snapshot(snapshot::Arguments),
+    /// Compare what the remotes hold with the rows, and say where they differ.
+    Audit(audit::Arguments),
     /// Look at bounded pieces of work, such as snapshots; pause, resume and cancel them.
     Runs(runs::Arguments),
     /// Mark a place in the log, and have the source keep what follows.
@@ -148,6 +151,7 @@ async fn dispatch(cli: Cli, classes: Classes) -> Result<(), Failure> {
             let (app, loaded) = open()?;
             snapshot::execute(arguments, app, &loaded.config.log).await
         }
+        Command::Audit(arguments) => audit::execute(arguments, open()?.0).await,
         Command::Status(arguments) => status::execute(arguments, open()?.0).await,
         Command::Preview(arguments) => preview::execute(arguments, open()?.0).await,
         Command::Parked(arguments) => parked::execute(arguments, open()?.0).await,

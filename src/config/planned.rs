@@ -9,7 +9,6 @@ pub const PLANNED: &[&str] = &[
     "sources.*.capture.trigger",
     "sources.*.capture.query",
     "remotes.*.redact",
-    "entities.*.read",
     "call_log",
     "admin",
     "log.otlp",

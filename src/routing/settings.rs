@@ -2,7 +2,7 @@ use super::{Batch, Schedules};
 use crate::{
     mapping::ParentNames,
     model::DataRules,
-    synchronize::{Sequences, StepSettings, ValidateRule},
+    synchronize::{ReadSettings, Sequences, StepSettings, ValidateRule},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,9 @@ pub struct EntitySettings {
     /// `link`, `outcome` and `error` in scope.
     #[serde(default)]
     pub write_back: BTreeMap<String, Value>,
+    /// How `rowcall audit` asks the remote for one object, and what it should find there.
+    #[serde(default)]
+    pub read: Option<ReadSettings>,
     /// A synchronizer written in Rust, by name, instead of the sequences.
     #[serde(default)]
     pub class: Option<String>,

@@ -16,6 +16,7 @@
 
 mod batching;
 mod classes;
+mod compare;
 mod declared;
 mod error;
 mod gate;
@@ -24,11 +25,12 @@ mod settings;
 
 pub use batching::{Batching, Rejection, Results};
 pub use classes::{Build, CLASSES, Classes, DECLARED, Declaration};
-pub use declared::{Declared, saved_names};
+pub use compare::{Difference, compare};
+pub use declared::{Declared, Heard, ObjectRead, saved_names};
 pub use error::BuildError;
 pub use gate::{Gate, Rules};
 pub use layers::{Layer, fragments};
-pub use settings::{Accept, OnStatus, Sequences, StepSettings, ValidateRule};
+pub use settings::{Accept, OnStatus, ReadSettings, Sequences, StepSettings, ValidateRule};
 
 use crate::{
     mapping::Scope,

@@ -70,6 +70,31 @@ pub struct StepSettings {
     pub failed: Option<String>,
 }
 
+/// `entities.<name>.read`: how an audit asks the remote for one object, and what it should find.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadSettings {
+    /// `GET` this path.
+    pub get: String,
+    /// Query parameters; a null value leaves its parameter out.
+    #[serde(default)]
+    pub query: BTreeMap<String, Value>,
+    /// Headers beyond the remote's own.
+    #[serde(default)]
+    pub headers: HiddenValues,
+    /// Which statuses (or an expression over `answer`) mean that the object is there; any 2xx by
+    /// default.
+    #[serde(default)]
+    pub accept: Option<Accept>,
+    /// Which statuses (or an expression over `answer`) mean that there is no such object; 404 and 410
+    /// by default.
+    #[serde(default)]
+    pub missing: Option<Accept>,
+    /// What the answer's body should hold, written like a step's `body`; whatever else is in it is the
+    /// remote's own.
+    pub expect: Value,
+}
+
 /// `accept`: statuses, or an expression that is true for a good answer.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(untagged)]

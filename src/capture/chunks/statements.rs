@@ -78,6 +78,18 @@ pub(super) fn rows(known: &Described, of: &ChunkOf, behind: bool, limit: usize) 
     )
 }
 
+/// The keys of so many rows, by chance.
+pub(super) fn sample(known: &Described, of: &ChunkOf, rows: u32) -> String {
+    let mut printed = String::new();
+    known.print(&of.key, &mut printed);
+    format!(
+        "select {} from {} where {} order by pg_catalog.random() limit {rows}",
+        printed.trim_start_matches(", "),
+        of.table.quoted(),
+        condition(known, &ChunkOf { keys: None, until: None, ..of.clone() }, false)
+    )
+}
+
 /// How many rows there are; without its first word, something to explain.
 pub(super) fn count(known: &Described, of: &ChunkOf) -> String {
     format!(

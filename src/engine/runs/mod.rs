@@ -14,6 +14,7 @@
 //!
 //! One run is carried at a time. Nothing here waits for I/O: reads and marks are tasks of their own.
 
+mod keyed;
 mod order;
 mod pace;
 mod piece;

@@ -2,6 +2,7 @@
 
 use super::{
     Active, ForRun, From, RunOrder, RunWork,
+    keyed::linked_of,
     order::{Assignment, Cursor},
     pace::Pace,
     piece::{Piece, Reading, Stage},
@@ -390,6 +391,7 @@ async fn orphans(
 ) -> Result<Loaded, Unread> {
     let after = after.and_then(|mut it| it.pop());
     let keys = match &route {
+        Some(route) if of.keys.is_some() => linked_of(store, of, route, after.as_deref(), limit).await?,
         Some(route) => store.linked_keys(route, after.as_deref(), limit).await?,
         None => Vec::new(),
     };

@@ -125,7 +125,7 @@ struct Play {
     feed: UnboundedSender<Vec<Captured>>,
     orders: UnboundedSender<RunOrder>,
     stop: watch::Sender<bool>,
-    running: tokio::task::JoinHandle<Result<(), EngineError>>,
+    running: JoinSet<Result<(), EngineError>>,
     commit: u64,
 }
 
@@ -146,7 +146,8 @@ impl Play {
         let engine = Engine::new(parts, Lsn::new(10));
         let (feed, mut source): (_, Fed) = rig.fed();
         let (stop, mut stopped) = watch::channel(false);
-        let running = tokio::spawn(async move { engine.run(&mut source, &mut stopped).await });
+        let mut running = JoinSet::new();
+        running.spawn(async move { engine.run(&mut source, &mut stopped).await });
         Self { rig, table, marks, feed, orders, stop, running, commit: 100 }
     }
 
@@ -198,9 +199,9 @@ impl Play {
         }
     }
 
-    async fn finish(self) -> Rig {
+    async fn finish(mut self) -> Rig {
         self.stop.send_replace(true);
-        self.running.await.expect("no panic").expect("it stops");
+        self.running.join_next().await.expect("it runs").expect("no panic").expect("it stops");
         self.rig
     }
 }
@@ -279,7 +280,7 @@ async fn what_is_in_doubt_after_a_crash_is_sent_again_under_the_same_keys() {
     let id = play.begin(rows(None)).await;
     play.brings_next().await;
     play.rig.remote.arrived(3).await;
-    play.running.abort();
+    play.running.shutdown().await;
     let cursor = play.rig.store.run(RunId(1)).expect("a run").cursor;
     assert_eq!(cursor.as_ref().expect("a cursor")["ahead"], serde_json::json!(["3"]), "before it was sent");
     let before = play.rig.keys();

@@ -26,6 +26,7 @@ pub use parked_desk::{Filter, Listed, ParkedDesk, Shown, Total};
 pub use recall::recall;
 pub use remote_status::{RemoteStatus, read_remotes};
 pub use run_desk::{RunDesk, RunDeskError, RunFilter};
+pub use runs::linked_keys;
 pub use schedules::read_schedules;
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
 

@@ -117,7 +117,9 @@ pub(super) async fn was_asked(
     Ok(client.query_one(ASKED, &[&source, &kind.name(), &entity, &origin]).await?.get(0))
 }
 
-pub(super) async fn linked_keys(
+/// At most so many keys of a route that are linked, over any connection, in the order of their bytes,
+/// behind `after`.
+pub async fn linked_keys(
     client: &Client,
     route: &str,
     after: Option<&str>,

@@ -35,6 +35,27 @@ pub(super) fn sequence(
     Sequence { jumps: reader.jumps, steps }
 }
 
+/// Reads one step that belongs to no sequence.
+pub(super) fn single(
+    step: &StepSettings,
+    at: &At,
+    names: &Names,
+    errors: &mut Vec<BuildError>,
+) -> Option<Plan> {
+    let mut reader = Reader { errors, jumps: false };
+    reader.step(step, &[names::of(step)], 0, at, names, Inside::Sequence)
+}
+
+/// Reads which answers are meant.
+pub(super) fn accepts(
+    accept: Option<&Accept>,
+    at: &At,
+    names: &Names,
+    errors: &mut Vec<BuildError>,
+) -> Accepts {
+    Reader { errors, jumps: false }.accept(accept, at, &names.clone().with_answer())
+}
+
 /// Where a step stands, which decides what it may do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Inside {

@@ -2,13 +2,14 @@
 //!
 //! [`names`] and [`build`] read the settings into a [`plan`] and say everything that is wrong
 //! with them; [`replay`] goes through a plan with the answers there are; [`request`] writes the
-//! call it comes to. [`batch`] does the same for calls that carry many rows.
+//! call it comes to. [`read`] asks for one object. [`batch`] does the same for calls that carry many rows.
 
 mod batch;
 mod build;
 mod content;
 mod names;
 mod plan;
+mod read;
 mod replay;
 mod request;
 
@@ -28,6 +29,7 @@ use std::sync::Arc;
 const NOT_FOUND: &[u16] = &[404, 410];
 
 pub use names::saved as saved_names;
+pub use read::{Heard, ObjectRead};
 
 /// An entity whose calls are declared in configuration.
 #[derive(Debug)]
