@@ -9,7 +9,7 @@
 //! beside the present one.
 //!
 //! A row that was deleted and inserted again is another one, and what was brought for the former is
-//! not written into it: [`rows`] tells the two apart.
+//! not written into it: `rows` tells the two apart.
 //!
 //! An application that locks a row keeps that row waiting and no other; a row that the database
 //! refuses is found among its batch, kept with the reason and tried again. Triggers fire as for any
