@@ -18,6 +18,7 @@ mod keyed;
 mod order;
 mod pace;
 mod piece;
+mod placing;
 mod reading;
 mod unsure;
 
