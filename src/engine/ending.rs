@@ -84,7 +84,7 @@ impl Engine {
     }
 
     pub(super) fn ended(&mut self, ended: Ended) {
-        let Ended { lane, work, verdict } = ended;
+        let Ended { lane, mut work, verdict } = ended;
         let visited = self.lanes.back(lane);
         let route = self.lanes.key(lane).0;
         match verdict {
@@ -95,10 +95,12 @@ impl Engine {
             {
                 self.interrupted(lane, work, true);
             }
-            // It was to see whether the remote is back; the next one is another's turn.
+            // It was to see whether the remote is back; the next one is another's turn. Its attempts
+            // failed for everyone.
             Verdict::Held { error: Some(error) }
                 if work.parked && self.is_shut(self.lanes.remote_of(lane)) =>
             {
+                work.attempts = 0;
                 self.put_aside(lane, work, true, Duration::ZERO, Some(&error));
                 self.pending.counts(route).last_error = Some(error);
             }

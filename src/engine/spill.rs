@@ -143,16 +143,18 @@ impl Engine {
         wait: Duration,
         message: Option<&str>,
     ) -> Parked {
-        let aside = self.outages.aside(self.lanes.remote_of(lane));
-        let message = match (message, aside) {
+        let aside = self.outages.aside(self.lanes.remote_of(lane)).filter(|_| message.is_none());
+        let mut parked = parked(work, ParkedState::Retrying, ParkReason::Outage, String::new());
+        parked.message = match (message, aside) {
             (Some(message), _) => message.to_owned(),
             (None, Some(aside)) => {
                 aside.changes += 1 + work.absorbed.len() as u64;
+                // What failed before, failed for everyone: of an outage no change may die.
+                parked.attempts = 0;
                 aside.message.clone()
             }
             (None, None) => "its remote does not keep up".to_owned(),
         };
-        let mut parked = parked(work, ParkedState::Retrying, ParkReason::Outage, message);
         parked.wait = wait;
         if work.is_whole_truncate(&self.lanes.key(lane).1) {
             (parked.state, parked.reason) = (ParkedState::Rejected, ParkReason::Truncate);

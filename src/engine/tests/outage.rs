@@ -22,12 +22,16 @@ pub(super) fn switched() -> (Arc<AtomicBool>, FakeRemote) {
     (down, remote)
 }
 
+/// Lets nothing through for a second after two failures.
+fn breaks() -> Arc<Governor> {
+    let breaker = Breaker { failures: 2, open: Span(Duration::from_secs(1)), ..Breaker::default() };
+    Governor::new("fake", 2, None, &breaker)
+}
+
 impl Rig {
     pub(super) fn guarded(remote: FakeRemote) -> Self {
         let guard = WalGuard { bytes: ByteSize(1_000), after: Span(Duration::from_secs(3_600)) };
-        let breaker = Breaker { failures: 2, open: Span(Duration::from_secs(1)), ..Breaker::default() };
-        let governor = Governor::new("fake", 2, None, &breaker);
-        Self { guard, governor, ..Self::new(remote) }
+        Self { guard, governor: breaks(), ..Self::new(remote) }
     }
 
     /// What each key's parked changes look like, in order: `1 100 retrying outage`.
@@ -281,4 +285,26 @@ async fn a_change_that_is_not_ready_keeps_no_parked_one_from_seeing_that_the_rem
     meanwhile(run.as_mut(), rig.remote.arrived(made + 4)).await;
     meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(60))).await;
     assert!(rig.link("1").is_some());
+}
+
+/// Each process tries the change as often as it takes to know that the remote is down.
+#[tokio::test(start_paused = true)]
+async fn of_an_outage_no_change_dies_however_often_the_service_is_restarted() {
+    let (_down, remote) = switched();
+    let mut rig = Rig { attempts: 2, ..Rig::guarded(remote) };
+    let mut stream = Stream::new().insert("1", "a").commit();
+    for _ in 0..5 {
+        rig.governor = breaks();
+        let mut source = rig.source(std::mem::replace(&mut stream, Stream::new()), false);
+        let (_go, mut stop) = watch::channel(false);
+        let made = rig.calls().len();
+        let run = rig.engine().run(&mut source, &mut stop);
+        tokio::pin!(run);
+        meanwhile(run.as_mut(), rig.remote.arrived(made + 2)).await;
+        rig.kept.send_replace(kept(1_001));
+        meanwhile(run.as_mut(), rig.remote.arrived(made + 8)).await;
+        assert_eq!(rig.lines(), ["1 100 retrying outage"]);
+        assert_eq!(rig.store.parked()[0].2.attempts, 0);
+        rig.kept.send_replace(kept(0));
+    }
 }
