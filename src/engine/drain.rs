@@ -147,7 +147,7 @@ impl Engine {
 
     /// `false` if its key is at work, or it has just ended.
     fn take_up(&mut self, route: RouteId, due: Due) -> bool {
-        let Due { at, change, answers, called, attempts, doubt, born, in_vain, place: _ } = due;
+        let Due { at, change, answers, called, attempts, doubt, born, place: _ } = due;
         if self.drain.ended.contains(&(route, Arc::clone(&at.key), change.id)) {
             return false;
         }
@@ -164,7 +164,6 @@ impl Engine {
             merges: false,
             after: None,
             born,
-            in_vain,
             moot: false,
             absorbed: Vec::new(),
             kin: None,

@@ -74,7 +74,6 @@ impl Engine {
             own: change.table.name == self.router.route(route).table,
 
             born: false,
-            in_vain: false,
             moot: false,
             absorbed: Vec::new(),
             kin: None,

@@ -47,7 +47,7 @@ use carry::{Ended, Ground, Phase};
 use drain::Drain;
 use lanes::{Desk, LaneId, Lanes};
 use outage::Outages;
-use parents::Family;
+use parents::{Family, Question};
 use pending::{Batch, Pending};
 use runs::{Loaded, Runs, Unread};
 use std::{
@@ -188,6 +188,8 @@ enum Event {
     Settled(Batch, u64, Result<Settled, StateError>),
     Due(Vec<RouteId>, Result<Vec<Due>, StateError>),
     Children(Vec<LaneId>, Result<Vec<Children>, StateError>),
+    /// Whether parked changes wait for these parents in vain.
+    Judged(Vec<Question>, Result<Vec<bool>, StateError>),
     Swept(Result<u64, StateError>),
     Loaded(Result<Box<Loaded>, Unread>),
     /// A piece was not read, since everything stops.
@@ -376,6 +378,7 @@ impl Engine {
             }
             Event::Due(routes, due) => self.polled(&routes, due?),
             Event::Children(lanes, children) => self.told_of_children(&lanes, &children?),
+            Event::Judged(asked, in_vain) => self.told_what_is_in_vain(asked, &in_vain?),
             Event::Swept(released) => self.swept(released),
             Event::Loaded(loaded) => self.loaded(loaded),
             Event::Marked(no, Err(error)) => self.unmarked(no, &error),

@@ -61,8 +61,22 @@ pub(super) struct Family {
     /// Deletes whose linked children are to be counted.
     uncounted: Vec<LaneId>,
     counting: bool,
+    /// What the store is to be asked about missing parents.
+    questions: Vec<Question>,
+    asking: bool,
+    numbers: u64,
     swept: Option<Instant>,
     sweeping: bool,
+}
+
+impl Family {
+    /// Whether that is still what work waits for.
+    fn is_open(&self, Question { number, lane, .. }: &Question) -> bool {
+        let pause = self.waiting.get(lane);
+        pause.is_some_and(
+            |it| matches!(it.wants, Wants::Parents { question: Some(asked), .. } if asked == *number),
+        )
+    }
 }
 
 #[derive(Debug)]
@@ -75,12 +89,22 @@ struct Pause {
     waited: bool,
 }
 
+/// Whether parked work would wait for this parent in vain.
+#[derive(Debug)]
+pub(super) struct Question {
+    number: u64,
+    lane: LaneId,
+    parent: RouteKey,
+}
+
 #[derive(Debug)]
 enum Wants {
     Parents {
         needs: Vec<Need>,
-        /// The store has been asked again.
+        /// What is cached of a missing parent was held against the store.
         asked: bool,
+        /// The question of which the answer decides, if nothing happens before.
+        question: Option<u64>,
     },
     /// That older changes of children end, and then that none is linked.
     NoChildren,
@@ -199,7 +223,7 @@ impl Engine {
                 need.lanes.push(parent);
             }
         }
-        self.pause(lane, work, Wants::Parents { needs, asked: false });
+        self.pause(lane, work, Wants::Parents { needs, asked: false, question: None });
     }
 
     fn pause(&mut self, lane: LaneId, work: Work, wants: Wants) {
@@ -214,6 +238,7 @@ impl Engine {
             self.seek(lane);
         }
         self.count_children();
+        self.ask_what_is_in_vain();
     }
 
     fn seek(&mut self, lane: LaneId) {
@@ -221,7 +246,7 @@ impl Engine {
         let Pause { work, wants, awaits, waited } = pause;
         let id = work.id();
         *awaits = None;
-        let Wants::Parents { needs, asked } = wants else {
+        let Wants::Parents { needs, asked, question } = wants else {
             match self.lanes.claimed_before(lane, id) {
                 Some(child) => {
                     (*awaits, *waited) = (Some(child), true);
@@ -231,6 +256,7 @@ impl Engine {
             }
             return;
         };
+        *question = None;
         let mut kin = Kin::default();
         let mut bytes = 0;
         for need in needs.iter() {
@@ -257,8 +283,21 @@ impl Engine {
                     }
                     // A sequence that was begun is finished with what there is.
                     Sight::Missing if !work.answers.is_empty() => {}
-                    Sight::Missing if work.in_vain || self.lanes.goes_on_without(lane, id, parent) => {
+                    Sight::Missing if self.lanes.goes_on_without(lane, id, parent) => {
                         return self.leave_out(lane);
+                    }
+                    Sight::Missing if work.parked => {
+                        // Whatever happens to the parent makes the answer void.
+                        self.lanes.await_lane(parent, lane);
+                        if self.lanes.has_unsaved_parkings(parent) {
+                            (*awaits, *waited) = (Some(parent), true);
+                        } else {
+                            self.family.numbers += 1;
+                            let (number, parent) = (self.family.numbers, at());
+                            *question = Some(number);
+                            self.family.questions.push(Question { number, lane, parent });
+                        }
+                        return;
                     }
                     Sight::Missing => {
                         let at = at();
@@ -320,6 +359,41 @@ impl Engine {
         parked.waits_for = Some(waits_for);
         self.lanes.leave(lane);
         self.finish(lane, *work, false, Outcome::Parked(parked));
+    }
+
+    fn ask_what_is_in_vain(&mut self) {
+        if self.family.asking || self.family.questions.is_empty() {
+            return;
+        }
+        let most = RECALL_AT_ONCE.min(self.family.questions.len());
+        let mut asked: Vec<Question> = self.family.questions.drain(..most).collect();
+        asked.retain(|question| self.family.is_open(question));
+        let waits = asked.iter().filter_map(|Question { lane, parent, .. }| {
+            let (route, key) = self.lanes.key(*lane);
+            let at = RouteKey { route: Arc::clone(&self.router.route(*route).name), key: Arc::clone(key) };
+            Some((at, self.family.waiting.get(lane)?.work.id(), parent.clone()))
+        });
+        let waits: Vec<_> = waits.collect();
+        if waits.is_empty() {
+            return;
+        }
+        self.family.asking = true;
+        let store = Arc::clone(&self.ground.store);
+        self.tasks.spawn(async move {
+            let in_vain = store.in_vain(&waits).await;
+            Event::Judged(asked, in_vain)
+        });
+    }
+
+    pub(super) fn told_what_is_in_vain(&mut self, asked: Vec<Question>, in_vain: &[bool]) {
+        self.family.asking = false;
+        for (question, in_vain) in asked.into_iter().zip(in_vain) {
+            if !self.family.is_open(&question) {
+                continue;
+            }
+            let Question { lane, parent, .. } = question;
+            if *in_vain { self.leave_out(lane) } else { self.park_for_parent(lane, parent) }
+        }
     }
 
     fn count_children(&mut self) {

@@ -59,8 +59,6 @@ pub(super) struct Work {
     pub(super) own: bool,
     /// The key was inserted by a change this one absorbed, so the remote may never hear of it.
     pub(super) born: bool,
-    /// It was parked and waited for its parent in vain.
-    pub(super) in_vain: bool,
     /// It is left out, although it might be sent if it came again.
     pub(super) moot: bool,
     /// Older changes that settle with this one.

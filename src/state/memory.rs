@@ -75,7 +75,6 @@ impl Row {
             attempts: parked.attempts,
             doubt: parked.doubt,
             born: *born,
-            in_vain: false,
             place: Place { due, id: change.id, key: Arc::clone(&at.key) },
         }
     }
@@ -203,12 +202,14 @@ impl Kept {
         self.owed.insert(owing.at.clone(), Owed { owing, version, attempts: 0 });
     }
 
-    /// Whether it waits for a parent although its row is deleted later.
+    /// Whether it waits for a parent although its row was never sent and is deleted later.
     fn is_doomed(&self, at: &RouteKey, id: ChangeId) -> bool {
         let waits = |row: &Row| {
             row.state() == ParkedState::Waiting && row.parking.parked.reason == ParkReason::Parent
         };
-        self.parked.get(&(at.clone(), id)).is_some_and(waits) && self.leaving(at).is_some_and(|it| it > id)
+        self.parked.get(&(at.clone(), id)).is_some_and(waits)
+            && self.leaving(at).is_some_and(|it| it > id)
+            && self.links.get(at).is_none_or(|link| link.gone)
     }
 }
 
@@ -291,8 +292,7 @@ impl StateStore for MemoryStore {
                     && kept.head(at) == Some(*id)
                     && !kept.awaits_delete(&row.parking)
             });
-            let due = |row| Due { in_vain: kept.waits_in_vain(row), ..row.due(self.began) };
-            let mut due: Vec<Due> = retrying.map(|(_, row)| due(row)).collect();
+            let mut due: Vec<Due> = retrying.map(|(_, row)| row.due(self.began)).collect();
             due.sort_by(|a, b| a.place.cmp(&b.place));
             let mut used = 0;
             let behind = due.into_iter().filter(|it| after.as_ref().is_none_or(|after| it.place > *after));
@@ -344,6 +344,11 @@ impl StateStore for MemoryStore {
             counts.into_iter().collect()
         };
         Ok(keys.iter().map(of).collect())
+    }
+
+    async fn in_vain(&self, waits: &[(RouteKey, ChangeId, RouteKey)]) -> Result<Vec<bool>, StateError> {
+        let kept = self.kept();
+        Ok(waits.iter().map(|(at, id, parent)| kept.waits_in_vain(at, *id, parent)).collect())
     }
 
     async fn sweep(&self) -> Result<u64, StateError> {

@@ -122,8 +122,6 @@ pub struct Due {
     pub doubt: bool,
     /// The key came to be with it, or with a change it absorbed.
     pub born: bool,
-    /// It waited for a parent in vain: see [`StateStore::settle`].
-    pub in_vain: bool,
     /// Where it stands among what is due.
     pub place: Place,
 }
@@ -316,8 +314,9 @@ pub trait StateStore: Send + Sync {
     /// A queued change that has become the oldest one that holds its key becomes `retrying` at
     /// once, and so does a waiting one that is parked or stirred here and has nothing to wait for
     /// any more (see [`StateStore::sweep`]), or waits for a parent in vain: while a delete of its own
-    /// key is queued, or while a newer change of its own key is queued that names another, says all that
-    /// it says and is older than anything there is of the parent. A parking that may merge does so with the newest parked change of its key, if that
+    /// key is queued and the key is not linked, or while a newer change of its own key is queued that
+    /// names another or deletes the row, says all that it says and is older than anything there is of the
+    /// parent. A parking that may merge does so with the newest parked change of its key, if that
     /// is queued and may merge too: the one that is left has the newer id and the older call keys.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError>;
 
@@ -344,6 +343,10 @@ pub trait StateStore: Send + Sync {
         keys: &[(RouteKey, ChangeId)],
         routes: &[Arc<str>],
     ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError>;
+
+    /// Whether each of these parked changes would wait for this parent in vain: see
+    /// [`StateStore::settle`].
+    async fn in_vain(&self, waits: &[(RouteKey, ChangeId, RouteKey)]) -> Result<Vec<bool>, StateError>;
 
     /// Lets waiting changes go on that have nothing to wait for, at most [`RELEASED_AT_ONCE`]: their
     /// parent is linked and no older delete holds it, or no child of theirs is linked and no older one

@@ -118,19 +118,26 @@ impl Lanes {
     }
 
     /// Whether a change of this key whose parent is missing is not worth waiting for: the row is deleted
-    /// later; or nothing of the parent is parked, so that it does not come any more, and what stands
-    /// behind the change names another and says all that it says.
+    /// later and was never sent; or nothing of the parent is parked, so that it does not come any more, and
+    /// the row is deleted later, or what stands behind the change names another and says all that it says.
     pub(in crate::engine) fn goes_on_without(&self, id: LaneId, change: ChangeId, parent: LaneId) -> bool {
         let lane = self.lane(id);
         let overtakes = |it: &Work| {
             it.id() > change && it.change.says_all() && it.claims.iter().all(|(named, _)| *named != parent)
         };
         let may_come = self.lane(parent).held || self.lane(parent).passing;
-        self.is_deleted_after(id, change) || (!may_come && lane.waiting.front().is_some_and(overtakes))
+        let is_overtaken =
+            || self.is_deleted_after(id, change) || lane.waiting.front().is_some_and(overtakes);
+        self.comes_to_nothing(id, change) || (!may_come && is_overtaken())
     }
 
-    /// Whether the row of this key is deleted later than by this change.
-    pub(in crate::engine) fn is_deleted_after(&self, id: LaneId, change: ChangeId) -> bool {
+    /// Whether this key is not at the remote, and its row is deleted later than by this change. One
+    /// that is there may have to go another way in between, so that its former parent can be deleted.
+    pub(in crate::engine) fn comes_to_nothing(&self, id: LaneId, change: ChangeId) -> bool {
+        self.lane(id).link.as_ref().is_none_or(|link| link.gone) && self.is_deleted_after(id, change)
+    }
+
+    fn is_deleted_after(&self, id: LaneId, change: ChangeId) -> bool {
         let lane = self.lane(id);
         lane.leaving.is_some_and(|it| it > change)
             || lane.waiting.iter().any(|it| removes(it) && it.id() > change)
@@ -158,9 +165,9 @@ impl Lanes {
         if deleting || lane.waiting.iter().any(deleted_before) {
             return Sight::Unsettled;
         }
-        // What is linked now goes with the parked delete.
+        // What is linked now goes with the parked delete, which may just have been sent.
         if lane.leaving.is_some_and(|it| it < child) {
-            return Sight::Missing;
+            return if lane.unsaved_parkings > 0 { Sight::Unsettled } else { Sight::Missing };
         }
         let coming = (lane.busy && lane.deleting.is_none()) || lane.waiting.iter().any(|it| !removes(it));
         match &lane.link {
@@ -168,6 +175,11 @@ impl Lanes {
             _ if coming => Sight::Unsettled,
             _ => Sight::Missing,
         }
+    }
+
+    /// Something of this key was parked, or ended so, and that is not durable.
+    pub(in crate::engine) fn has_unsaved_parkings(&self, id: LaneId) -> bool {
+        self.lane(id).unsaved_parkings > 0
     }
 
     /// Forgets what is cached of a key with nothing under way: it may have been written past us.

@@ -97,11 +97,11 @@ impl Engine {
         paused.map(harm).min().map(|(.., at)| at)
     }
 
-    /// Whether it need not be sent at all, since its row is deleted later. That a newer change names other
+    /// Whether it need not be sent at all, since its row was not and is deleted later. That a newer change names other
     /// parents is not enough: it may be this one that moves the row away from a parent that is deleted.
     fn is_dispensable(&self, lane: LaneId, Pause { work, wants, .. }: &Pause) -> bool {
         let may_be_left_out = matches!(wants, Wants::Parents { .. }) && work.answers.is_empty();
-        may_be_left_out && self.lanes.is_deleted_after(lane, work.id())
+        may_be_left_out && self.lanes.comes_to_nothing(lane, work.id())
     }
 
     fn break_circle(&mut self, lane: LaneId) {

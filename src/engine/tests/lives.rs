@@ -167,6 +167,9 @@ impl StateStore for Distant {
     ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError> {
         self.near.children(keys, routes).await
     }
+    async fn in_vain(&self, waits: &[(RouteKey, ChangeId, RouteKey)]) -> Result<Vec<bool>, StateError> {
+        self.near.in_vain(waits).await
+    }
     async fn sweep(&self) -> Result<u64, StateError> {
         self.near.sweep().await
     }

@@ -196,6 +196,9 @@ impl StateStore for Slow {
     ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError> {
         self.store.children(keys, routes).await
     }
+    async fn in_vain(&self, waits: &[(RouteKey, ChangeId, RouteKey)]) -> Result<Vec<bool>, StateError> {
+        self.store.in_vain(waits).await
+    }
     async fn sweep(&self) -> Result<u64, StateError> {
         self.store.sweep().await
     }

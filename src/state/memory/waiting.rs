@@ -3,28 +3,27 @@
 use super::{Kept, Row};
 use crate::{
     model::{ChangeId, Link, Op, ParkReason, ParkedState},
-    state::{Parking, RELEASED_AT_ONCE, RouteKey},
+    state::{RELEASED_AT_ONCE, RouteKey},
 };
 
 impl Kept {
     /// Whether it waits for its parent in vain: that is not linked, or an older delete of it is parked,
     /// and nothing is parked that brings it and is older than a change of its own key which stands
     /// behind it, names another parent and says all that it says.
-    pub(super) fn waits_in_vain(&self, row: &Row) -> bool {
-        let Parking { at, change, parked, .. } = &row.parking;
-        let Some(parent) = parked.waits_for.as_ref().filter(|_| parked.reason == ParkReason::Parent) else {
-            return false;
-        };
+    pub(super) fn waits_in_vain(&self, at: &RouteKey, change: ChangeId, parent: &RouteKey) -> bool {
         let unlinked = self.links.get(parent).is_none_or(|link| link.gone)
-            || self.leaving(parent).is_some_and(|delete| delete < change.id);
+            || self.leaving(parent).is_some_and(|delete| delete < change);
         let brings = |row: &Row| !matches!(row.parking.change.op(), Op::Delete | Op::Truncate);
         let oldest = self.of_key(parent).find(|(_, row)| brings(row)).map(|(id, _)| id);
+        // What is merged names the same parents; that of a run's row only names the run.
+        let went_on =
+            |id, row: &Row| Some(row.parking.parked.called).filter(|it| it.run().is_none()).unwrap_or(id);
         let overtakes = |(id, row): (ChangeId, &Row)| {
-            id > change.id
+            id > change
                 && row.holds()
                 && row.parking.change.says_all()
                 && !row.parking.parents.contains(parent)
-                && oldest.is_none_or(|oldest| oldest >= id)
+                && oldest.is_none_or(|oldest| oldest >= went_on(id, row))
         };
         unlinked && self.of_key(at).any(overtakes)
     }
@@ -56,7 +55,7 @@ impl Kept {
                     ParkReason::Children => self.children(at, *id).next().is_none(),
                     _ => {
                         linked(at) && self.leaving(at).is_none_or(|leaving| leaving >= *id)
-                            || self.waits_in_vain(row)
+                            || it.parked.reason == ParkReason::Parent && self.waits_in_vain(&it.at, *id, at)
                     }
                 };
             free.then(|| (it.at.clone(), *id))

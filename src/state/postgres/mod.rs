@@ -186,6 +186,11 @@ impl StateStore for PostgresStore {
         recall::children(&*self.reader(doing).await?, keys, routes).await.map_err(failed(doing))
     }
 
+    async fn in_vain(&self, waits: &[(RouteKey, ChangeId, RouteKey)]) -> Result<Vec<bool>, StateError> {
+        let doing = "reading whether a parent may still come";
+        release::wait_in_vain(&*self.reader(doing).await?, waits).await.map_err(failed(doing))
+    }
+
     async fn sweep(&self) -> Result<u64, StateError> {
         let doing = "looking for waiting changes that may go on";
         let deleting = self.writer.lock().await.deleting.clone();

@@ -87,7 +87,8 @@ from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[], $5::pg_lsn[], $6
 where (p.route, p.key, p.commit_lsn, p.ordinal) = (t.route, t.key, t.old_lsn, t.old_ordinal)";
 
 /// For each key touched: whether it is still held, and its oldest delete that holds it; a queued head
-/// becomes due, and so does one that waits for a parent although its row is deleted, or in vain.
+/// becomes due, and so does one that waits for a parent although its row was never sent and is deleted
+/// later, or in vain.
 const HEADS: &str = concat!(
     "with head as (
     select t.route, t.key, p.commit_lsn, p.ordinal, p.state, p.reason,
@@ -104,7 +105,8 @@ const HEADS: &str = concat!(
 ), due as (
     update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
     from head h where (h.state = 'queued' or (h.state = 'waiting' and h.reason = 'parent'
-                       and ((h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal) or ",
+                       and ((h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal) and not exists (
+                           select from rowcall.link l where l.route = p.route and l.key = p.key and not l.gone) or ",
     release::in_vain!(),
     ")))
       and (p.route, p.key, p.commit_lsn, p.ordinal) = (h.route, h.key, h.commit_lsn, h.ordinal)
@@ -318,7 +320,7 @@ pub(super) struct Heads {
     pub(super) released: u64,
 }
 
-fn columns<'a>(keys: impl IntoIterator<Item = &'a RouteKey>) -> (Vec<&'a str>, Vec<&'a str>) {
+pub(super) fn columns<'a>(keys: impl IntoIterator<Item = &'a RouteKey>) -> (Vec<&'a str>, Vec<&'a str>) {
     keys.into_iter().map(|at| (&*at.route, &*at.key)).unzip()
 }
 

@@ -1,6 +1,6 @@
 //! Reading the parked changes whose time has come.
 
-use super::{failed, lsn, ordinal, pg_lsn, release, stored_change};
+use super::{failed, lsn, ordinal, pg_lsn, stored_change};
 use crate::{
     model::{Answered, ChangeId},
     state::{Due, Place, RouteKey, StateError, Wanted},
@@ -14,9 +14,9 @@ use tokio_postgres::{Row, types::PgLsn};
 /// children, which may have to move to the new key first; positions at zero are of another database, where halves are not known any more.
 ///
 /// The running sum is taken over the few rows that are left by the limit.
-const DUE: &str = concat!(
-    "select d.route, d.key, d.commit_lsn, d.ordinal, d.change, d.answers, d.called_lsn, d.called_ordinal,
-       d.attempts, d.doubt, d.born, d.next_attempt, d.in_vain
+const DUE: &str = "\
+select d.route, d.key, d.commit_lsn, d.ordinal, d.change, d.answers, d.called_lsn, d.called_ordinal,
+       d.attempts, d.doubt, d.born, d.next_attempt
 from unnest($2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::pg_lsn[], $7::bigint[], $8::text[])
      as w (route, at_most, bytes, after_due, after_lsn, after_ordinal, after_key)
 cross join lateral (
@@ -25,9 +25,7 @@ cross join lateral (
            row_number() over (order by l.next_attempt, l.commit_lsn, l.ordinal, l.key) as number
     from (
         select p.route, p.key, p.commit_lsn, p.ordinal, p.change::text, p.answers::text, p.called_lsn,
-               p.called_ordinal, p.attempts, p.doubt, p.born, p.next_attempt, p.reason = 'parent' and ",
-    release::in_vain!(),
-    " as in_vain
+               p.called_ordinal, p.attempts, p.doubt, p.born, p.next_attempt
         from rowcall.parked p
         where p.source = $1 and p.route = w.route and p.state = 'retrying' and p.next_attempt <= now()
           and (p.next_attempt, p.commit_lsn, p.ordinal, p.key)
@@ -45,8 +43,7 @@ cross join lateral (
     ) l
 ) d
 where d.number = 1 or d.used <= w.bytes
-order by d.next_attempt, d.commit_lsn, d.ordinal, d.key"
-);
+order by d.next_attempt, d.commit_lsn, d.ordinal, d.key";
 
 pub(super) async fn due(
     client: &tokio_postgres::Client,
@@ -103,7 +100,6 @@ fn read(row: &Row, at: RouteKey, id: ChangeId) -> Result<Due, serde_json::Error>
         attempts: row.get::<_, i32>(8).unsigned_abs(),
         doubt: row.get(9),
         born: row.get(10),
-        in_vain: row.get(12),
         place: Place { due: row.get(11), id, key },
     })
 }

@@ -1,14 +1,19 @@
 //! Letting waiting changes go on: a child once its parent is linked, or its key has gone on without
 //! it; a deleted parent once its children are not linked.
 
-use crate::state::{RELEASED_AT_ONCE, RouteKey, Settlement};
+use super::{ordinal, park::columns, pg_lsn};
+use crate::{
+    model::ChangeId,
+    state::{RELEASED_AT_ONCE, RouteKey, Settlement},
+};
 use std::collections::BTreeSet;
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, Error, Statement, types::PgLsn};
 
 /// Whether `p` waits for its parent in vain: that is not linked, or an older delete of it is parked,
 /// and nothing is parked that brings it and is older than one of `p`'s own key which stands behind
 /// `p`, does not name that parent and says all that `p` says. By then the row had gone on without that
-/// parent; what is newer is another object.
+/// parent; what is newer is another object. What is merged names the same parents: the oldest of it
+/// tells when the row had gone on (that of a run's row only names the run).
 macro_rules! in_vain {
     () => {
         "(not exists (
@@ -23,11 +28,34 @@ macro_rules! in_vain {
               and not exists (
                 select from rowcall.parked d
                 where d.route = p.waits_for_route and d.key = p.waits_for_key
-                  and (d.commit_lsn, d.ordinal) < (n.commit_lsn, n.ordinal))))"
+                  and case when n.called_ordinal < 1::bigint << 62
+                           then (d.commit_lsn, d.ordinal) < (n.called_lsn, n.called_ordinal)
+                           else (d.commit_lsn, d.ordinal) < (n.commit_lsn, n.ordinal) end)))"
     };
 }
 
 pub(super) use in_vain;
+
+const IN_VAIN: &str = concat!(
+    "select ",
+    in_vain!(),
+    " from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[], $5::text[], $6::text[]) with ordinality
+     as p (route, key, commit_lsn, ordinal, waits_for_route, waits_for_key, at)
+     order by at"
+);
+
+/// Whether each of these parked changes would wait for this parent in vain.
+pub(super) async fn wait_in_vain(
+    client: &Client,
+    waits: &[(RouteKey, ChangeId, RouteKey)],
+) -> Result<Vec<bool>, Error> {
+    let (routes, keys) = columns(waits.iter().map(|(at, ..)| at));
+    let commits: Vec<PgLsn> = waits.iter().map(|(_, id, _)| pg_lsn(id.commit)).collect();
+    let ordinals: Vec<i64> = waits.iter().map(|(_, id, _)| ordinal(*id)).collect();
+    let (parents, parent_keys) = columns(waits.iter().map(|(.., parent)| parent));
+    let rows = client.query(IN_VAIN, &[&routes, &keys, &commits, &ordinals, &parents, &parent_keys]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
 
 /// Whether the waiting change `p` has nothing to wait for. An older delete of the parent that is
 /// parked comes first: the link that is there now goes with it. Only rows of these routes are children,
@@ -123,7 +151,7 @@ pub(super) async fn release(
     deleting: Option<&[String]>,
     keys: impl IntoIterator<Item = &RouteKey>,
 ) -> Result<u64, Error> {
-    let (routes, keys): (Vec<&str>, Vec<&str>) = keys.into_iter().map(|at| (&*at.route, &*at.key)).unzip();
+    let (routes, keys) = columns(keys);
     if routes.is_empty() {
         return Ok(0);
     }

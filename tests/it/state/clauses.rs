@@ -568,8 +568,9 @@ clauses! {
         ];
         store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
         assert_eq!(due(store).await, [("2".to_owned(), 5)]);
-        let all = store.due(&due_of_all(9)).await.expect("what is due");
-        assert!(all.iter().all(|it| it.in_vain));
+        let wait = |key| (at(key), id(5), customer(key));
+        let judged = store.in_vain(&["4", "2", "3", "1"].map(wait)).await.expect("an answer");
+        assert_eq!(judged, [false, true, false, false]);
         // The parent that might have come has ended without a link.
         let settlement = Settlement { resolved: vec![(customer("1"), id(6))], stirred: vec![customer("1")], ..Settlement::default() };
         assert_eq!(store.settle(settlement).await.expect("a settlement").released, 1);
@@ -578,17 +579,20 @@ clauses! {
         // Meanwhile a parent has come.
         let links = vec![(customer("4"), link(json!({}), 9))];
         store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
-        let all = store.due(&due_of_all(9)).await.expect("what is due");
-        assert_eq!(all.iter().filter(|it| it.in_vain).map(|it| &*it.at.key).collect::<Vec<_>>(), ["2", "1"]);
+        let judged = store.in_vain(&["1", "2", "4"].map(wait)).await.expect("an answer");
+        assert_eq!(judged, [true, true, false]);
+        assert_eq!(store.in_vain(&[]).await.expect("an answer"), [false; 0]);
     }
 
-    async fn what_waits_for_a_parent_and_is_deleted_later_is_due(store: &dyn StateStore) {
-        let first = waiting(at("1"), 5, ParkReason::Parent, customer("7"));
-        let update = parking("1", 6, ParkedState::Queued);
+    async fn what_waits_for_a_parent_and_is_deleted_later_is_due_unless_it_is_linked(store: &dyn StateStore) {
+        let waits = |key| waiting(at(key), 5, ParkReason::Parent, customer("7"));
         let parent = Parking { at: customer("7"), ..parking("", 4, ParkedState::Rejected) };
-        store.settle(parked([parent, first, update])).await.expect("a settlement");
+        let linked = vec![(at("2"), link(json!({}), 3))];
+        store.settle(Settlement { links: linked, ..Settlement::default() }).await.expect("a settlement");
+        store.settle(parked([parent, waits("1"), parking("1", 6, ParkedState::Queued), waits("2")])).await.expect("a settlement");
         assert_eq!(due(store).await, []);
-        store.settle(parked([deleting(parking("1", 7, ParkedState::Queued))])).await.expect("a settlement");
+        let deletes = ["1", "2"].map(|key| deleting(parking(key, 7, ParkedState::Queued)));
+        store.settle(parked(deletes)).await.expect("a settlement");
         assert_eq!(due(store).await, [("1".to_owned(), 5)]);
     }
 

@@ -2,26 +2,30 @@
 
 use super::*;
 
-/// The former parent's delete waits for what the remote knows of the child, not for what was read.
+/// Its move frees the former parent, whose key may be wanted again: it is not left out for the row's
+/// delete.
 #[tokio::test(start_paused = true)]
-async fn a_child_whose_move_was_left_out_holds_up_the_delete_of_its_former_parent() {
+async fn a_child_that_is_at_the_remote_moves_before_it_is_deleted() {
     let family = Family::new();
     family.run(Rows::new().customer("1").loan("5", "1").commit()).await;
-    // The new key is refused, and so is the child's own delete.
-    family.rig.remote.answer(422, "{}");
     family.rig.remote.answer(422, "{}");
     let rows = Rows::from(200).rename(0, "1", "2").update(1, "5", Some("2"), "b").commit();
     family.run(rows.delete(1, "5").commit()).await;
-    let refused = "customer 2 rejected refused";
-    let parked = ["customer 1 waiting children", refused, "loan 5 rejected refused"];
-    assert_eq!((family.parked(), family.calls().len()), (parked.map(str::to_owned).to_vec(), 4));
+    let parked = [
+        "customer 1 waiting children",
+        "customer 2 rejected refused",
+        "loan 5 waiting parent",
+        "loan 5 queued behind",
+    ];
+    assert_eq!((family.parked(), family.calls().len()), (parked.map(str::to_owned).to_vec(), 3));
     // The next start looks at all that waits.
     family.run(Rows::from(400).commit()).await;
-    assert_eq!((family.parked(), family.calls().len()), (parked.map(str::to_owned).to_vec(), 4));
-    family.retry("loan", "5");
+    assert_eq!((family.parked(), family.calls().len()), (parked.map(str::to_owned).to_vec(), 3));
+    family.retry("customer", "2");
     family.run(Rows::from(500).commit()).await;
-    assert_eq!(family.calls()[4..], ["DELETE /loan/5", "DELETE /customer/1"]);
-    assert_eq!((family.refused(), family.parked()), (vec![], vec![refused.to_owned()]));
+    assert_eq!(family.calls()[3..5], ["PUT /customer/2", "PUT /loan/5"]);
+    assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
+    assert_eq!(family.objects(), ["/customer/2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,4 +135,50 @@ async fn a_parked_delete_waits_for_the_older_changes_that_come_again() {
     family.run(rows.customer("2").update(1, "5", Some("2"), "b").delete(0, "1").commit()).await;
     assert_eq!(family.calls()[1..], ["PUT /loan/5", "PUT /customer/2", "PUT /loan/5", "DELETE /customer/1"]);
     assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
+}
+
+/// Its children follow each time, and each time the former key is deleted once none of them is there.
+#[tokio::test(start_paused = true)]
+async fn a_parent_changes_its_key_to_and_fro() {
+    let mut family = Family::new();
+    family.rig.governor = governor(1, None);
+    let rows = Rows::new().customer("2").commit().loan("0", "2").commit();
+    let rows = rows.rename(0, "2", "3").update(1, "0", Some("3"), "b").commit();
+    let rows = rows.rename(0, "3", "2").update(1, "0", Some("2"), "c").commit();
+    let rows = rows.rename(0, "2", "3").update(1, "0", Some("3"), "d").commit();
+    family.run(rows).await;
+    assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
+    assert_eq!(family.objects(), ["/customer/3", "/loan/0"]);
+}
+
+/// The deleted row moves away from a former parent whose key another takes, and holds its own child
+/// until that has moved there.
+#[tokio::test(start_paused = true)]
+async fn a_row_takes_the_former_key_of_its_parent() {
+    let mut family = Family::new();
+    family.rig.governor = governor(1, None);
+    let rows = Rows::new().tree("2", Some("2")).commit().tree("1", None).tree("0", Some("1")).commit();
+    let rows = rows.update(2, "1", Some("2"), "b").commit();
+    let rows = rows.rename_below(2, ("2", "3"), Some("2"), "c").update(2, "1", Some("3"), "c");
+    let rows = rows.update(2, "3", Some("3"), "c").commit();
+    let rows = rows.rename_below(2, ("1", "2"), Some("3"), "d").update(2, "0", Some("2"), "d").commit();
+    family.run(rows).await;
+    assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
+    assert_eq!(family.objects(), ["/tree/0", "/tree/2", "/tree/3"]);
+}
+
+/// What merged in memory says as much of the row's parents as the oldest of it: it is held against
+/// what is parked of them by that.
+#[tokio::test(start_paused = true)]
+async fn a_row_whose_newer_changes_were_merged_does_not_wait_for_its_former_parent() {
+    let mut family = Family::new();
+    family.rig.governor = governor(1, None);
+    family.rig.coalesce = true;
+    let rows = Rows::new().tree("2", Some("2")).commit();
+    let rows = rows.rename_below(2, ("2", "1"), Some("2"), "a").update(2, "1", Some("1"), "b").commit();
+    let mut rows = rows.tree("2", Some("1")).commit().update(2, "1", None, "c").commit();
+    family.run_until_killed(&mut rows, 2, Lsn::new(500)).await;
+    family.run(rows).await;
+    assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
+    assert_eq!(family.objects(), ["/tree/1", "/tree/2"]);
 }
