@@ -10,6 +10,8 @@
 //! 5. [`remote`]: how a call is made: HTTP, auth, retry.
 //! 6. [`state`]: what survives a crash: checkpoint, links, parked changes.
 //!
+//! 7. [`call_log`]: what was sent and what came back, attempt by attempt.
+//!
 //! And on the way back: [`write_back`] brings what was captured into the rows. [`audit`] asks whether
 //! all of it is right.
 //!
@@ -19,6 +21,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod call_log;
 pub mod capture;
 pub mod cli;
 pub mod config;

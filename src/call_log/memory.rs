@@ -1,0 +1,58 @@
+use super::{CallLogError, CallLogSink, CallLogStore, CallQuery, CallRecord, RecordId};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// A call log for tests.
+#[derive(Debug, Default)]
+pub struct MemoryCallLog(Mutex<BTreeMap<RecordId, CallRecord>>);
+
+impl MemoryCallLog {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<RecordId, CallRecord>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every record, by id.
+    pub fn records(&self) -> Vec<CallRecord> {
+        self.kept().values().cloned().collect()
+    }
+}
+
+#[async_trait]
+impl CallLogSink for MemoryCallLog {
+    async fn write(&self, record: CallRecord) {
+        self.kept().entry(record.id.clone()).or_insert(record);
+    }
+}
+
+#[async_trait]
+impl CallLogStore for MemoryCallLog {
+    async fn store(&self, records: &[CallRecord]) -> Result<(), CallLogError> {
+        for record in records {
+            self.write(record.clone()).await;
+        }
+        Ok(())
+    }
+
+    async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {
+        let mut found: Vec<CallRecord> =
+            self.kept().values().filter(|record| query.matches(record)).cloned().collect();
+        found.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
+        found.truncate(query.limit);
+        Ok(found)
+    }
+
+    async fn get(&self, id: &RecordId) -> Result<Option<CallRecord>, CallLogError> {
+        Ok(self.kept().get(id).cloned())
+    }
+
+    async fn expire(&self, before: Timestamp) -> Result<u64, CallLogError> {
+        let mut kept = self.kept();
+        let was = kept.len();
+        kept.retain(|_, record| record.at >= before);
+        Ok((was - kept.len()) as u64)
+    }
+}

@@ -1,0 +1,74 @@
+//! The log of every call: what was sent, what came back, and where that is kept.
+//!
+//! Upholds invariant 6 (one record per attempt, with a stable id; stored twice it is there once) and 7
+//! (nothing leaves the process before [`Redaction`] has seen it).
+//!
+//! A [`CallRecord`] is made by whoever makes the attempt and given to a [`CallLogSink`]. Where it goes
+//! from there is an [`Outlet`]'s; where it is found again, a [`CallLogStore`]'s. A new place to keep
+//! records implements [`CallLogStore`] and runs the conformance suite of the stores.
+
+mod memory;
+mod query;
+mod record;
+
+pub use memory::MemoryCallLog;
+pub use query::CallQuery;
+pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// Why records could not be stored, sent or read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{doing}: {message}")]
+pub struct CallLogError {
+    /// What was under way.
+    pub doing: &'static str,
+    /// What happened.
+    pub message: String,
+    /// A person has to mend something; otherwise time may.
+    pub lasting: bool,
+}
+
+/// Takes over the records of a process.
+#[async_trait]
+pub trait CallLogSink: Send + Sync {
+    /// Takes a record. It waits only where everything is full and nothing may be dropped.
+    async fn write(&self, record: CallRecord);
+}
+
+/// The way out of the process.
+#[async_trait]
+pub trait Outlet: Send {
+    /// Sends these, in order. `Ok` only once the other end has them durably; those of a failed batch
+    /// come again, all of them.
+    async fn send(&mut self, lines: &[Line]) -> Result<(), CallLogError>;
+}
+
+/// A record as it leaves the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// [`CallRecord::id`].
+    pub id: RecordId,
+    /// [`CallRecord::route`], by which others may bind.
+    pub route: Arc<str>,
+    /// The record, redacted, as JSON.
+    pub json: bytes::Bytes,
+}
+
+/// Where records are kept and found again.
+#[async_trait]
+pub trait CallLogStore: Send + Sync {
+    /// Stores records durably. One that is stored already stays as it is.
+    async fn store(&self, records: &[CallRecord]) -> Result<(), CallLogError>;
+
+    /// What is asked for, the newest first (by time, then by id).
+    async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError>;
+
+    /// One record.
+    async fn get(&self, id: &RecordId) -> Result<Option<CallRecord>, CallLogError>;
+
+    /// Forgets what began before this, and says how much that was, where that is known.
+    async fn expire(&self, before: Timestamp) -> Result<u64, CallLogError>;
+}

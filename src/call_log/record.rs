@@ -1,0 +1,164 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// The version of the record's schema, which `docs/call-log.md` describes.
+pub const RECORD_VERSION: u32 = 1;
+
+/// Names one attempt: the call key, the run if it is one's, and which request for it this was. So an
+/// attempt that is made again after a crash, of which no record was kept, has the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RecordId(pub Arc<str>);
+
+impl RecordId {
+    /// The name of the `attempt`th request for a call, the first being 1.
+    pub fn new(call_key: &str, run: Option<i64>, attempt: u32) -> Self {
+        Self(match run {
+            Some(run) => format!("{call_key}#{run}.{attempt}").into(),
+            None => format!("{call_key}#{attempt}").into(),
+        })
+    }
+
+    /// What is told to the remote of it, so that both sides speak of the same request.
+    pub fn span(&self) -> u64 {
+        // Zero would mean none.
+        xxh3_64(self.0.as_bytes()).max(1)
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The trace that all calls of one change share, as W3C Trace Context has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace(u128);
+
+impl Trace {
+    /// The trace of a change; `change` tells it apart from those of all other databases.
+    pub fn of(change: &str) -> Self {
+        Self(xxh3_128(change.as_bytes()).max(1))
+    }
+
+    /// The header that tells the remote.
+    pub fn parent(self, span: u64) -> String {
+        format!("00-{:032x}-{span:016x}-01", self.0)
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// One attempt of one call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// [`RECORD_VERSION`] at the time.
+    pub v: u32,
+    /// Names the attempt.
+    pub id: RecordId,
+    /// When the request began.
+    pub at: Timestamp,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+    /// The route's name.
+    pub route: Arc<str>,
+    /// The entity's name.
+    pub entity: Arc<str>,
+    /// The keys of the rows it carried: one, or those of a batch.
+    pub keys: Vec<Arc<str>>,
+    /// The changes it carried, in the order of the keys.
+    pub changes: Vec<Arc<str>>,
+    /// The bounded run it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<i64>,
+    /// The step of the sequence.
+    pub step: Arc<str>,
+    /// Which request for this call it was.
+    pub attempt: u32,
+    /// The call key, which mutating calls carry as `Idempotency-Key`.
+    pub call_key: Arc<str>,
+    /// The remote's name.
+    pub remote: Arc<str>,
+    /// The HTTP method.
+    pub method: Arc<str>,
+    /// The whole URL, without credentials.
+    pub url: String,
+    /// What was sent.
+    pub request: Content,
+    /// What came back, if anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Exchange>,
+    /// What kind of failure it was: `transport`, `timeout`, `refused`, …; `None` if it was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Arc<str>>,
+    /// The failure in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What followed from it: `answered`, `retry`, `held`, `parked`, `interrupted`.
+    pub outcome: Arc<str>,
+    /// The trace that all calls of the change share.
+    pub trace: String,
+    /// The span that the remote was told, in 16 hex digits.
+    pub span: String,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its headers and body.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// Headers and a body.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Content {
+    /// Names and values, credentials masked.
+    pub headers: Vec<(String, String)>,
+    /// The body as text, cut at the configured size; or sealed, then it begins with `sealed:`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+    /// How long the whole body was, in bytes.
+    pub size: u64,
+    /// The body is not UTF-8 and is written in Base64.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub base64: bool,
+}
+
+impl Content {
+    /// The body was longer than what is kept of it.
+    pub fn is_cut(&self) -> bool {
+        !self.base64 && !self.body.starts_with("sealed:") && (self.body.len() as u64) < self.size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_named_by_its_call_and_its_number() {
+        let ids = [("a-1", None, 1), ("a-1", None, 2), ("a-1", Some(7), 1), ("a-2", None, 1)]
+            .map(|(key, run, attempt)| RecordId::new(key, run, attempt));
+        assert_eq!(ids.each_ref().map(ToString::to_string), ["a-1#1", "a-1#2", "a-1#7.1", "a-2#1"]);
+        let spans: std::collections::BTreeSet<u64> = ids.iter().map(RecordId::span).collect();
+        assert_eq!(spans.len(), ids.len());
+    }
+
+    #[test]
+    fn the_header_has_the_form_of_trace_context() {
+        let header = Trace::of("main-0/12-0").parent(0xab);
+        let parts: Vec<&str> = header.split('-').collect();
+        assert_eq!((parts[0], parts[1].len(), parts[2], parts[3]), ("00", 32, "00000000000000ab", "01"));
+        assert_eq!(parts[1], Trace::of("main-0/12-0").to_string());
+    }
+}
