@@ -21,7 +21,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("write_back", &["model", "postgres", "state", "capture", "routing"]),
     ("audit", &["model", "postgres", "state", "remote", "synchronize", "capture", "routing", "engine"]),
     // The rooms' settings types, and what reads the texts in them.
-    ("config", &["model", "postgres", "mapping", "remote", "synchronize", "capture", "routing", "engine"]),
+    (
+        "config",
+        &[
+            "model",
+            "postgres",
+            "mapping",
+            "call_log",
+            "remote",
+            "synchronize",
+            "capture",
+            "routing",
+            "engine",
+        ],
+    ),
     ("demo", &["model"]),
     (
         "app",
@@ -41,7 +54,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
-    ("cli", &["model", "postgres", "mapping", "state", "synchronize", "audit", "config", "demo", "app"]),
+    (
+        "cli",
+        &[
+            "model",
+            "postgres",
+            "mapping",
+            "call_log",
+            "state",
+            "synchronize",
+            "audit",
+            "config",
+            "demo",
+            "app",
+        ],
+    ),
     ("main", &["synchronize", "cli"]),
 ];
 

@@ -8,6 +8,7 @@
 //! nothing about a change: that is the engine's.
 
 mod audit;
+mod calls;
 mod check;
 mod checkpoints;
 mod clock;
@@ -26,6 +27,7 @@ mod state;
 mod status;
 
 pub use audit::Audit;
+pub use calls::CallArchive;
 pub use check::{Finding, Verdict};
 pub use checkpoints::CheckpointLine;
 pub use coordinator::RunOptions;
@@ -83,6 +85,11 @@ impl App {
     /// Everything that can be said about the configuration without a database.
     pub fn validate(&self) -> Result<(), AppError> {
         self.plans().map(|_| ())
+    }
+
+    /// The time, for what is said relative to it.
+    pub fn now(&self) -> jiff::Timestamp {
+        clock::now()
     }
 
     fn plans(&self) -> Result<Vec<SourcePlan>, AppError> {

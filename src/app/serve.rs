@@ -3,7 +3,7 @@
 use super::{App, AppError, plan::SourcePlan, session, session::SessionError, state};
 use crate::{
     capture::Budget,
-    engine::{Limits, stopped},
+    engine::{CallLog, Limits, stopped},
     model::ByteSize,
     postgres,
     state::postgres::{InstanceState, Lease, PostgresStore, report_instance},
@@ -32,12 +32,14 @@ impl App {
         let limits = &self.loaded.config.limits;
         let memory = ByteSize(limits.memory.0 / plans.len().max(1) as u64);
         let limits = Limits { memory, ..limits.clone() };
+        let call_log: Option<CallLog> = None;
         let all = watch::Sender::new(false);
         let mut supervisors = JoinSet::new();
         for plan in plans {
             let mut stop_one = all.subscribe();
-            let limits = limits.clone();
-            supervisors.spawn(async move { supervise(&plan, &limits, &mut stop_one).await });
+            let (limits, call_log) = (limits.clone(), call_log.clone());
+            supervisors
+                .spawn(async move { supervise(&plan, &limits, call_log.as_ref(), &mut stop_one).await });
         }
         let mut stop = stop;
         let mut result = Ok(());
@@ -66,12 +68,13 @@ impl App {
 async fn supervise(
     plan: &SourcePlan,
     limits: &Limits,
+    call_log: Option<&CallLog>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), AppError> {
     let mut wait = FIRST_WAIT;
     loop {
         let started = Instant::now();
-        match hold(plan, limits, stop).await {
+        match hold(plan, limits, call_log, stop).await {
             Ok(()) => return Ok(()),
             Err(SessionError::Final(message)) => return Err(AppError::Failed(message)),
             Err(SessionError::Passing(message)) => {
@@ -93,6 +96,7 @@ async fn supervise(
 async fn hold(
     plan: &SourcePlan,
     limits: &Limits,
+    call_log: Option<&CallLog>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), SessionError> {
     let client = postgres::connect(&plan.state).await?;
@@ -119,7 +123,7 @@ async fn hold(
     let budget = Budget::new(usize::try_from(limits.memory.0).unwrap_or(usize::MAX));
     let name = format!("{}:{}", host(), std::process::id());
     let result = tokio::select! {
-        result = session::run(plan, store, limits, &budget, stop) => result,
+        result = session::run(plan, store, limits, &budget, call_log, stop) => result,
         error = stay_alive(plan, &client, &name) => Err(error),
     };
     let state = match &result {

@@ -9,7 +9,7 @@ use crate::{
         Budget, ChangeSource, PostgresChunks, PostgresReader, SourceError,
         logical::{Identity, LogicalSource, Options, identify, inspect},
     },
-    engine::{Engine, EngineError, Limits, Parts, stopped},
+    engine::{CallLog, Engine, EngineError, Limits, Parts, stopped},
     model::Lsn,
     postgres,
     routing::{OnDead, Route, Router},
@@ -68,6 +68,7 @@ pub(super) async fn run(
     store: Arc<PostgresStore>,
     limits: &Limits,
     budget: &Budget,
+    call_log: Option<&CallLog>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), SessionError> {
     let client = postgres::connect(&plan.target).await?;
@@ -132,6 +133,7 @@ pub(super) async fn run(
         store,
         reader,
         budget: budget.clone(),
+        call_log: call_log.cloned(),
         limits: limits.clone(),
         // After a recovery to an earlier point the same position is another change.
         origin: xxh3_64(format!("{}/{}/{}", identity.system_id, identity.timeline, plan.name).as_bytes())

@@ -10,10 +10,18 @@
 mod memory;
 mod query;
 mod record;
+mod redact;
+mod seal;
+mod settings;
+mod sqlite;
 
 pub use memory::MemoryCallLog;
 pub use query::CallQuery;
 pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace};
+pub use redact::{RedactError, Redaction};
+pub use seal::Seal;
+pub use settings::{Encrypt, Settings, Sqlite};
+pub use sqlite::SqliteCallLog;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -71,4 +79,40 @@ pub trait CallLogStore: Send + Sync {
 
     /// Forgets what began before this, and says how much that was, where that is known.
     async fn expire(&self, before: Timestamp) -> Result<u64, CallLogError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that says something everywhere.
+    pub(super) fn record(id: &str) -> CallRecord {
+        CallRecord {
+            v: RECORD_VERSION,
+            id: RecordId(id.into()),
+            at: Timestamp::UNIX_EPOCH,
+            took_us: 1_500,
+            route: "loan.bank".into(),
+            entity: "loan".into(),
+            keys: vec!["42".into()],
+            changes: vec!["0/12C.0".into()],
+            run: Some(3),
+            step: "create".into(),
+            attempt: 1,
+            call_key: "a".into(),
+            remote: "bank".into(),
+            method: "POST".into(),
+            url: "https://bank.example/loans?full=true".into(),
+            request: Content::new(vec![("content-type".into(), "application/json".into())], b"\"asked\""),
+            response: Some(Exchange {
+                status: 422,
+                content: Content::new(vec![("etag".into(), "7".into())], b"\"answered so\""),
+            }),
+            class: Some("refused".into()),
+            error: Some("it was refused".into()),
+            outcome: "rejected".into(),
+            trace: Trace::of("x").to_string(),
+            span: "00000000000000ab".into(),
+        }
+    }
 }

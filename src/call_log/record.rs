@@ -1,3 +1,4 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -135,9 +136,24 @@ pub struct Content {
 }
 
 impl Content {
+    /// These headers and this body, as they are.
+    pub fn new(headers: Vec<(String, String)>, body: &[u8]) -> Self {
+        let size = body.len() as u64;
+        match std::str::from_utf8(body) {
+            Ok(text) => Self { headers, body: text.to_owned(), size, base64: false },
+            Err(_) => Self { headers, body: STANDARD.encode(body), size, base64: true },
+        }
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// The body was longer than what is kept of it.
     pub fn is_cut(&self) -> bool {
-        !self.base64 && !self.body.starts_with("sealed:") && (self.body.len() as u64) < self.size
+        !self.base64 && !self.body.starts_with(super::seal::SEALED) && (self.body.len() as u64) < self.size
     }
 }
 

@@ -5,6 +5,7 @@
 //! Exit codes: 0 done, 1 failed, 2 bad usage or configuration.
 
 mod audit;
+mod calls;
 mod check;
 mod checkpoint;
 mod config;
@@ -60,6 +61,8 @@ enum Command {
     Runs(runs::Arguments),
     /// Mark a place in the log, and have the source keep what follows.
     Checkpoint(checkpoint::Arguments),
+    /// Look at the calls that were made: what was sent and what came back.
+    Calls(calls::Arguments),
     /// Show the configuration or its schema.
     Config(config::Arguments),
     /// Watch it work: a fake bank, a database that keeps changing, and Rowcall between them.
@@ -156,6 +159,7 @@ async fn dispatch(cli: Cli, classes: Classes) -> Result<(), Failure> {
         Command::Preview(arguments) => preview::execute(arguments, open()?.0).await,
         Command::Parked(arguments) => parked::execute(arguments, open()?.0).await,
         Command::Checkpoint(arguments) => checkpoint::execute(arguments, open()?.0).await,
+        Command::Calls(arguments) => calls::execute(arguments, open()?.0).await,
         Command::Runs(arguments) => runs::execute(arguments, open()?.0).await,
     }
 }

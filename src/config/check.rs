@@ -1,5 +1,6 @@
 //! What makes sense only when all is read: names that must exist, values that exclude each other.
 
+mod call_log;
 mod dependencies;
 mod limits;
 mod rules;
@@ -45,6 +46,7 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     if config.limits.memory.0 < 1 << 20 {
         check.say(&["limits", "memory"], "`limits.memory` must be at least 1MiB: a change has to fit in");
     }
+    check.call_log(config);
     if let Err(message) = log_level(&config.log.level) {
         check.say(&["log", "level"], message);
     }

@@ -131,9 +131,11 @@ fn read(tree: &Node, folder: &Path, env: Environment<'_>, report: &mut Report) -
     let key = |block: &str| [Segment::Key(block.to_owned())];
     let limits = take("limits").and_then(|it| decode::part(tree, &key("limits"), it, true, report));
     let log = take("log").and_then(|it| decode::part(tree, &key("log"), it, true, report));
+    let call_log = take("call_log").and_then(|it| decode::part(tree, &key("call_log"), it, true, report));
     let rules = take("rules").and_then(|it| decode::part(tree, &key("rules"), it, true, report));
     let (limits, log) = (limits.unwrap_or_default(), log.unwrap_or_default());
-    let mut config = Config { sources, remotes, entities, rules, limits, log };
+    let call_log = call_log.unwrap_or_default();
+    let mut config = Config { sources, remotes, entities, rules, limits, call_log, log };
     check::check(tree, &mut config, report);
     config
 }

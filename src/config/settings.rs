@@ -1,4 +1,4 @@
-use crate::{capture, engine, model::DataRules, remote, routing};
+use crate::{call_log, capture, engine, model::DataRules, remote, routing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,6 +20,9 @@ pub struct Config {
     /// What the process may use.
     #[serde(default)]
     pub limits: engine::Limits,
+    /// What is kept of every call, and where.
+    #[serde(default)]
+    pub call_log: call_log::Settings,
     /// What the process says about itself.
     #[serde(default)]
     pub log: Log,

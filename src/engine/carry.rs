@@ -4,13 +4,16 @@ use super::{
     batch::Joining,
     lanes::LaneId,
     leave::Departure,
+    log::{self, CallLog, Subject, Watch},
     parents::Need,
     reading::Prepared,
     work::{Charge, Work},
 };
 use crate::{
     capture::{Budget, RowReader},
-    model::{Answered, Call, CallKey, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked, ParkedState},
+    model::{
+        Answer, Answered, Call, CallKey, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked, ParkedState,
+    },
     remote::{Attempt, Blame, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
     routing::{Route, RouteId},
     state::{StateError, StateStore},
@@ -41,6 +44,8 @@ pub(super) struct Ground {
     pub(super) store: Arc<dyn StateStore>,
     pub(super) reader: Arc<dyn RowReader>,
     pub(super) budget: Budget,
+    /// Where a record of each request goes.
+    pub(super) call_log: Option<CallLog>,
     /// Tells databases apart in call keys.
     pub(super) origin: u32,
     /// Changes committed before this may have been sent by an earlier process.
@@ -79,6 +84,18 @@ pub(super) enum Verdict {
     Settle,
     /// A stop came in between.
     Interrupted,
+}
+
+impl Verdict {
+    /// In a word, as the call log has it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Done(Outcome::Parked(parked)) => parked.state.name(),
+            Self::Again { .. } => "retry",
+            Self::Held { .. } => "held",
+            _ => "interrupted",
+        }
+    }
 }
 
 /// A pass that ended.
@@ -199,18 +216,27 @@ impl Pass {
         };
         let Some(slot) = &mut self.slot else { return Err(Verdict::Held { error: None }) };
         self.work.attempts += 1;
-        let mut departure = Departure::new(slot, &mut self.work.renewed);
+        let work = &mut self.work;
+        let watch = Watch::new(&ground, &call, &key, || Subject {
+            route: &route.name,
+            remote: &remote.name,
+            keys: vec![Arc::clone(&self.key)],
+            changes: vec![work.id().to_string().into()],
+            run: work.called.run(),
+        });
+        let mut departure = Departure::new(slot, &mut work.renewed, &mut work.requests, watch);
         let result = tokio::select! {
             biased;
             result = remote.client.attempt(&call, &key, &mut departure) => Some(result),
             () = leaving(&mut self.phase) => None,
         };
-        let Departure { sent, unanswered, .. } = departure;
+        let Departure { sent, unanswered, watch, .. } = departure;
         self.work.tried |= sent;
         let result = match result {
             Some(Ok(Attempt::Answered(answer))) => Ok(answer),
             Some(Ok(Attempt::Held)) => {
                 self.work.attempts -= 1;
+                log::write(watch).await;
                 return Err(Verdict::Held { error: None });
             }
             Some(Err(error)) => Err(error),
@@ -218,48 +244,60 @@ impl Pass {
                 if unanswered {
                     self.lose_answer(&call);
                 }
+                log::write_end(watch, None, "interrupted").await;
                 return Err(Verdict::Interrupted);
             }
         };
         self.work.renewed = false;
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
-                let Ok(answer) = result else { return Err(Verdict::Interrupted) };
-                tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, "answered");
-                if call.accepts(answer.status) {
-                    self.slot.iter_mut().for_each(|slot| slot.succeeded(&answer, Instant::now()));
-                } else {
-                    let failure = Failure::Answer(&answer);
-                    self.blame(failure, &describe(&call, failure));
-                }
-                self.keep(answer.body.len());
-                self.work.answers.push(Answered { step: call.step, answer });
-                self.work.attempts = 0;
-                self.work.suspicion = None;
-                self.work.doubt = false;
+                log::write_end(watch, Some(result.as_ref()), "answered").await;
+                result.into_iter().for_each(|answer| self.answered(&call, &key, answer));
                 return Ok(());
             }
             Ok(answer) => Failure::Answer(answer),
             Err(error) => Failure::Error(error),
         };
-        let error = describe(&call, failure);
+        let verdict = self.failed(remote, &call, &key, failure);
+        log::write_end(watch, Some(result.as_ref()), verdict.name()).await;
+        Err(verdict)
+    }
+
+    /// The synchronizer is to see the answer.
+    fn answered(&mut self, call: &Call, key: &CallKey, answer: Answer) {
+        tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, "answered");
+        if call.accepts(answer.status) {
+            self.slot.iter_mut().for_each(|slot| slot.succeeded(&answer, Instant::now()));
+        } else {
+            let failure = Failure::Answer(&answer);
+            self.blame(failure, &describe(call, failure));
+        }
+        self.keep(answer.body.len());
+        self.work.answers.push(Answered { step: Arc::clone(&call.step), answer });
+        (self.work.attempts, self.work.requests) = (0, 0);
+        self.work.suspicion = None;
+        self.work.doubt = false;
+    }
+
+    fn failed(&mut self, remote: &Remote, call: &Call, key: &CallKey, failure: Failure<'_>) -> Verdict {
+        let error = describe(call, failure);
         if failure.leaves_doubt() {
-            self.lose_answer(&call);
+            self.lose_answer(call);
         }
         let blame = self.blame(failure, &error);
         if blame == Blame::Remote && remote.retry.may_pass(failure) {
             self.work.attempts -= 1;
             tracing::info!(call = %key, error, "the call failed and waits until the remote takes calls again");
-            return Err(Verdict::Held { error: Some(error) });
+            return Verdict::Held { error: Some(error) };
         }
-        let decision = remote.retry.decide(failure, &key, self.work.attempts);
+        let decision = remote.retry.decide(failure, key, self.work.attempts);
         self.work.attempts -= u32::from(!failure.is_an_attempt());
         match decision {
             Decision::RetryAfter(after) => {
                 tracing::info!(call = %key, attempt = self.work.attempts, wait_ms = after.as_millis() as u64, error, "the call failed and will be tried again");
-                Err(Verdict::Again { after, error })
+                Verdict::Again { after, error }
             }
-            Decision::GiveUp { state, reason } => Err(self.parked(state, reason, error)),
+            Decision::GiveUp { state, reason } => self.parked(state, reason, error),
         }
     }
 
@@ -305,7 +343,7 @@ impl Pass {
     pub(super) fn parked(&self, state: ParkedState, reason: ParkReason, message: String) -> Verdict {
         let answers = self.work.answers.clone();
         let attempts = self.work.attempts;
-        let called = self.work.called;
+        let (called, requests) = (self.work.called, self.work.requests);
         let (wait, doubt) = (Duration::ZERO, self.work.doubt);
         Verdict::Done(Outcome::Parked(Parked {
             state,
@@ -313,6 +351,7 @@ impl Pass {
             message,
             answers,
             attempts,
+            requests,
             called,
             wait,
             doubt,

@@ -147,7 +147,7 @@ impl Engine {
 
     /// `false` if its key is at work, or it has just ended.
     fn take_up(&mut self, route: RouteId, due: Due) -> bool {
-        let Due { at, change, answers, called, attempts, doubt, born, place: _ } = due;
+        let Due { at, change, answers, called, attempts, requests, doubt, born, place: _ } = due;
         if self.drain.ended.contains(&(route, Arc::clone(&at.key), change.id)) {
             return false;
         }
@@ -172,6 +172,7 @@ impl Engine {
             prepared: None,
             answers,
             attempts,
+            requests,
             suspicion: None,
             tried: false,
             renewed: false,

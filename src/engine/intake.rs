@@ -82,6 +82,7 @@ impl Engine {
             prepared: None,
             answers: Vec::new(),
             attempts: 0,
+            requests: 0,
             suspicion: None,
             tried: false,
             renewed: false,

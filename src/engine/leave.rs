@@ -1,34 +1,59 @@
 //! What one attempt tells its remote's limits, request by request.
 
+use super::log::Watch;
 use crate::{
     model::Answer,
-    remote::{Leave, Slot},
+    remote::{Leave, Shown, Slot},
 };
 use tokio::time::Instant;
 
 /// An attempt that is about to be made.
-pub(super) struct Departure<'a> {
+pub(super) struct Departure<'a, 'w> {
     slot: &'a mut Slot,
     /// The call was made again with another token already, in this attempt or before it was held.
     renewed: &'a mut bool,
+    /// Requests that were sent for the call.
+    requests: &'a mut u32,
+    /// Keeps a record of each.
+    pub(super) watch: Option<Watch<'w>>,
     /// A request was sent.
     pub(super) sent: bool,
     /// The last one has no answer.
     pub(super) unanswered: bool,
 }
 
-impl<'a> Departure<'a> {
-    pub(super) fn new(slot: &'a mut Slot, renewed: &'a mut bool) -> Self {
-        Self { slot, renewed, sent: false, unanswered: false }
+impl<'a, 'w> Departure<'a, 'w> {
+    pub(super) fn new(
+        slot: &'a mut Slot,
+        renewed: &'a mut bool,
+        requests: &'a mut u32,
+        watch: Option<Watch<'w>>,
+    ) -> Self {
+        Self { slot, renewed, requests, watch, sent: false, unanswered: false }
     }
 }
 
-impl Leave for Departure<'_> {
+impl Leave for Departure<'_, '_> {
     fn begin(&mut self) -> bool {
         let may = self.slot.begin(Instant::now());
         self.sent |= may;
         self.unanswered = may;
+        *self.requests += u32::from(may);
         may
+    }
+
+    fn trace(&self) -> Option<String> {
+        Some(self.watch.as_ref()?.parent(*self.requests + 1))
+    }
+
+    fn watches(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    fn sends(&mut self, request: Shown) {
+        if let Some(watch) = &mut self.watch {
+            watch.sends(request, *self.requests);
+        }
     }
 
     fn refused(&mut self, answer: &Answer) -> bool {
@@ -36,6 +61,9 @@ impl Leave for Departure<'_> {
             return false;
         }
         self.slot.refused(answer, Instant::now());
+        if let Some(watch) = &mut self.watch {
+            watch.ends(Some(Ok(answer)), "renewed");
+        }
         self.unanswered = false;
         true
     }

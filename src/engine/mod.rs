@@ -16,6 +16,7 @@ mod ending;
 mod intake;
 mod lanes;
 mod leave;
+mod log;
 mod outage;
 mod parents;
 mod pending;
@@ -30,6 +31,7 @@ mod work;
 mod write_back;
 
 pub use carry::Remote;
+pub use log::CallLog;
 pub use outage::KeptLog;
 pub use runs::{Assignment, RunOrder, RunWork};
 pub use settings::Limits;
@@ -86,6 +88,8 @@ pub struct Parts {
     pub reader: Arc<dyn RowReader>,
     /// The byte budget, shared with the source.
     pub budget: Budget,
+    /// Where a record of each request goes; `None`: no log is kept.
+    pub call_log: Option<CallLog>,
     /// What the process may use.
     pub limits: Limits,
     /// Tells databases apart in call keys.
@@ -213,6 +217,7 @@ impl Engine {
             store,
             reader,
             budget,
+            call_log,
             limits,
             origin,
             sent_before,
@@ -239,6 +244,7 @@ impl Engine {
                 store,
                 reader,
                 budget: budget.clone(),
+                call_log,
                 origin,
                 sent_before,
             }),
@@ -404,6 +410,7 @@ fn parked(work: &Work, state: ParkedState, reason: ParkReason, message: String) 
         message,
         answers: work.answers.clone(),
         attempts: work.attempts,
+        requests: work.requests,
         called: work.called,
         wait: Duration::ZERO,
         doubt: work.doubt,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    call_log::MemoryCallLog,
     capture::{Captured, Commit},
     model::{
         Answer, Body, Call, Cell, Change, Column, Image, Link, LinkUpdate, Lsn, Method, Row, RowBuilder,
@@ -26,6 +27,7 @@ mod fed;
 mod flow;
 mod limits;
 mod lives;
+mod log;
 mod order;
 mod outage;
 mod parking;
@@ -196,6 +198,7 @@ impl Stream {
 struct Rig {
     remote: Arc<FakeRemote>,
     store: Arc<MemoryStore>,
+    log: Arc<MemoryCallLog>,
     budget: Budget,
     coalesce: bool,
     governor: Arc<Governor>,
@@ -211,6 +214,7 @@ impl Rig {
         Self {
             remote: Arc::new(remote),
             store: Arc::default(),
+            log: Arc::default(),
             budget: Budget::new(1 << 20),
             coalesce: false,
             governor: governor(8, None),
@@ -285,6 +289,7 @@ impl Rig {
             store,
             reader,
             budget: self.budget.clone(),
+            call_log: Some(CallLog { sink: Arc::clone(&self.log) as _, clock: || Timestamp::UNIX_EPOCH }),
             limits: Limits::default(),
             origin: 7,
             sent_before: self.sent_before,

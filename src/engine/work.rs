@@ -75,6 +75,8 @@ pub(super) struct Work {
     pub(super) answers: Vec<Answered>,
     /// Attempts of the present call.
     pub(super) attempts: u32,
+    /// Requests that were sent for the present call, also by earlier processes if it was parked.
+    pub(super) requests: u32,
     /// Whether its failures are its own, as far as they could be the remote's.
     pub(super) suspicion: Option<Suspicion>,
     /// An attempt was made in this process: what the remote may have heard is never merged.

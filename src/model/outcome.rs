@@ -77,6 +77,8 @@ pub struct Parked {
     pub answers: Vec<Answered>,
     /// Attempts the present call has taken.
     pub attempts: u32,
+    /// Requests that were sent for it: unlike its attempts they are never forgiven.
+    pub requests: u32,
     /// The change its call keys are made of: the oldest one that it absorbed, or itself.
     pub called: ChangeId,
     /// How long until its next attempt, where there is to be one.

@@ -1,6 +1,6 @@
 //! A remote in memory, for tests: it answers by script and remembers what it was asked.
 
-use super::{Attempt, CallError, Leave, RemoteClient, path};
+use super::{Attempt, CallError, Leave, RemoteClient, Shown, path};
 use crate::model::{Answer, Call, CallKey};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -109,6 +109,9 @@ impl RemoteClient for FakeRemote {
         path::check(&call.path)?;
         if !leave.begin() {
             return Ok(Attempt::Held);
+        }
+        if leave.watches() {
+            leave.sends(Shown { url: format!("http://fake{}", call.path), headers: Vec::new() });
         }
         lock(&self.seen).push(SeenCall { call: call.clone(), key: key.clone() });
         let scripted = lock(&self.script).pop_front();

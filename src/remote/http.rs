@@ -4,12 +4,12 @@ pub(super) mod body;
 pub(super) mod client;
 
 use super::{
-    Attempt, BadHeader, CallError, Clock, Fault, Leave, RemoteClient, Settings,
+    Attempt, BadHeader, CallError, Clock, Fault, Leave, RemoteClient, Settings, Shown,
     auth::{self, Scheme, Token},
     echo::Echoes,
     path,
 };
-use crate::model::{Answer, Body, Call, CallKey, Span};
+use crate::model::{Answer, Body, Call, CallKey, MASK, Span};
 use async_trait::async_trait;
 use reqwest::{
     Client, Request, Url,
@@ -21,6 +21,7 @@ use std::sync::Arc;
 const BODY_LIMIT: usize = 1 << 20;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -177,10 +178,21 @@ impl HttpRemote {
         leave: &mut dyn Leave,
     ) -> Result<Option<(Answer, Option<Arc<Token>>)>, CallError> {
         let mut request = self.request(call, key)?;
+        if let Some(parent) = leave.trace()
+            && let Ok(parent) = HeaderValue::try_from(parent)
+        {
+            // A step may speak for a trace of its own.
+            request.headers_mut().entry(TRACEPARENT).or_insert(parent);
+        }
+        let shown = leave.watches().then(|| self.shown(&request));
         let token = self.scheme.prove(&mut request, &key.to_string(), self.clock).await?;
         // Behind the token, since waiting for that is no part of the call.
         if !leave.begin() {
             return Ok(None);
+        }
+        if let Some(mut shown) = shown {
+            self.scheme.mask(&mut shown);
+            leave.sends(shown);
         }
         let mut response = self.client.execute(request).await.map_err(|error| self.failed(error))?;
         let status = response.status().as_u16();
@@ -195,6 +207,18 @@ impl HttpRemote {
             token.accept();
         }
         Ok(Some((answer, token)))
+    }
+
+    /// The request before its proof is on it: what is put there afterwards is not shown at all.
+    fn shown(&self, request: &Request) -> Shown {
+        let header = |(name, value): (&HeaderName, &HeaderValue)| {
+            let text = match value.is_sensitive() {
+                true => MASK.to_owned(),
+                false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            };
+            (name.to_string(), text)
+        };
+        Shown { url: request.url().to_string(), headers: request.headers().iter().map(header).collect() }
     }
 
     /// Why there is no answer, without the URL: it may carry what must not be shown.

@@ -37,7 +37,7 @@ pub use governor::{
 pub use http::{HttpRemote, RemoteError};
 pub use message::describe;
 pub use probe::probe;
-pub use retry::{Decision, Failure, RetryPolicy};
+pub use retry::{Decision, Failure, RetryPolicy, reason};
 pub use settings::{Auth, Retry, Settings};
 pub use tls::Tls;
 
@@ -105,9 +105,32 @@ pub trait Leave: Send {
     /// Whether a request may be sent now. If so, it counts.
     fn begin(&mut self) -> bool;
 
+    /// What the next request tells the remote of the trace it belongs to, if anything: the value of
+    /// `traceparent`.
+    fn trace(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether requests are to be shown.
+    fn watches(&self) -> bool {
+        false
+    }
+
+    /// This is sent, now that there was leave.
+    fn sends(&mut self, _: Shown) {}
+
     /// The request was refused for its token alone, which can be replaced. Whether the call may be
     /// made once more with another.
     fn refused(&mut self, answer: &Answer) -> bool;
+}
+
+/// A request as it is sent, without what proves who we are (invariant 7).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The whole URL.
+    pub url: String,
+    /// Names and values; those that may be secret are masked.
+    pub headers: Vec<(String, String)>,
 }
 
 /// What came of an attempt.

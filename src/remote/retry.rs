@@ -114,7 +114,8 @@ impl RetryPolicy {
     }
 }
 
-fn reason(failure: Failure<'_>) -> ParkReason {
+/// What kind of failure it is.
+pub fn reason(failure: Failure<'_>) -> ParkReason {
     match failure {
         Failure::Answer(answer) if is_throttled(answer) => ParkReason::Refused,
         Failure::Answer(Answer { status: 401 | 403, .. }) => ParkReason::Auth,

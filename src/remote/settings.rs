@@ -2,7 +2,7 @@ use super::{
     Oauth2, Tls,
     governor::{Breaker, Rate},
 };
-use crate::model::{DataRules, HiddenValues, Span};
+use crate::model::{DataRules, HiddenValues, Redact, Span};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,9 @@ pub struct Settings {
     /// What is said once about the data of every entity that is sent there.
     #[serde(default)]
     pub rules: Option<DataRules>,
+    /// What the call log must not hold of this remote's calls, beside what `call_log.redact` says.
+    #[serde(default)]
+    pub redact: Option<Redact>,
     /// Allow plain HTTP to a host that is not loopback.
     #[serde(default)]
     pub allow_http: bool,

@@ -73,6 +73,7 @@ impl Row {
             answers: parked.answers.clone(),
             called: parked.called,
             attempts: parked.attempts,
+            requests: parked.requests,
             doubt: parked.doubt,
             born: *born,
             place: Place { due, id: change.id, key: Arc::clone(&at.key) },

@@ -118,6 +118,8 @@ pub struct Due {
     pub called: ChangeId,
     /// Attempts its present call has taken.
     pub attempts: u32,
+    /// Requests that were sent for it.
+    pub requests: u32,
     /// That call may have been made without our knowing the answer.
     pub doubt: bool,
     /// The key came to be with it, or with a change it absorbed.

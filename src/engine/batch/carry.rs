@@ -3,12 +3,13 @@
 use super::{Batch, Member};
 use crate::{
     engine::{
-        carry::{Ground, Phase, leaving, panicked, unstorable},
+        carry::{Ground, Phase, Remote, leaving, panicked, unstorable},
         leave::Departure,
+        log::{self, Subject, Watch},
         unchanged::told,
         work::Charge,
     },
-    model::{Call, LinkUpdate, Outcome, ParkReason, Parked, ParkedState},
+    model::{Answer, Call, CallKey, LinkUpdate, Outcome, ParkReason, Parked, ParkedState},
     remote::{Attempt, Blame, CallError, Decision, Failure, Slot, describe},
     synchronize::{self, Batching, Rejection, Results},
 };
@@ -33,6 +34,22 @@ pub(super) enum BatchVerdict {
     Halve,
     /// A stop came in between.
     Interrupted,
+}
+
+impl BatchVerdict {
+    /// In a word, as the call log has it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Done(outcomes) => match outcomes.first() {
+                Some(Outcome::Parked(parked)) => parked.state.name(),
+                _ => "answered",
+            },
+            Self::Again { .. } => "retry",
+            Self::Held { .. } => "held",
+            Self::Halve => "halved",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// A batch whose attempt has ended.
@@ -85,21 +102,33 @@ impl BatchPass {
         let route = &ground.routes[usize::from(self.batch.route.0)];
         let remote = &ground.remotes[usize::from(route.remote.0)];
         let key = self.batch.call_key(&ground, Arc::clone(&call.step));
-        let rows = self.batch.members.len();
         let _body = self.count(call.body.bytes().map_or(0, |it| it.len()));
         self.batch.count_attempt();
-        let mut departure = Departure::new(&mut self.slot, &mut self.batch.renewed);
+        let members = &self.batch.members;
+        let watch = Watch::new(&ground, call, &key, || Subject {
+            route: &route.name,
+            remote: &remote.name,
+            keys: members.iter().map(|it| Arc::clone(&it.key)).collect(),
+            changes: members.iter().map(|it| it.work.id().to_string().into()).collect(),
+            run: None,
+        });
+        let mut requests = members.iter().map(|it| it.work.requests).max().unwrap_or_default();
+        let mut departure = Departure::new(&mut self.slot, &mut self.batch.renewed, &mut requests, watch);
         let result = tokio::select! {
             biased;
             result = remote.client.attempt(call, &key, &mut departure) => Some(result),
             () = leaving(&mut self.phase) => None,
         };
-        let Departure { sent, unanswered, .. } = departure;
-        self.batch.members.iter_mut().for_each(|it| it.work.tried |= sent);
+        let Departure { sent, unanswered, watch, .. } = departure;
+        for Member { work, .. } in &mut self.batch.members {
+            work.tried |= sent;
+            work.requests = requests;
+        }
         let result = match result {
             Some(Ok(Attempt::Answered(answer))) => Ok(answer),
             Some(Ok(Attempt::Held)) => {
                 self.batch.take_back();
+                log::write(watch).await;
                 return BatchVerdict::Held { error: None };
             }
             Some(Err(error)) => Err(error),
@@ -107,24 +136,44 @@ impl BatchPass {
                 if unanswered {
                     self.doubt(true);
                 }
+                log::write_end(watch, None, "interrupted").await;
                 return BatchVerdict::Interrupted;
             }
         };
         self.batch.renewed = false;
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) => {
-                tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, rows, "answered");
-                self.slot.succeeded(answer, Instant::now());
-                self.doubt(false);
-                let _answer = self.count(answer.body.len());
-                return match batching.results(&self.shown(), answer) {
-                    Results::Refused(rejection) => self.refused(rejection),
-                    Results::Each(results) => self.each(results),
-                };
+                log::write_end(watch, Some(Ok(answer)), "answered").await;
+                return self.answered(call, batching, &key, answer);
             }
             Ok(answer) => Failure::Answer(answer),
             Err(error) => Failure::Error(error),
         };
+        let verdict = self.failed(remote, call, &key, failure);
+        log::write_end(watch, Some(result.as_ref()), verdict.name()).await;
+        verdict
+    }
+
+    fn answered(
+        &mut self,
+        call: &Call,
+        batching: &dyn Batching,
+        key: &CallKey,
+        answer: &Answer,
+    ) -> BatchVerdict {
+        let rows = self.batch.members.len();
+        tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, rows, "answered");
+        self.slot.succeeded(answer, Instant::now());
+        self.doubt(false);
+        let _answer = self.count(answer.body.len());
+        match batching.results(&self.shown(), answer) {
+            Results::Refused(rejection) => self.refused(rejection),
+            Results::Each(results) => self.each(results),
+        }
+    }
+
+    fn failed(&mut self, remote: &Remote, call: &Call, key: &CallKey, failure: Failure<'_>) -> BatchVerdict {
+        let rows = self.batch.members.len();
         let error = describe(call, failure);
         if failure.leaves_doubt() {
             self.doubt(true);
@@ -135,7 +184,7 @@ impl BatchPass {
             tracing::info!(call = %key, rows, error, "the call failed and waits until the remote takes calls again");
             return BatchVerdict::Held { error: Some(error) };
         }
-        let decision = remote.retry.decide(failure, &key, self.batch.attempts);
+        let decision = remote.retry.decide(failure, key, self.batch.attempts);
         if !failure.is_an_attempt() {
             self.batch.take_back();
         }
@@ -220,6 +269,7 @@ impl BatchPass {
             message,
             answers: work.answers.clone(),
             attempts: self.batch.attempts,
+            requests: work.requests,
             called: work.called,
             wait: Duration::ZERO,
             doubt: work.doubt,

@@ -221,6 +221,7 @@ impl Family {
                 message: String::new(),
                 answers: Vec::new(),
                 attempts: 0,
+                requests: 0,
                 called: change.id,
                 wait: Duration::ZERO,
                 doubt: false,

@@ -41,6 +41,10 @@ pub(super) fn scheme(
 }
 
 impl Parameter {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn put_on(&self, request: &mut Request) -> Result<(), CallError> {
         let url = request.url_mut();
         if url.query_pairs().any(|(name, _)| name == self.name) {

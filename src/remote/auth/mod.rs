@@ -16,6 +16,7 @@ pub use token::Trouble;
 
 use self::{hmac::Signer, keeper::Keeper, oauth2::TokenEndpoint};
 use super::{Auth, CallError, Settings};
+use crate::model::MASK;
 use reqwest::{
     Request,
     header::{AUTHORIZATION, HeaderName, HeaderValue},
@@ -124,6 +125,16 @@ impl Scheme {
             }
         }
         Ok(None)
+    }
+
+    /// Names what proves who we are, without showing it.
+    pub(super) fn mask(&self, shown: &mut super::Shown) {
+        let mask = |name: &HeaderName| (name.to_string(), MASK.to_owned());
+        shown.headers.extend(self.headers().iter().map(mask));
+        if let Self::Query(parameter) = self {
+            let mark = if shown.url.contains('?') { '&' } else { '?' };
+            shown.url = format!("{}{mark}{}={MASK}", shown.url, parameter.name());
+        }
     }
 
     /// What to do about a 401 with this token: whether there is another one now, so that the call

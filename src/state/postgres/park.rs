@@ -31,17 +31,17 @@ const PARK: &str = "\
 insert into rowcall.parked as p
     (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
      called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key, parents,
-     next_attempt)
+     requests, next_attempt)
 select $1, route, key, commit_lsn, ordinal, change::jsonb, answers::jsonb, state, reason, message, attempts,
        called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key, parents::jsonb,
-       case when state = 'retrying' then now() + wait * interval '1 millisecond' end
+       requests, case when state = 'retrying' then now() + wait * interval '1 millisecond' end
 from unnest($2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::text[], $7::text[], $8::text[],
             $9::text[], $10::text[], $11::integer[], $12::pg_lsn[], $13::bigint[],
             $14::boolean[], $15::boolean[], $16::boolean[], $17::boolean[], $18::bigint[],
-            $20::text[], $21::text[], $22::text[])
+            $20::text[], $21::text[], $22::text[], $23::integer[])
      as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
            called_lsn, called_ordinal, lets_pass, merges, born, doubt, wait, waits_for_route, waits_for_key,
-           parents)
+           parents, requests)
 where $19 = exists (
     select from rowcall.parked known
     where known.route = t.route and known.key = t.key
@@ -51,7 +51,7 @@ where $19 = exists (
 on conflict (route, key, commit_lsn, ordinal) do update
 set answers = excluded.answers, state = excluded.state, reason = excluded.reason,
     message = excluded.message, attempts = excluded.attempts, lets_pass = excluded.lets_pass,
-    doubt = excluded.doubt, next_attempt = excluded.next_attempt,
+    doubt = excluded.doubt, requests = excluded.requests, next_attempt = excluded.next_attempt,
     waits_for_route = excluded.waits_for_route, waits_for_key = excluded.waits_for_key,
     parents = coalesce(excluded.parents, p.parents),
     updated_at = now()
@@ -207,8 +207,10 @@ impl Park {
         let states: Vec<&str> = chosen.iter().map(|it| it.parked.state.name()).collect();
         let reasons: Vec<&str> = chosen.iter().map(|it| it.parked.reason.name()).collect();
         let messages = all(|it| it.parked.message.replace('\0', ""));
-        let attempts: Vec<i32> =
-            chosen.iter().map(|it| i32::try_from(it.parked.attempts).unwrap_or(i32::MAX)).collect();
+        let counts = |of: fn(&Parking) -> u32| -> Vec<i32> {
+            chosen.iter().map(|it| i32::try_from(of(it)).unwrap_or(i32::MAX)).collect()
+        };
+        let (attempts, requests) = (counts(|it| it.parked.attempts), counts(|it| it.parked.requests));
         let called: Vec<PgLsn> = chosen.iter().map(|it| pg_lsn(it.parked.called.commit)).collect();
         let called_ordinals: Vec<i64> = chosen.iter().map(|it| ordinal(it.parked.called)).collect();
         let (passing, merging) = (flags(|it| it.lets_pass), flags(|it| it.merges));
@@ -221,7 +223,7 @@ impl Park {
         let (waits_routes, waits_keys): (Vec<_>, Vec<_>) =
             chosen.iter().map(waits_for).map(Option::unzip).unzip();
         let parents: Vec<Option<String>> = chosen.iter().map(|it| parents(&it.parents)).collect();
-        let values: [&(dyn ToSql + Sync); 22] = [
+        let values: [&(dyn ToSql + Sync); 23] = [
             &source,
             &routes,
             &keys,
@@ -244,6 +246,7 @@ impl Park {
             &waits_routes,
             &waits_keys,
             &parents,
+            &requests,
         ];
         client.execute(&self.park, &values).await?;
         Ok(())
@@ -363,6 +366,7 @@ fn tail(row: &Row) -> (RouteKey, Tail) {
         message: String::new(),
         answers: Vec::new(),
         attempts: 0,
+        requests: 0,
         called: ChangeId { commit: lsn(row.get(5)), ordinal: row.get::<_, i64>(6).unsigned_abs() },
         wait: Duration::ZERO,
         doubt: false,

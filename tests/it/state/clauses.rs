@@ -815,6 +815,7 @@ fn link(saved: Value, lsn: u64) -> Arc<Link> {
 pub fn parking(key: &str, lsn: u64, state: ParkedState) -> Parking {
     let message = "the remote said no\0".to_owned();
     let parked = Parked {
+        requests: 4,
         state,
         reason: ParkReason::Refused,
         message,

@@ -1,0 +1,143 @@
+//! What is told to the call log: one record for each request that is sent.
+//!
+//! Upholds invariant 6: a record is named by its call key and its number among the requests for that call,
+//! which goes on counting where a parked change is taken up again.
+
+use super::carry::Ground;
+use crate::{
+    call_log::{CallLogSink, CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace},
+    model::{Answer, Call, CallKey, RunId},
+    remote::{CallError, Clock, Failure, Shown, reason},
+};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Where records go.
+#[derive(Clone)]
+pub struct CallLog {
+    /// Takes them.
+    pub sink: Arc<dyn CallLogSink>,
+    /// Dates them.
+    pub clock: Clock,
+}
+
+/// What a call is made for.
+pub(super) struct Subject<'a> {
+    pub(super) route: &'a str,
+    pub(super) remote: &'a str,
+    pub(super) keys: Vec<Arc<str>>,
+    pub(super) changes: Vec<Arc<str>>,
+    pub(super) run: Option<RunId>,
+}
+
+/// An eye on the requests of one attempt.
+pub(super) struct Watch<'a> {
+    log: &'a CallLog,
+    call: &'a Call,
+    key: &'a CallKey,
+    subject: Subject<'a>,
+    trace: Trace,
+    under_way: Option<UnderWay>,
+    records: Vec<CallRecord>,
+}
+
+struct UnderWay {
+    shown: Shown,
+    number: u32,
+    at: jiff::Timestamp,
+    began: Instant,
+}
+
+impl<'a> Watch<'a> {
+    /// `None` where no log is kept.
+    pub(super) fn new(
+        ground: &'a Ground,
+        call: &'a Call,
+        key: &'a CallKey,
+        subject: impl FnOnce() -> Subject<'a>,
+    ) -> Option<Self> {
+        let log = ground.call_log.as_ref()?;
+        let trace = Trace::of(&format!("{:08x}-{}", key.origin, key.change));
+        let (under_way, records) = (None, Vec::new());
+        Some(Self { log, call, key, subject: subject(), trace, under_way, records })
+    }
+
+    /// The header of the request with this number.
+    pub(super) fn parent(&self, number: u32) -> String {
+        self.trace.parent(self.id(number).span())
+    }
+
+    pub(super) fn sends(&mut self, shown: Shown, number: u32) {
+        // Finer than a microsecond not every store keeps it.
+        let at = jiff::Timestamp::from_microsecond((self.log.clock)().as_microsecond()).unwrap_or_default();
+        let began = Instant::now();
+        self.under_way = Some(UnderWay { shown, number, at, began });
+    }
+
+    /// The request under way is answered, or will not be.
+    pub(super) fn ends(&mut self, result: Option<Result<&Answer, &CallError>>, outcome: &str) {
+        let Some(UnderWay { shown, number, at, began }) = self.under_way.take() else { return };
+        let Subject { route, remote, keys, changes, run } = &self.subject;
+        let id = self.id(number);
+        let sent = self.call.body.bytes();
+        let failure = match (result, outcome) {
+            (_, "answered") | (None, _) => None,
+            (Some(Ok(answer)), _) => Some(Failure::Answer(answer)),
+            (Some(Err(error)), _) => Some(Failure::Error(error)),
+        };
+        let answer = result.and_then(Result::ok);
+        self.records.push(CallRecord {
+            v: RECORD_VERSION,
+            span: format!("{:016x}", id.span()),
+            id,
+            at,
+            took_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            route: Arc::from(*route),
+            entity: Arc::from(route.split_once('.').map_or(*route, |(entity, _)| entity)),
+            keys: keys.clone(),
+            changes: changes.clone(),
+            run: run.map(|run| run.0),
+            step: Arc::clone(&self.call.step),
+            attempt: number,
+            call_key: self.key.to_string().into(),
+            remote: Arc::from(*remote),
+            method: Arc::from(self.call.method.name()),
+            url: shown.url,
+            request: Content::new(shown.headers, sent.map_or(&[][..], |it| it)),
+            response: answer.map(|it| Exchange {
+                status: it.status,
+                content: Content::new(it.headers.clone(), &it.body),
+            }),
+            class: failure.map(|it| Arc::from(reason(it).name())),
+            error: match result {
+                Some(Err(error)) => Some(error.to_string()),
+                _ => None,
+            },
+            outcome: Arc::from(outcome),
+            trace: self.trace.to_string(),
+        });
+    }
+
+    fn id(&self, number: u32) -> RecordId {
+        RecordId::new(&self.key.to_string(), self.subject.run.map(|run| run.0), number)
+    }
+}
+
+/// The request under way has ended like this.
+pub(super) async fn write_end(
+    watch: Option<Watch<'_>>,
+    result: Option<Result<&Answer, &CallError>>,
+    outcome: &str,
+) {
+    let Some(mut watch) = watch else { return };
+    watch.ends(result, outcome);
+    write(Some(watch)).await;
+}
+
+/// Gives the records away. It waits only where the log has to be kept before all else.
+pub(super) async fn write(watch: Option<Watch<'_>>) {
+    let Some(Watch { log, records, .. }) = watch else { return };
+    for record in records {
+        log.sink.write(record).await;
+    }
+}

@@ -1,0 +1,85 @@
+//! One record for each request, under a name that no other has.
+
+use super::*;
+use std::collections::BTreeSet;
+
+impl Rig {
+    /// `POST 503 retry refused`, by id.
+    fn recorded(&self) -> Vec<String> {
+        let line = |it: crate::call_log::CallRecord| {
+            let status = it.response.map_or("-".to_owned(), |it| it.status.to_string());
+            let class = it.class.map(|it| format!(" {it}")).unwrap_or_default();
+            format!("{} {} {status} {}{class}", it.attempt, it.method, it.outcome)
+        };
+        self.log.records().into_iter().map(line).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_leaves_a_record_that_says_how_it_ended() {
+    let rig = Rig::new(FakeRemote::new());
+    rig.remote.reply(status(503)).break_off().reply(status(200)).reply(status(422));
+    rig.run(Stream::new().insert("1", "a").commit()).await;
+    rig.run(Stream { commit: 200, ..Stream::new() }.insert("2", "b").commit()).await;
+    assert_eq!(
+        rig.recorded(),
+        [
+            "1 POST 503 retry refused",
+            "2 POST - retry transport",
+            "3 POST 200 answered",
+            "1 POST 422 rejected refused"
+        ]
+    );
+    let records = rig.log.records();
+    let [first, .., last] = &records[..] else { panic!("there are several") };
+    assert_eq!((&*first.route, &*first.entity, &*first.step, &*first.remote), ("t", "t", "create", "fake"));
+    assert_eq!((&*first.keys[0], &*first.changes[0], first.run), ("1", "0/64.0", None));
+    assert_eq!(first.call_key.to_string(), rig.remote.seen()[0].key.to_string());
+    assert!(first.request.body.contains('a') && first.error.is_none(), "{first:?}");
+    assert!(records[1].error.as_ref().is_some_and(|error| error.contains("no answer")), "{records:?}");
+    assert_eq!(first.trace, records[1].trace, "all calls of a change share a trace");
+    assert_ne!(first.trace, last.trace);
+    let spans: BTreeSet<&str> = records.iter().map(|it| it.span.as_str()).collect();
+    assert_eq!(spans.len(), records.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_tried_again_after_it_was_parked_is_counted_on() {
+    let rig = Rig::new(FakeRemote::new());
+    rig.remote.reply(status(422));
+    rig.run(Stream::new().insert("1", "a").commit()).await;
+    for answer in [422, 200] {
+        rig.store.retry(&at("1"), id(100));
+        rig.remote.reply(status(answer));
+        let made = rig.calls().len();
+        let (go, mut stop) = watch::channel(false);
+        let mut source = rig.source(Stream::new(), false);
+        let run = rig.engine().run(&mut source, &mut stop);
+        tokio::pin!(run);
+        meanwhile(run.as_mut(), rig.remote.arrived(made + 1)).await;
+        go.send_replace(true);
+        run.await.expect("it runs");
+    }
+    assert_eq!(
+        rig.recorded(),
+        ["1 POST 422 rejected refused", "2 POST 422 rejected refused", "3 POST 200 answered"]
+    );
+}
+
+/// The crash loses the record; the attempt that is made again has its name.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_a_crash_makes_again_has_the_same_name() {
+    let rig = Rig::new(FakeRemote::new().held());
+    {
+        let (_go, mut stop) = watch::channel(false);
+        let mut source = rig.source(Stream::new().insert("1", "a").commit(), false);
+        let run = rig.engine().run(&mut source, &mut stop);
+        tokio::pin!(run);
+        meanwhile(run.as_mut(), rig.remote.arrived(1)).await;
+    }
+    assert_eq!(rig.recorded(), [""; 0]);
+    rig.remote.release(9);
+    rig.run(Stream::new().insert("1", "a").commit()).await;
+    assert_eq!(rig.remote.seen().len(), 2);
+    assert_eq!(rig.recorded(), ["1 POST 200 answered"]);
+}
