@@ -10,10 +10,12 @@
 mod memory;
 mod query;
 mod record;
+mod spool;
 
 pub use memory::MemoryCallLog;
 pub use query::CallQuery;
 pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace};
+pub use spool::{Cap, Spool, SpoolError, SpoolSettings, WhenFull};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
