@@ -8,11 +8,13 @@
 //! records implements [`CallLogStore`] and runs the conformance suite of the stores.
 
 mod memory;
+mod pipeline;
 mod query;
 mod record;
 mod spool;
 
 pub use memory::MemoryCallLog;
+pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Seal};
 pub use query::CallQuery;
 pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace};
 pub use spool::{Cap, Spool, SpoolError, SpoolSettings, WhenFull};

@@ -1,4 +1,7 @@
-use crate::call_log::spool::disk::{Disk, RealDisk, SegmentFile};
+use crate::call_log::spool::{
+    Limits, Spool, SpoolSettings,
+    disk::{Disk, RealDisk, SegmentFile},
+};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -22,6 +25,12 @@ struct SmallFile {
 impl SmallDisk {
     pub(in crate::call_log) fn new(room: u64) -> Self {
         Self(Arc::new(room.into()))
+    }
+
+    /// A spool on it.
+    pub(in crate::call_log) fn open(&self, settings: &SpoolSettings) -> Spool {
+        let limits = Limits { max: settings.max.0, segment: 64 << 10, when_full: settings.when_full };
+        Spool::open_on(Box::new(self.clone()), &settings.path, limits).expect("a spool")
     }
 
     pub(in crate::call_log) fn grow(&self, by: u64) {
