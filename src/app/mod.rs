@@ -8,6 +8,7 @@
 //! nothing about a change: that is the engine's.
 
 mod audit;
+mod call_log;
 mod calls;
 mod check;
 mod checkpoints;

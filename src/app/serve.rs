@@ -32,7 +32,8 @@ impl App {
         let limits = &self.loaded.config.limits;
         let memory = ByteSize(limits.memory.0 / plans.len().max(1) as u64);
         let limits = Limits { memory, ..limits.clone() };
-        let call_log: Option<CallLog> = None;
+        let running = self.start_call_log()?;
+        let call_log = running.as_ref().map(|it| it.log.clone());
         let all = watch::Sender::new(false);
         let mut supervisors = JoinSet::new();
         for plan in plans {
@@ -46,7 +47,7 @@ impl App {
         loop {
             tokio::select! {
                 ended = supervisors.join_next() => match ended {
-                    None => return result,
+                    None => break,
                     Some(ended) => {
                         let ended = ended.unwrap_or_else(|error| Err(AppError::failed(error)));
                         if ended.is_err() && result.is_ok() {
@@ -62,6 +63,10 @@ impl App {
                 }
             }
         }
+        if let Some(running) = running {
+            running.close().await;
+        }
+        result
     }
 }
 

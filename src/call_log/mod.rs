@@ -8,19 +8,23 @@
 //! records implements [`CallLogStore`] and runs the conformance suite of the stores.
 
 mod memory;
+mod pipeline;
 mod query;
 mod record;
 mod redact;
 mod seal;
 mod settings;
+mod spool;
 mod sqlite;
 
 pub use memory::MemoryCallLog;
+pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Seal as Prepare};
 pub use query::CallQuery;
 pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace};
 pub use redact::{RedactError, Redaction};
 pub use seal::Seal;
 pub use settings::{Encrypt, Settings, Sqlite};
+pub use spool::{Cap, Spool, SpoolError, SpoolSettings, WhenFull};
 pub use sqlite::SqliteCallLog;
 
 use async_trait::async_trait;

@@ -33,8 +33,15 @@ impl Seal {
         Ok(Self { keys: keys.collect::<Result<_, String>>()? })
     }
 
-    /// Seals the bodies of a record. `nonce` gives random bytes.
-    pub fn close(&self, record: &mut CallRecord, mut nonce: impl FnMut() -> [u8; NONCE]) {
+    /// Random bytes, as sealing takes them.
+    pub fn nonce() -> Option<[u8; NONCE]> {
+        let mut bytes = [0; NONCE];
+        getrandom::fill(&mut bytes).ok().map(|()| bytes)
+    }
+
+    /// Seals the bodies of a record. `nonce` gives random bytes; where there are none, the body is given
+    /// up, or two of them could be held against each other.
+    pub fn close(&self, record: &mut CallRecord, mut nonce: impl FnMut() -> Option<[u8; NONCE]>) {
         let Some(key) = self.keys.first() else { return };
         let id = record.id.to_string();
         let response = record.response.iter_mut().map(|it| (&mut it.content, "response"));
@@ -42,13 +49,13 @@ impl Seal {
             if content.body.is_empty() {
                 continue;
             }
-            let (nonce, aad) = (nonce(), format!("{id}/{side}"));
+            let aad = format!("{id}/{side}");
             let payload = Payload { msg: content.body.as_bytes(), aad: aad.as_bytes() };
-            content.body = match key.encrypt(&Nonce::from(nonce), payload) {
-                Ok(sealed) => format!("{SEALED}{}", STANDARD.encode([&nonce[..], &sealed].concat())),
-                // Only of more than 64 GiB.
-                Err(_) => format!("{SEALED}"),
-            };
+            let sealed = nonce().and_then(|nonce| {
+                let sealed = key.encrypt(&Nonce::from(nonce), payload).ok()?;
+                Some(STANDARD.encode([&nonce[..], &sealed].concat()))
+            });
+            content.body = format!("{SEALED}{}", sealed.unwrap_or_default());
         }
     }
 
@@ -107,7 +114,7 @@ mod tests {
     fn what_is_sealed_is_opened_with_its_key_alone_and_in_its_place() {
         let plain = record("a#1");
         let mut sealed = plain.clone();
-        seal(&[OLD]).expect("a key").close(&mut sealed, || [7; NONCE]);
+        seal(&[OLD]).expect("a key").close(&mut sealed, || Some([7; NONCE]));
         let text = serde_json::to_string(&sealed).expect("it is written");
         assert!(!text.contains("asked") && !text.contains("answered so"), "{text}");
         let mut opened = sealed.clone();

@@ -1,3 +1,4 @@
+use super::SpoolSettings;
 use crate::model::{ByteSize, Redact, Span};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -13,6 +14,8 @@ pub struct Settings {
     pub enabled: bool,
     /// The file that it is kept in, unless `rabbitmq` or `mongodb` is given.
     pub sqlite: Sqlite,
+    /// Where records wait on disk while they cannot be sent; without it they wait in memory only.
+    pub spool: Option<SpoolSettings>,
     /// A change counts as done only once the records of its calls are durable here or at the broker.
     pub required: bool,
     /// How much of a body is kept.
@@ -28,6 +31,7 @@ impl Default for Settings {
         Self {
             enabled: true,
             sqlite: Sqlite::default(),
+            spool: None,
             required: false,
             body_limit: ByteSize(16 << 10),
             redact: Redact::default(),

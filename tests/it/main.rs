@@ -6,6 +6,7 @@ mod harness;
 mod audit;
 mod auth;
 mod batches;
+mod calls;
 mod capture;
 mod checkpoints;
 mod command_line;
