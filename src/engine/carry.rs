@@ -226,6 +226,8 @@ impl Pass {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
                 let Ok(answer) = result else { return Err(Verdict::Interrupted) };
                 tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, "answered");
+                #[cfg(debug_assertions)]
+                super::failpoint::reached("after-answer");
                 if call.accepts(answer.status) {
                     self.slot.iter_mut().for_each(|slot| slot.succeeded(&answer, Instant::now()));
                 } else {

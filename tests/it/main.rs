@@ -24,5 +24,7 @@ mod replicate;
 mod resume;
 mod schedule;
 mod snapshot;
+#[cfg(debug_assertions)]
+mod stages;
 mod state;
 mod write_back;

@@ -114,6 +114,8 @@ impl BatchPass {
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) => {
                 tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, rows, "answered");
+                #[cfg(debug_assertions)]
+                crate::engine::failpoint::reached("after-answer");
                 self.slot.succeeded(answer, Instant::now());
                 self.doubt(false);
                 let _answer = self.count(answer.body.len());
