@@ -164,6 +164,11 @@ impl Service {
         (status, read(&path))
     }
 
+    /// Where what it prints goes.
+    pub fn stdout_path(&self) -> PathBuf {
+        self.output[0].clone()
+    }
+
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("its exit status")
