@@ -3,3 +3,5 @@
 
 mod clauses;
 mod postgres;
+mod samples;
+mod schedules;

@@ -1,6 +1,6 @@
 //! What the real store promises beyond the port: one writer, and all or nothing.
 
-use super::clauses::{
+use super::samples::{
     ask, at, begin, counts, due_of_all, id, linked, open, parking, progress, settle_runs, through,
 };
 use crate::harness::{Postgres, Version, eventually, wait::LONG};
