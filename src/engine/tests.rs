@@ -32,6 +32,7 @@ mod parking;
 mod reading;
 mod recovery;
 mod runs;
+mod store;
 mod tokens;
 mod unchanged;
 
