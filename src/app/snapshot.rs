@@ -5,7 +5,7 @@ use crate::{
     model::{RunId, RunKind, RunRequest},
     postgres,
     routing::split_key,
-    state::postgres::{Lease, PostgresStore, RunDesk},
+    state::postgres::{RunDesk, is_leased},
 };
 
 /// What is asked for on the command line.
@@ -74,9 +74,6 @@ impl App {
 }
 
 pub(super) async fn is_held(plan: &SourcePlan) -> Result<bool, AppError> {
-    match PostgresStore::open(&plan.state, &plan.name).await {
-        Ok(Lease::Taken) => Ok(true),
-        Ok(Lease::Held(_)) => Ok(false),
-        Err(error) => Err(AppError::Unreachable(error.to_string())),
-    }
+    let client = super::state::connect(plan).await?;
+    is_leased(&client, &plan.name).await.map_err(|error| AppError::Unreachable(postgres::explain(&error)))
 }

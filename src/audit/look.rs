@@ -24,8 +24,6 @@ const PIECE: ChunkLimit = ChunkLimit { rows: 200, bytes: 4 << 20 };
 const ROUNDS: usize = 3;
 /// How long it takes until something is looked at again where no service says how far it is.
 const AGAIN: Duration = Duration::from_millis(300);
-/// How long the service may take to come as far as a row that was read.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked how far it is.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -189,7 +187,8 @@ impl Auditor {
             sleep(AGAIN).await;
             return Ok(true);
         }
-        let until = Instant::now() + if self.behind { LOOK } else { PATIENCE };
+        let until =
+            Instant::now() + if self.behind { LOOK.min(self.pacing.patience) } else { self.pacing.patience };
         loop {
             let client = self.subject.state.get().await.map_err(no_state)?;
             let checkpoint = read_checkpoint(&client, &self.subject.source).await.map_err(state)?;

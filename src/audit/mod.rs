@@ -22,7 +22,7 @@ use crate::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 /// Why an audit cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -68,12 +68,20 @@ pub struct Subject {
 }
 
 /// How much is looked at, and how fast.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Pacing {
     /// So many rows by chance, and no links, instead of everything.
     pub sample: Option<NonZeroU32>,
     /// Objects a second, at most.
     pub rate: Option<NonZeroU32>,
+    /// How long the service may take to come as far as a row that was read.
+    pub patience: Duration,
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self { sample: None, rate: None, patience: Duration::from_secs(60) }
+    }
 }
 
 /// What was found about one key.

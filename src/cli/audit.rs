@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 type ToRepair = BTreeMap<(String, String, &'static str), Vec<String>>;
 
 pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failure> {
-    let pacing = Pacing { sample: arguments.sample, rate: arguments.rate };
+    let pacing = Pacing { sample: arguments.sample, rate: arguments.rate, ..Pacing::default() };
     let audit = app.audit(&arguments.entities, pacing).await?;
     for source in &audit.unserved {
         eprintln!(

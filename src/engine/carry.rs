@@ -251,6 +251,8 @@ impl Pass {
         self.work.renewed = false;
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
+                #[cfg(debug_assertions)]
+                super::failpoint::reached("after-answer");
                 log::write_end(watch, Some(result.as_ref()), "answered").await;
                 result.into_iter().for_each(|answer| self.answered(&call, &key, answer));
                 return Ok(());

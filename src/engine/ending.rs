@@ -138,6 +138,10 @@ impl Engine {
         let (route, key) = self.lanes.key(lane).clone();
         let link = self.lanes.link(lane).cloned();
         let on = (route, &**self.router.route(route));
+        #[cfg(debug_assertions)]
+        if work.for_run.is_some() {
+            super::failpoint::reached("mid-chunk");
+        }
         self.runs.count(&work, &outcome);
         let stays = work.parked || matches!(outcome, Outcome::Parked(_));
         let claimed = if stays { self.claimed(route, &work) } else { Vec::new() };

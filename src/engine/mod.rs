@@ -13,6 +13,8 @@ mod batch;
 mod carry;
 mod drain;
 mod ending;
+#[cfg(debug_assertions)]
+mod failpoint;
 mod intake;
 mod lanes;
 mod leave;
@@ -377,6 +379,10 @@ impl Engine {
             Event::Settled(batch, newest, settled) => {
                 self.settling = false;
                 let settled = settled?;
+                #[cfg(debug_assertions)]
+                if !batch.lanes.is_empty() {
+                    failpoint::reached("after-settle");
+                }
                 self.saved(&batch, &settled);
                 self.bounds_saved(newest);
                 self.saved_through = settled.saved.through();

@@ -34,6 +34,7 @@ mod parking;
 mod reading;
 mod recovery;
 mod runs;
+mod store;
 mod tokens;
 mod unchanged;
 

@@ -44,12 +44,12 @@ impl Cron {
                 fields.len()
             ));
         };
-        let sundays = field(weekdays, "day of the week", 0, 7, WEEKDAYS)?;
+        let sundays = field(weekdays, "a day of the week", 0, 7, WEEKDAYS)?;
         let cron = Self {
-            minutes: field(minutes, "minute", 0, 59, &[])?,
-            hours: field(hours, "hour", 0, 23, &[])?,
-            days: field(days, "day of the month", 1, 31, &[])?,
-            months: field(months, "month", 1, 12, MONTHS)?,
+            minutes: field(minutes, "a minute", 0, 59, &[])?,
+            hours: field(hours, "an hour", 0, 23, &[])?,
+            days: field(days, "a day of the month", 1, 31, &[])?,
+            months: field(months, "a month", 1, 12, MONTHS)?,
             weekdays: (sundays | sundays >> 7) & 0x7f,
             either_day: !days.starts_with('*') && !weekdays.starts_with('*'),
         };
@@ -108,7 +108,8 @@ fn moment(local: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     }
 }
 
-/// A list of `*`, numbers, names and ranges, each with a step or without.
+/// A list of `*`, numbers, names and ranges, each with a step or without. `what`: one of them, with its
+/// article.
 fn field(text: &str, what: &str, least: u32, most: u32, names: &[&str]) -> Result<u64, String> {
     let number = |text: &str| {
         let name = names.iter().position(|it| it.eq_ignore_ascii_case(text));
@@ -117,7 +118,7 @@ fn field(text: &str, what: &str, least: u32, most: u32, names: &[&str]) -> Resul
         let digits = || text.bytes().all(|it| it.is_ascii_digit()).then(|| text.parse().ok()).flatten();
         named.or_else(digits).filter(|it| (least..=most).contains(it)).ok_or_else(|| {
             let names = if names.is_empty() { String::new() } else { format!(" or {}", names.join(", ")) };
-            format!("`{text}` is not a {what}: expected {least} to {most}{names}")
+            format!("`{text}` is not {what}: expected {least} to {most}{names}")
         })
     };
     let mut set = 0;
@@ -125,7 +126,7 @@ fn field(text: &str, what: &str, least: u32, most: u32, names: &[&str]) -> Resul
         let (range, step) = match part.split_once('/') {
             Some((range, step)) => {
                 let good = step.parse::<u32>().ok().filter(|it| (1..=most).contains(it));
-                let wrong = || format!("`{step}` is not a step of the {what}: expected 1 to {most}");
+                let wrong = || format!("`{step}` is not a step for {what}: expected 1 to {most}");
                 (range, Some(good.ok_or_else(wrong)?))
             }
             None => (part, None),
@@ -138,7 +139,7 @@ fn field(text: &str, what: &str, least: u32, most: u32, names: &[&str]) -> Resul
             None => (number(range)?, number(range)?),
         };
         if from > to {
-            return Err(format!("`{range}` ends before it begins, as a {what}"));
+            return Err(format!("`{range}` ends before it begins, as {what}"));
         }
         (from..=to).step_by(step.unwrap_or(1) as usize).for_each(|it| set |= 1 << it);
     }
@@ -194,8 +195,9 @@ mod tests {
             ("60 * * * *", "`60` is not a minute: expected 0 to 59"),
             ("* * 0 * *", "`0` is not a day of the month"),
             ("* * * foo *", "`foo` is not a month: expected 1 to 12 or jan"),
-            ("*/0 * * * *", "`0` is not a step"),
-            ("* 5-3 * * *", "ends before it begins"),
+            ("* 24 * * *", "`24` is not an hour: expected 0 to 23"),
+            ("*/0 * * * *", "`0` is not a step for a minute: expected 1 to 59"),
+            ("* 5-3 * * *", "`5-3` ends before it begins, as an hour"),
             ("1,, * * * *", "`` is not a minute"),
             ("+1 * * * *", "`+1` is not a minute"),
             ("@yearly", "there are @hourly"),

@@ -25,5 +25,7 @@ mod replicate;
 mod resume;
 mod schedule;
 mod snapshot;
+#[cfg(debug_assertions)]
+mod stages;
 mod state;
 mod write_back;

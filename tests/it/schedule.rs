@@ -1,6 +1,6 @@
 //! Runs that the service asks for by itself.
 
-use crate::harness::{Live, Version, eventually, wait::LONG};
+use crate::harness::{Live, each_version, eventually, wait::LONG};
 use serde_json::Value;
 
 const TABLE: &str =
@@ -12,49 +12,50 @@ const ENTITY: &str = "
     upsert: [{ name: put, put: '/objects/c/{{ row.id }}', body: { name: '{{ row.name }}' } }]
     schedule: { run: snapshot, cron: '* * 29 2 *' }";
 
-#[tokio::test]
-async fn what_was_missed_is_asked_for_once_and_a_new_schedule_misses_nothing() {
-    let live = Live::new(Version::V16, TABLE, ENTITY).await;
-    let service = live.run();
-    let begun = "select count(*) from rowcall.schedule where last_at > now() - interval '1 day'";
-    eventually("the schedule has begun", LONG, async || {
-        let count = live.postgres.text(begun).await;
-        if count.as_deref() == Some("1") { Ok(()) } else { Err(count) }
-    })
-    .await;
-    let runs = "select count(*) from rowcall.run";
-    assert_eq!(live.postgres.text(runs).await.as_deref(), Some("0"));
-    // Old runs are forgotten by the next start, but not what a first start asked for.
-    live.postgres
-        .execute(
-            "insert into rowcall.run (source, kind, entity, origin, state, finished_at)
-             select 'main', 'snapshot', 'customer', origin, 'cancelled', now() - interval '31 days'
-             from unnest(array['command', 'initial']) as origin;
-             update rowcall.schedule set last_at = last_at - interval '20 years'",
-        )
+each_version! {
+    async fn what_was_missed_is_asked_for_once_and_a_new_schedule_misses_nothing(version: Version) {
+        let live = Live::new(version, TABLE, ENTITY).await;
+        let service = live.run();
+        let begun = "select count(*) from rowcall.schedule where last_at > now() - interval '1 day'";
+        eventually("the schedule has begun", LONG, async || {
+            let count = live.postgres.text(begun).await;
+            if count.as_deref() == Some("1") { Ok(()) } else { Err(count) }
+        })
         .await;
-    live.calls_made(2).await;
-    let done = "select count(*) from rowcall.run where origin = 'schedule' and state = 'done'";
-    eventually("the run is done", LONG, async || {
-        let count = live.postgres.text(done).await;
-        if count.as_deref() == Some("1") { Ok(()) } else { Err(count) }
-    })
-    .await;
-    service.sigterm();
-    service.wait().await;
-    let service = live.run();
-    let old = "select string_agg(origin, ' ' order by origin) from rowcall.run";
-    eventually("the old run is forgotten", LONG, async || {
-        let origins = live.postgres.text(old).await;
-        if origins.as_deref() == Some("initial schedule") { Ok(()) } else { Err(origins) }
-    })
-    .await;
-    let status = live.rowcall.command(&["status", "--json"]).await.expect_code(0);
-    let status: Value = serde_json::from_str(&status.stdout).expect("a status");
-    let schedule = &status["schedules"][0];
-    assert_eq!((schedule["entity"].as_str(), schedule["run"].as_str()), (Some("customer"), Some("snapshot")));
-    assert!(schedule["last"].is_string() && schedule["next"].is_string(), "{schedule}");
-    let status = live.rowcall.command(&["status"]).await.expect_code(0);
-    assert!(status.stdout.contains("schedule snapshot customer `* * 29 2 *` (UTC)"), "{}", status.stdout);
-    service.sigkill().await;
+        let runs = "select count(*) from rowcall.run";
+        assert_eq!(live.postgres.text(runs).await.as_deref(), Some("0"));
+        // Old runs are forgotten by the next start, but not what a first start asked for.
+        live.postgres
+            .execute(
+                "insert into rowcall.run (source, kind, entity, origin, state, finished_at)
+                 select 'main', 'snapshot', 'customer', origin, 'cancelled', now() - interval '31 days'
+                 from unnest(array['command', 'initial']) as origin;
+                 update rowcall.schedule set last_at = last_at - interval '20 years'",
+            )
+            .await;
+        live.calls_made(2).await;
+        let done = "select count(*) from rowcall.run where origin = 'schedule' and state = 'done'";
+        eventually("the run is done", LONG, async || {
+            let count = live.postgres.text(done).await;
+            if count.as_deref() == Some("1") { Ok(()) } else { Err(count) }
+        })
+        .await;
+        service.sigterm();
+        service.wait().await;
+        let service = live.run();
+        let old = "select string_agg(origin, ' ' order by origin) from rowcall.run";
+        eventually("the old run is forgotten", LONG, async || {
+            let origins = live.postgres.text(old).await;
+            if origins.as_deref() == Some("initial schedule") { Ok(()) } else { Err(origins) }
+        })
+        .await;
+        let status = live.rowcall.command(&["status", "--json"]).await.expect_code(0);
+        let status: Value = serde_json::from_str(&status.stdout).expect("a status");
+        let schedule = &status["schedules"][0];
+        assert_eq!((schedule["entity"].as_str(), schedule["run"].as_str()), (Some("customer"), Some("snapshot")));
+        assert!(schedule["last"].is_string() && schedule["next"].is_string(), "{schedule}");
+        let status = live.rowcall.command(&["status"]).await.expect_code(0);
+        assert!(status.stdout.contains("schedule snapshot customer `* * 29 2 *` (UTC)"), "{}", status.stdout);
+        service.sigkill().await;
+    }
 }

@@ -2,4 +2,7 @@
 //! than the real one, or what the engine's tests prove is worth nothing.
 
 mod clauses;
+mod lease;
 mod postgres;
+mod samples;
+mod schedules;

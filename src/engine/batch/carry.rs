@@ -143,6 +143,8 @@ impl BatchPass {
         self.batch.renewed = false;
         let failure = match &result {
             Ok(answer) if call.accepts(answer.status) => {
+                #[cfg(debug_assertions)]
+                crate::engine::failpoint::reached("after-answer");
                 log::write_end(watch, Some(Ok(answer)), "answered").await;
                 return self.answered(call, batching, &key, answer);
             }

@@ -1,8 +1,11 @@
 //! What a remote's limits mean for the changes that go there.
 
 use super::*;
-use crate::remote::{CallError, SeenCall};
+use crate::remote::CallError;
 use std::sync::{Mutex, PoisonError};
+
+mod blame;
+mod turns;
 
 /// What arrived, and when, counted from the first call on.
 #[derive(Clone, Default)]
@@ -158,25 +161,6 @@ async fn nothing_is_sent_while_the_remote_asks_for_a_pause_and_no_attempts_are_l
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_is_throttled_again_and_again_stays_alive_and_others_go_on() {
-    let log = Log::default();
-    let remote = log.remote(|path, since| match path {
-        "/create/1" if since.as_secs() < 900 => status(429),
-        _ => status(200),
-    });
-    let rig = Rig::new(remote);
-    let (early, late) = (inserts([1, 2, 3]), from(200).insert("4", "a").commit());
-    rig.run_timed(rig.engine(), vec![(0, early), (100, late)]).await;
-    assert_eq!(rig.parked(), []);
-    assert_eq!(rig.link("1").map(|it| it.change), Some(id(100)));
-    let tried = rig.calls_of("1").len();
-    assert!((15..40).contains(&tried), "it backs off by itself: {tried} attempts in a quarter of an hour");
-    let made = log.0.lock().expect("the log").clone();
-    let fourth = made.iter().find(|(_, path)| path == "/create/4").expect("it was made");
-    assert!((fourth.0 - made[0].0).as_secs() < 170, "the others wait for one pause at most");
-}
-
-#[tokio::test(start_paused = true)]
 async fn while_the_breaker_is_open_only_probes_are_sent_and_no_attempts_are_lost() {
     let log = Log::default();
     let remote = log.remote(|_, since| if since.as_secs() < 200 { lost() } else { status(200) });
@@ -217,106 +201,6 @@ async fn how_a_remote_stands_is_told_when_it_changes() {
     assert!(told.since.is_some() && told.until.is_some_and(|it| it > Duration::from_secs(5)), "{told:?}");
 }
 
-/// One key in each of so many batches, this many seconds apart, from second 5 on.
-fn trickle(batches: u64, apart: u64) -> impl Iterator<Item = (u64, Stream)> {
-    let one =
-        move |at: u64| (5 + at * apart, from(200 + at * 100).insert(&(10 + at).to_string(), "a").commit());
-    (0..batches).map(one)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_change_that_breaks_the_remote_each_time_dies_while_others_get_through() {
-    let log = Log::default();
-    let broken = |path: &str, _: Duration| status(if path == "/create/1" { 500 } else { 200 });
-    let rig = Rig { governor: breaking(1), ..Rig::new(log.remote(broken)) };
-    let others = trickle(100, 5);
-    rig.run_timed(rig.engine(), std::iter::once((0, inserts([1]))).chain(others).collect()).await;
-    assert_eq!(rig.parked(), [("1".to_owned(), 100, ParkedState::Dead, ParkReason::Refused)]);
-    assert_eq!(rig.calls()[..2], ["POST /create/1 a", "POST /create/10 a"], "another probes first");
-    assert_eq!(rig.store.links().len(), 100);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_outage_kills_no_change_however_it_is_answered_and_however_few_there_are() {
-    for (answer, keys) in [(503, 1), (502, 2), (504, 1), (500, 1), (500, 3)] {
-        let log = Log::default();
-        let remote = log.remote(move |_, since| status(if since.as_secs() < 3_600 { answer } else { 200 }));
-        let rig = Rig { governor: breaking(5), attempts: 8, ..Rig::new(remote) };
-        rig.run(inserts(1..=keys)).await;
-        assert_eq!(rig.parked(), [], "{answer} for {keys}");
-        assert_eq!(rig.store.links().len(), keys as usize);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_change_that_is_throttled_while_all_others_are_served_dies_in_the_end() {
-    for refusal in [429, 503] {
-        let log = Log::default();
-        let remote = log.remote(move |path, _| match path {
-            "/create/1" => Ok(Answer { status: refusal, ..throttled(30).expect("an answer") }),
-            _ => status(200),
-        });
-        let rig = Rig::new(remote);
-        let others = trickle(200, 3);
-        rig.run_timed(rig.engine(), std::iter::once((0, inserts([1]))).chain(others).collect()).await;
-        assert_eq!(rig.parked(), [("1".to_owned(), 100, ParkedState::Dead, ParkReason::Refused)]);
-        assert_eq!(rig.store.links().len(), 200);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_half_done_change_that_the_remote_never_answers_lets_others_through() {
-    let log = Log::default();
-    let remote = log.remote(|path, _| if path == "/second/1" { lost() } else { status(200) });
-    let rig = Rig { governor: breaking(1), ..Rig::new(remote) };
-    let (_go, mut stop) = watch::channel(false);
-    let stream = (2..30).fold(Stream::new().insert("1", "two a"), |it, key| it.insert(&key.to_string(), "a"));
-    let mut source = rig.source(stream.commit(), false);
-    let run = rig.engine().run(&mut source, &mut stop);
-    tokio::pin!(run);
-    meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(600))).await;
-    assert_eq!(rig.store.links().len(), 28);
-    assert_eq!(rig.parked(), []);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_sequence_that_the_remote_let_down_goes_on_before_what_came_later() {
-    let log = Log::default();
-    let refused = std::sync::atomic::AtomicBool::new(false);
-    let remote = log.remote(move |path, _| {
-        let first = path == "/second/1" && !refused.swap(true, std::sync::atomic::Ordering::Relaxed);
-        if first { throttled(10) } else { status(200) }
-    });
-    let rig = Rig { governor: governor(1, rate(1, 1, 1)), ..Rig::new(remote) };
-    let (half, late) = (Stream::new().insert("1", "two a").commit(), from(200));
-    let late = (2..20).fold(late, |it, key| it.insert(&key.to_string(), "a")).commit();
-    rig.run_timed(rig.engine(), vec![(0, half), (5, late)]).await;
-    let second = "POST /second/1 two a";
-    assert_eq!(rig.calls()[..3], ["POST /create/1 two a", second, second]);
-}
-
-/// The parked change would be sent in the middle of the newer one's sequence, whose answers were
-/// put behind it.
-#[tokio::test(start_paused = true)]
-async fn a_parked_change_does_not_come_into_the_middle_of_a_newer_sequence() {
-    let governor = governor(8, rate(1, 30, 1));
-    let rig = Rig { on_dead: OnDead::Continue, governor, ..Rig::new(FakeRemote::new()) };
-    rig.remote.reply(status(422));
-    let stream =
-        inserts([1]).batch.into_iter().chain(from(200).update("1", "two b").commit().batch).collect();
-    let (_go, mut stop) = watch::channel(false);
-    let mut source = rig.source(Stream { batch: stream, ..Stream::new() }, false);
-    let run = rig.engine().run(&mut source, &mut stop);
-    tokio::pin!(run);
-    meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(45))).await;
-    assert_eq!(rig.calls(), ["POST /create/1 a", "POST /create/1 two b"]);
-    rig.store.retry(&at("1"), id(100));
-    meanwhile(run.as_mut(), tokio::time::sleep(Duration::from_secs(100))).await;
-    assert_eq!(rig.calls()[2..], ["POST /second/1 two b"]);
-    assert_eq!(rig.parked(), [], "what is newer is applied");
-    assert_eq!(rig.link("1").map(|it| it.change), Some(id(200)));
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_the_remote_may_have_heard_is_not_merged_with_what_comes_later() {
     let log = Log::default();
@@ -326,30 +210,6 @@ async fn what_the_remote_may_have_heard_is_not_merged_with_what_comes_later() {
     rig.run_timed(rig.engine(), vec![(0, inserts([1])), (5, late)]).await;
     assert_eq!(rig.calls(), ["POST /create/1 a", "POST /create/1 a", "PATCH /update/1 b"]);
     assert_eq!(rig.keys()[0], rig.keys()[1]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn live_changes_go_before_retries_that_have_waited_no_longer_than_a_minute() {
-    for (second, expected) in [(30, ["3", "4", "1"]), (100, ["1", "3", "4"])] {
-        let rig = Rig { governor: governor(1, None), ..Rig::new(FakeRemote::new().held()) };
-        rig.remote.reply(status(422));
-        rig.remote.release(1);
-        rig.run(inserts([1])).await;
-        let (first, late) =
-            (from(200).insert("2", "a").commit(), from(300).insert("3", "a").insert("4", "a").commit());
-        let (engine, batches) = (rig.engine(), vec![(0, first), (second, late)]);
-        let release = async {
-            // One is under way, and the retry waits behind it.
-            rig.remote.arrived(2).await;
-            rig.store.retry(&at("1"), id(100));
-            tokio::time::sleep(Duration::from_secs(second + 10)).await;
-            rig.remote.release(10);
-        };
-        tokio::join!(rig.run_timed(engine, batches), release);
-        let calls = rig.calls();
-        let order: Vec<&str> = calls[2..].iter().map(|it| &it[13..14]).collect();
-        assert_eq!(order, expected, "they came in second {second}");
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -384,73 +244,4 @@ async fn what_needs_no_call_does_not_wait_for_a_remote_that_is_down() {
     assert!(rig.governor.standing(Instant::now()).is_down());
     let queued = ("1".to_owned(), 200, ParkedState::Queued, ParkReason::Behind);
     assert_eq!(rig.parked().last(), Some(&queued), "it only has to be parked");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_urgent_entity_goes_first_when_not_all_can_go() {
-    let log = Log::default();
-    let rig = Rig { governor: governor(1, rate(1, 10, 1)), ..Rig::new(log.remote(|_, _| status(200))) };
-    let engine = rig.engine_of(
-        [("late", 9), ("soon", 1)].map(|(name, priority)| {
-            let table = format!("public.{name}").parse().expect("a name");
-            Route { name: name.into(), table, priority, ..rig.route() }
-        }),
-        Arc::new(NoRows),
-    );
-    let of = |name: &str, id: u32, stream: Stream| {
-        let own = table();
-        let name = format!("public.{name}").parse().expect("a name");
-        let table = Table { id: TableId(id), name, columns: own.columns.clone() };
-        Stream { table: Arc::new(table), ..stream }
-    };
-    let mut stream = of("late", 2, Stream::new());
-    stream = (0..5).fold(stream, |stream, key| stream.insert(&format!("l{key}"), "a"));
-    stream = of("soon", 3, stream);
-    stream = (0..70).fold(stream, |stream, key| stream.insert(&format!("s{key}"), "a"));
-    // Half of the urgent ones come when the others have waited for eleven minutes.
-    let mut more = of("soon", 3, from(200));
-    more = (70..140).fold(more, |stream, key| stream.insert(&format!("s{key}"), "a"));
-    rig.run_timed(engine, vec![(0, stream.commit()), (500, more.commit())]).await;
-    let calls = rig.remote.seen();
-    let which = |it: &SeenCall| it.call.path.split('/').nth(2).expect("a key")[..1].to_owned();
-    let order: String = calls.iter().skip(1).map(which).collect();
-    let first = order.find('l').expect("it is served");
-    let urgent_before = order[..first].len();
-    assert!((68..=70).contains(&urgent_before), "those that came together: {order}");
-    let last = order.rfind('l').expect("it is served");
-    assert!(last < 80, "those that came much later wait: {order}");
-}
-
-/// A minute of waiting is worth a step.
-#[tokio::test(start_paused = true)]
-async fn what_is_least_urgent_gets_through_while_the_most_urgent_never_ends() {
-    let log = Log::default();
-    let rig = Rig { governor: governor(1, rate(1, 10, 1)), ..Rig::new(log.remote(|_, _| status(200))) };
-    let named = |name: &str| format!("public.{name}").parse::<TableName>().expect("a name");
-    let engine = rig.engine_of(
-        [("last", 10), ("first", 1)].map(|(name, priority)| Route {
-            name: name.into(),
-            table: named(name),
-            priority,
-            ..rig.route()
-        }),
-        Arc::new(NoRows),
-    );
-    let of = |name: &str, id: u32, stream: Stream| {
-        let table = Table { id: TableId(id), name: named(name), columns: table().columns.clone() };
-        Stream { table: Arc::new(table), ..stream }
-    };
-    // Two urgent ones for each that can be sent, for half an hour; the other one comes with the first.
-    let mut batches =
-        vec![(0, of("first", 3, of("last", 2, Stream::new()).insert("last", "a")).insert("f", "a").commit())];
-    for second in (0..1_800).step_by(5) {
-        let stream = of("first", 3, from(200 + 100 * second));
-        batches.push((second, stream.insert(&format!("f{second}"), "a").commit()));
-    }
-    rig.run_timed(engine, batches).await;
-    let seen = log.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = seen.iter().position(|(_, path)| path.ends_with("/last")).expect("it is sent");
-    let (at, waited) = (place, (seen[place].0 - seen[0].0).as_secs());
-    assert!(at > 10, "the urgent ones go first: {at}");
-    assert!(waited < 1_800, "it does not wait for their end: {waited} s");
 }

@@ -3,11 +3,13 @@
 //! in the order of its key (invariants 1 to 3). The clock is paused, so each seed is always the same
 //! run; `ROWCALL_LIVES` makes another number of them.
 
-use super::*;
+use super::{
+    store::{Asked, Hook, Hooked},
+    *,
+};
 use crate::{
-    model::{ByteSize, CallKey, Op, RunId, RunKind, RunRequest},
+    model::{ByteSize, CallKey, Op},
     remote::{Attempt, CallError, Leave, RemoteClient},
-    state::{Checkpoint, Due, Known, Owed, Repaid, Run, Settled, Settlement, StateError, StateStore, Wanted},
 };
 use std::sync::{Mutex, PoisonError};
 use tokio::time::{sleep, timeout};
@@ -121,83 +123,29 @@ impl Shaky {
 
 /// A store that takes its time before and after.
 struct Distant {
-    near: Arc<MemoryStore>,
     dice: Dice,
     /// Tells of each settlement.
     news: watch::Sender<()>,
 }
 
+impl Distant {
+    async fn pause(&self, asked: Asked<'_>) {
+        let longest = if matches!(asked, Asked::Due) { 80 } else { 40 };
+        self.dice.pause(longest).await;
+    }
+}
+
 #[async_trait]
-impl StateStore for Distant {
-    async fn checkpoint(&self) -> Result<Option<Checkpoint>, StateError> {
-        self.near.checkpoint().await
+impl Hook for Distant {
+    async fn before(&self, asked: Asked<'_>) {
+        self.pause(asked).await;
     }
-    async fn bind(&self, checkpoint: &Checkpoint) -> Result<(), StateError> {
-        self.near.bind(checkpoint).await
-    }
-    async fn recall(&self, keys: &[RouteKey]) -> Result<Vec<Known>, StateError> {
-        self.dice.pause(40).await;
-        let known = self.near.recall(keys).await;
-        self.dice.pause(40).await;
-        known
-    }
-    async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {
-        self.dice.pause(40).await;
-        let settled = self.near.settle(settlement).await;
-        self.news.send_replace(());
-        self.dice.pause(40).await;
-        settled
-    }
-    async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError> {
-        self.dice.pause(80).await;
-        let due = self.near.due(wanted).await;
-        self.dice.pause(80).await;
-        due
-    }
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError> {
-        self.near.owed(limit).await
-    }
-    async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError> {
-        self.near.repaid(ended).await
-    }
-    async fn children(
-        &self,
-        keys: &[(RouteKey, ChangeId)],
-        routes: &[Arc<str>],
-    ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError> {
-        self.near.children(keys, routes).await
-    }
-    async fn in_vain(&self, waits: &[(RouteKey, ChangeId, RouteKey)]) -> Result<Vec<bool>, StateError> {
-        self.near.in_vain(waits).await
-    }
-    async fn sweep(&self) -> Result<u64, StateError> {
-        self.near.sweep().await
-    }
-    async fn linked(&self, route: &str) -> Result<u64, StateError> {
-        self.near.linked(route).await
-    }
-    async fn linked_keys(
-        &self,
-        route: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Arc<str>>, StateError> {
-        self.near.linked_keys(route, after, limit).await
-    }
-    async fn runs(&self) -> Result<Vec<Run>, StateError> {
-        self.near.runs().await
-    }
-    async fn ask_run(&self, request: &RunRequest) -> Result<RunId, StateError> {
-        self.near.ask_run(request).await
-    }
-    async fn was_asked(&self, kind: RunKind, entity: Option<&str>, origin: &str) -> Result<bool, StateError> {
-        self.near.was_asked(kind, entity, origin).await
-    }
-    async fn begin_run(&self, id: RunId, base: Lsn) -> Result<bool, StateError> {
-        self.near.begin_run(id, base).await
-    }
-    async fn spread_truncate(&self, route: &str, id: ChangeId) -> Result<u64, StateError> {
-        self.near.spread_truncate(route, id).await
+
+    async fn after(&self, asked: Asked<'_>) {
+        if matches!(asked, Asked::Settle) {
+            self.news.send_replace(());
+        }
+        self.pause(asked).await;
     }
 }
 
@@ -316,8 +264,7 @@ async fn lives(seed: u64, crashes: bool, coalesce: bool) {
         rig.sent_before = transactions[..written].last().map_or(Lsn::ZERO, |it| end_of(it));
         let mut engine = rig.engine();
         let ground = Arc::get_mut(&mut engine.ground).expect("not shared yet");
-        ground.store =
-            Arc::new(Distant { near: Arc::clone(&rig.store), dice: dice.clone(), news: news.clone() });
+        ground.store = Hooked::new(&rig.store, Distant { dice: dice.clone(), news: news.clone() });
         ground.remotes[0].client = Arc::clone(&shaky) as _;
         let from = rig.checkpoint().await;
         let (feed, mut source) = rig.fed();

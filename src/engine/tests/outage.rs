@@ -1,6 +1,9 @@
 //! A remote that is down for longer than the log may be kept.
 
-use super::*;
+use super::{
+    store::{Hooked, Slow},
+    *,
+};
 use crate::{model::ByteSize, remote::CallError};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -270,8 +273,8 @@ async fn a_change_that_is_not_ready_keeps_no_parked_one_from_seeing_that_the_rem
     let (_go, mut stop) = watch::channel(false);
     let mut engine = rig.engine();
     let permits = tokio::sync::Semaphore::new(1_000_000);
-    let slow = super::unchanged::Slow { store: Arc::clone(&rig.store), permits, untold: Some("9") };
-    Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::new(slow) as _;
+    let slow = Hooked::new(&rig.store, Slow { permits, untold: Some("9") });
+    Arc::get_mut(&mut engine.ground).expect("not shared yet").store = slow;
     let run = engine.run(&mut source, &mut stop);
     tokio::pin!(run);
     let mut stream = Stream::new().insert("1", "a").commit();

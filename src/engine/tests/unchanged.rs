@@ -1,11 +1,13 @@
 //! What is left out because the remote was told the same before, and what must not be.
 
-use super::*;
-use crate::{
-    model::{ContentHash, RunId, RunKind, RunRequest},
-    state::{Checkpoint, Due, Hold, Known, Owed, Repaid, Run, Settled, Settlement, StateError, Wanted},
+use super::{
+    store::{Hooked, Slow},
+    *,
 };
-use tokio::sync::Semaphore;
+use crate::{
+    model::ContentHash,
+    state::{Hold, Settlement},
+};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A [`Mirror`] that says what it sends of a row: `v`.
@@ -154,86 +156,10 @@ async fn what_an_earlier_process_may_have_sent_leaves_doubt_even_if_it_is_refuse
     assert_eq!(rig.calls()[1..], ["PATCH /update/1 a"]);
 }
 
-/// Settles when it is let.
-pub(super) struct Slow {
-    pub(super) store: Arc<MemoryStore>,
-    pub(super) permits: Semaphore,
-    /// What is known of this key is never told.
-    pub(super) untold: Option<&'static str>,
-}
-
-#[async_trait]
-impl StateStore for Slow {
-    async fn checkpoint(&self) -> Result<Option<Checkpoint>, StateError> {
-        self.store.checkpoint().await
-    }
-    async fn bind(&self, checkpoint: &Checkpoint) -> Result<(), StateError> {
-        self.store.bind(checkpoint).await
-    }
-    async fn recall(&self, keys: &[RouteKey]) -> Result<Vec<Known>, StateError> {
-        if keys.iter().any(|at| Some(&*at.key) == self.untold) {
-            std::future::pending::<()>().await;
-        }
-        self.store.recall(keys).await
-    }
-    async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {
-        self.permits.acquire().await.expect("it is open").forget();
-        self.store.settle(settlement).await
-    }
-    async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError> {
-        self.store.due(wanted).await
-    }
-    async fn owed(&self, limit: usize) -> Result<Vec<Owed>, StateError> {
-        self.store.owed(limit).await
-    }
-    async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError> {
-        self.store.repaid(ended).await
-    }
-    async fn children(
-        &self,
-        keys: &[(RouteKey, ChangeId)],
-        routes: &[Arc<str>],
-    ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError> {
-        self.store.children(keys, routes).await
-    }
-    async fn in_vain(&self, waits: &[(RouteKey, ChangeId, RouteKey)]) -> Result<Vec<bool>, StateError> {
-        self.store.in_vain(waits).await
-    }
-    async fn sweep(&self) -> Result<u64, StateError> {
-        self.store.sweep().await
-    }
-    async fn linked(&self, route: &str) -> Result<u64, StateError> {
-        self.store.linked(route).await
-    }
-    async fn linked_keys(
-        &self,
-        route: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Arc<str>>, StateError> {
-        self.store.linked_keys(route, after, limit).await
-    }
-    async fn runs(&self) -> Result<Vec<Run>, StateError> {
-        self.store.runs().await
-    }
-    async fn ask_run(&self, request: &RunRequest) -> Result<RunId, StateError> {
-        self.store.ask_run(request).await
-    }
-    async fn was_asked(&self, kind: RunKind, entity: Option<&str>, origin: &str) -> Result<bool, StateError> {
-        self.store.was_asked(kind, entity, origin).await
-    }
-    async fn begin_run(&self, id: RunId, base: Lsn) -> Result<bool, StateError> {
-        self.store.begin_run(id, base).await
-    }
-    async fn spread_truncate(&self, route: &str, id: ChangeId) -> Result<u64, StateError> {
-        self.store.spread_truncate(route, id).await
-    }
-}
-
 /// Runs the stream with a store that settles nothing until all has come to rest. What was called
 /// before, and by when the store had gone on.
 async fn called_before_settling(rig: &Rig, stream: Stream, answers: usize) -> (Vec<String>, Vec<String>) {
-    let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0), untold: None });
+    let slow = Hooked::new(&rig.store, Slow::new());
     let mut engine = engine(rig);
     Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::clone(&slow) as _;
     let (_go, mut stop) = watch::channel(false);
@@ -244,7 +170,7 @@ async fn called_before_settling(rig: &Rig, stream: Stream, answers: usize) -> (V
     // A clock that is paused goes on only when nothing else can.
     meanwhile(running.as_mut(), tokio::time::sleep(Duration::from_secs(5))).await;
     let before = rig.calls();
-    slow.permits.add_permits(1_000);
+    slow.hook.permits.add_permits(1_000);
     running.await.expect("it runs");
     (before, rig.calls())
 }
@@ -265,7 +191,7 @@ async fn what_follows_a_change_that_was_left_out_waits_until_that_is_durable() {
 #[tokio::test(start_paused = true)]
 async fn a_remote_that_changes_while_a_settlement_takes_long_is_told_of_as_it_is_now() {
     let rig = Rig::new(FakeRemote::new().held());
-    let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0), untold: None });
+    let slow = Hooked::new(&rig.store, Slow::new());
     let mut engine = engine(&rig);
     Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::clone(&slow) as _;
     let (feed, mut source) = rig.fed();
@@ -277,7 +203,7 @@ async fn a_remote_that_changes_while_a_settlement_takes_long_is_told_of_as_it_is
         feed.send(stream.batch).expect("it is fed");
         meanwhile(running.as_mut(), tokio::time::sleep(Duration::from_secs(5))).await;
     }
-    slow.permits.add_permits(2);
+    slow.hook.permits.add_permits(2);
     meanwhile(running.as_mut(), tokio::time::sleep(Duration::from_millis(10))).await;
     assert_eq!(rig.store.remotes()["fake"].in_flight, 3, "{:?}", rig.store.remotes());
 }
@@ -287,7 +213,7 @@ async fn a_remote_that_changes_while_a_settlement_takes_long_is_told_of_as_it_is
 #[tokio::test(start_paused = true)]
 async fn what_follows_merged_changes_waits_until_they_are_durable() {
     let rig = Rig { coalesce: true, ..Rig::new(FakeRemote::new()) };
-    let slow = Arc::new(Slow { store: Arc::clone(&rig.store), permits: Semaphore::new(0), untold: None });
+    let slow = Hooked::new(&rig.store, Slow::new());
     let mut engine = engine(&rig);
     Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::clone(&slow) as _;
     let (feed, mut source) = rig.fed();
@@ -304,7 +230,7 @@ async fn what_follows_merged_changes_waits_until_they_are_durable() {
         meanwhile(running.as_mut(), rest()).await;
         assert_eq!(rig.calls().len(), calls, "{:?}", rig.calls());
     }
-    slow.permits.add_permits(1_000);
+    slow.hook.permits.add_permits(1_000);
     drop(feed);
     running.await.expect("it runs");
     assert_eq!(rig.calls(), ["POST /create/1 b", "POST /create/2 x", "PATCH /update/1 c"]);

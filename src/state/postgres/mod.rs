@@ -114,6 +114,17 @@ impl PostgresStore {
     }
 }
 
+/// Whether anybody holds the source's lease. It is not taken for that, or a service that starts at this
+/// moment would find it taken, and so would others who ask.
+pub async fn is_leased(client: &tokio_postgres::Client, source: &str) -> Result<bool, tokio_postgres::Error> {
+    // Of an advisory lock's number `classid` is the upper half and `objid` the lower.
+    let sql = "select exists (
+        select from pg_locks join pg_database on pg_database.oid = pg_locks.database
+        where locktype = 'advisory' and objsubid = 1 and granted and datname = current_database()
+          and (classid::bigint << 32) | objid::bigint = hashtextextended('rowcall.' || $1, 0))";
+    Ok(client.query_one(sql, &[&source]).await?.get(0))
+}
+
 /// Reads the source's checkpoint over any connection.
 pub async fn read_checkpoint(
     client: &tokio_postgres::Client,

@@ -3,6 +3,7 @@
 use super::wait::LONG;
 use std::{
     fs,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -77,14 +78,31 @@ impl Rowcall {
         self.start(&["run"])
     }
 
+    /// Starts `rowcall run`, which is killed at this point: `after-settle`, `after-settle:2` for the
+    /// second time that it comes there (CONTRIBUTING.md has the points).
+    pub fn run_until(&self, point: &str) -> Service {
+        self.start_until(&["run"], point)
+    }
+
+    /// Starts a command that stays until it is killed at this point.
+    pub fn start_until(&self, args: &[&str], point: &str) -> Service {
+        let mut command = self.prepare(args);
+        command.env("ROWCALL_FAILPOINT", point);
+        self.spawn(command)
+    }
+
     /// Starts a command that stays.
     pub fn start(&self, args: &[&str]) -> Service {
+        self.spawn(self.prepare(args))
+    }
+
+    fn spawn(&self, mut command: Command) -> Service {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let output =
             [format!("{number}.stdout"), format!("{number}.stderr")].map(|name| self.home().join(name));
         let [stdout, stderr] =
             output.each_ref().map(|path| fs::File::create(path).expect("a file for the output"));
-        let child = self.prepare(args).stdout(stdout).stderr(stderr).spawn().expect("to start rowcall");
+        let child = command.stdout(stdout).stderr(stderr).spawn().expect("to start rowcall");
         Service { child, output, done: false }
     }
 
@@ -133,11 +151,22 @@ impl Service {
         status.expect("its exit status")
     }
 
+    /// Waits until it is killed at the point that it was started for.
+    pub async fn killed(self) {
+        let status = self.wait().await;
+        assert_eq!(status.signal(), Some(9), "{status}");
+    }
+
     /// Waits for its end; how, and what it said.
     pub async fn end(self) -> (ExitStatus, String) {
         let path = self.output[1].clone();
         let status = self.wait().await;
         (status, read(&path))
+    }
+
+    /// Where what it prints goes.
+    pub fn stdout_path(&self) -> PathBuf {
+        self.output[0].clone()
     }
 
     /// How it ended, if it did.
@@ -177,7 +206,8 @@ fn read(path: &Path) -> String {
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_rowcall")]).args(args);
-    command.env_remove("RUST_LOG").env_remove("ROWCALL_CONFIG").kill_on_drop(true).stdin(Stdio::null());
+    command.env_remove("RUST_LOG").env_remove("ROWCALL_CONFIG").env_remove("ROWCALL_FAILPOINT");
+    command.kill_on_drop(true).stdin(Stdio::null());
     command
 }
 

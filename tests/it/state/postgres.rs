@@ -1,6 +1,6 @@
-//! What the real store promises beyond the port: one writer, and all or nothing.
+//! What the real store promises beyond the port: all or nothing.
 
-use super::clauses::{
+use super::samples::{
     ask, at, begin, counts, due_of_all, id, linked, open, parking, progress, settle_runs, through,
 };
 use crate::harness::{Postgres, Version, eventually, wait::LONG};
@@ -9,13 +9,13 @@ use rowcall::{
     postgres::Target,
     state::{
         Hold, Parking, RouteCounts, RouteKey, Run, RunCommand, Settlement, StateStore,
-        postgres::{Filter, Lease, ParkedDesk, PostgresStore, RunDesk, RunFilter, migrate},
+        postgres::{Filter, ParkedDesk, PostgresStore, RunDesk, RunFilter, migrate},
     },
 };
 use serde_json::json;
 use std::sync::Arc;
 
-async fn server() -> Postgres {
+pub async fn server() -> Postgres {
     let postgres = Postgres::start(Version::V16).await;
     migrate(&mut rowcall::postgres::connect(&target(&postgres)).await.expect("a connection"))
         .await
@@ -23,42 +23,8 @@ async fn server() -> Postgres {
     postgres
 }
 
-fn target(postgres: &Postgres) -> Target {
+pub fn target(postgres: &Postgres) -> Target {
     postgres.url().parse().expect("a URL")
-}
-
-async fn lease(postgres: &Postgres, source: &str) -> Option<PostgresStore> {
-    match PostgresStore::open(&target(postgres), source).await.expect("an answer") {
-        Lease::Held(store) => Some(*store),
-        Lease::Taken => None,
-    }
-}
-
-#[tokio::test]
-async fn a_source_has_one_writer_and_the_next_one_when_that_is_gone() {
-    let postgres = server().await;
-    let first = lease(&postgres, "main").await.expect("the lease");
-    assert!(lease(&postgres, "main").await.is_none(), "it is taken");
-    assert!(lease(&postgres, "other").await.is_some(), "another source is not");
-    drop(first);
-    eventually("the lease is free", LONG, async || lease(&postgres, "main").await.ok_or(())).await;
-}
-
-#[tokio::test]
-async fn a_store_that_lost_its_connection_settles_nothing_more() {
-    let postgres = server().await;
-    let first = open(&postgres.url()).await;
-    first.bind(&begin()).await.expect("to bind");
-    first.settle(through(200)).await.expect("a settlement");
-    postgres.execute("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'").await;
-    let second =
-        eventually("the lease is free", LONG, async || lease(&postgres, "main").await.ok_or(())).await;
-    let error = first.settle(through(900)).await.expect_err("it is not the writer any more").to_string();
-    assert!(error.contains("settling"), "{error}");
-    assert!(first.bind(&begin()).await.is_err());
-    let kept = second.checkpoint().await.expect("an answer").expect("a checkpoint");
-    assert_eq!(kept.lsn, Lsn::new(200));
-    second.settle(through(300)).await.expect("a settlement");
 }
 
 #[tokio::test]
