@@ -143,6 +143,7 @@ pub(super) async fn run(
         chunks: Arc::new(PostgresChunks::new(postgres::pool(&plan.target, 2))),
         orders: ordered,
         resumed,
+        replaying: Vec::new(),
         nonce: xxh3_64(format!("{}/{}", clock::now(), std::process::id()).as_bytes()),
     };
     let (over, ends) = watch::channel(false);

@@ -31,12 +31,12 @@ mod write_back;
 
 pub use carry::Remote;
 pub use outage::KeptLog;
-pub use runs::{Assignment, RunOrder, RunWork};
+pub use runs::{Assignment, Replay, ReplayFeed, RunOrder, RunWork, Window};
 pub use settings::Limits;
 pub use watermark::{Reached, Watermark};
 
 use crate::{
-    capture::{Budget, ChangeSource, ChunkReader, RowReader, SourceError, WalGuard},
+    capture::{Budget, Captured, ChangeSource, ChunkReader, RowReader, SourceError, WalGuard},
     model::{ChangeId, Lsn, ParkReason, Parked, ParkedState},
     routing::{Errand, RouteId, Router},
     state::{Due, Known, RemoteGauges, Settled, StateError, StateStore},
@@ -49,7 +49,7 @@ use lanes::{Desk, LaneId, Lanes};
 use outage::Outages;
 use parents::{Family, Question};
 use pending::{Batch, Pending};
-use runs::{Loaded, Runs, Unread};
+use runs::{Loaded, Replaying, Runs, Unread};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -102,6 +102,8 @@ pub struct Parts {
     pub orders: mpsc::UnboundedReceiver<RunOrder>,
     /// The run that an earlier process has begun.
     pub resumed: Option<Assignment>,
+    /// The routes of a replay that an earlier process has begun.
+    pub replaying: Vec<Arc<str>>,
     /// Tells this engine's marks from all others.
     pub nonce: u64,
 }
@@ -131,6 +133,9 @@ pub struct Engine {
     outages: Outages,
     kept: watch::Receiver<Option<KeptLog>>,
     runs: Runs,
+    replay: Option<Replaying>,
+    /// Whose turn it is where both the stream and a replay have something.
+    replay_next: bool,
     settling: bool,
     recalling: bool,
     /// A gauge has changed and nothing else is there to be settled.
@@ -221,6 +226,7 @@ impl Engine {
             chunks,
             orders,
             resumed,
+            replaying,
             nonce,
         } = parts;
         let routes = router.routes().to_vec();
@@ -264,7 +270,11 @@ impl Engine {
             saved_through: resume,
             read: resume,
             runs: Runs::new(chunks, orders, nonce),
+            replay: None,
+            replay_next: false,
         };
+        let replaying = replaying.iter().filter_map(|name| engine.router.find(name)).collect();
+        engine.runs.expect_replay(replaying);
         if let Some(run) = resumed {
             engine.begin(run);
         }
@@ -283,6 +293,7 @@ impl Engine {
         loop {
             let free = self.budget.has_room() && !self.runs.holds_stream();
             let room = !ended && free && self.pending.len() < PENDING_LIMIT;
+            let replays = self.may_replay();
             let next_attempt = self.waiting.peek().map(|Reverse(wait)| wait.until);
             let next = next_attempt.into_iter().chain(self.admission.again_at());
             let next = next.chain(self.batches.next_time()).chain(self.runs.again_at()).min();
@@ -313,14 +324,18 @@ impl Engine {
                 }
                 () = changed(&mut self.kept) => self.review(),
                 order = self.runs.order() => self.obey(order),
-                batch = source.next(), if room => match batch {
-                    Ok(Some(batch)) => self.accept(batch),
-                    Ok(None) => ended = true,
-                    Err(error) => {
-                        self.drain(source).await?;
-                        return Err(error.into());
+                brought = brought(source, &mut self.replay, room, replays, self.replay_next), if room || replays => {
+                    self.replay_next = matches!(brought, Brought::Live(_));
+                    match brought {
+                        Brought::Again(feed) => self.take_feed(feed),
+                        Brought::Live(Ok(Some(batch))) => self.accept(batch),
+                        Brought::Live(Ok(None)) => ended = true,
+                        Brought::Live(Err(error)) => {
+                            self.drain(source).await?;
+                            return Err(error.into());
+                        }
                     }
-                },
+                }
                 () = self.budget.room(), if !self.budget.has_room() => {}
             }
             self.go_on();
@@ -408,6 +423,40 @@ fn parked(work: &Work, state: ParkedState, reason: ParkReason, message: String) 
         wait: Duration::ZERO,
         doubt: work.doubt,
         waits_for: None,
+    }
+}
+
+/// What there is to be carried next.
+enum Brought {
+    Live(Result<Option<Vec<Captured>>, SourceError>),
+    Again(ReplayFeed),
+}
+
+/// Takes from the stream, where there is room, or from the replay, where that may come on; by turns, if
+/// both have something. Cancel safe.
+async fn brought(
+    source: &mut dyn ChangeSource,
+    replay: &mut Option<Replaying>,
+    room: bool,
+    replays: bool,
+    replay_next: bool,
+) -> Brought {
+    let live = async {
+        match room {
+            true => Brought::Live(source.next().await),
+            false => std::future::pending().await,
+        }
+    };
+    let again = async {
+        match replay.as_mut().filter(|_| replays) {
+            Some(replay) => Brought::Again(replay.next().await),
+            None => std::future::pending().await,
+        }
+    };
+    if replay_next {
+        tokio::select! { biased; brought = again => brought, brought = live => brought }
+    } else {
+        tokio::select! { biased; brought = live => brought, brought = again => brought }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    capture::{Captured, Commit},
+    capture::Commit,
     model::{
         Answer, Body, Call, Cell, Change, Column, Image, Link, LinkUpdate, Lsn, Method, Row, RowBuilder,
         Span, Table, TableId, TableName, Type,
@@ -293,6 +293,7 @@ impl Rig {
             chunks: FakeTable::new(&[]).0,
             orders: mpsc::unbounded_channel().1,
             resumed: None,
+            replaying: Vec::new(),
             nonce: 7,
         }
     }
