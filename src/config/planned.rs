@@ -5,7 +5,6 @@ use super::tree::Segment;
 
 /// The paths, `*` for any name or item. Bringing one means taking its row out.
 pub const PLANNED: &[&str] = &[
-    "sources.*.replay.keep",
     "sources.*.capture.trigger",
     "sources.*.capture.query",
     "remotes.*.redact",

@@ -71,6 +71,21 @@ pub async fn drop_slot(client: &Client, slot: &str) -> Result<bool, SourceError>
     }
 }
 
+/// The slots whose names begin like this.
+pub async fn slots_like(client: &Client, prefix: &str) -> Result<Vec<String>, SourceError> {
+    let sql = "select slot_name::text from pg_catalog.pg_replication_slots where starts_with(slot_name::text, $1)";
+    let rows = client.query(sql, &[&prefix]).await;
+    let rows = rows.map_err(|error| failed("looking at the replication slots", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Lets a slot that nobody streams from forget everything before a position.
+pub async fn advance_slot(client: &Client, slot: &str, to: Lsn) -> Result<(), SourceError> {
+    let sql = "select pg_catalog.pg_replication_slot_advance($1::name, $2::text::pg_lsn)";
+    let moved = client.execute(sql, &[&slot, &to.to_string()]).await;
+    moved.map(drop).map_err(|error| failed(format!("replication slot `{slot}` cannot be moved on"), &error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

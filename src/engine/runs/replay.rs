@@ -233,7 +233,7 @@ impl Engine {
         if reached > replay.at || over {
             replay.at = reached.max(replay.at);
             let (run, at, to) = (replay.run, replay.at, replay.window.to);
-            let expected = if over { None } else { replay.expected() };
+            let expected = if over { Some(replay.read) } else { replay.expected() };
             let progress = self.runs.tell(run);
             progress.cursor = Some(json!({ "at": at, "to": to }));
             progress.expected = expected.or(progress.expected);
