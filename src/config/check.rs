@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod limits;
+mod replay;
 mod rules;
 mod schedules;
 
@@ -25,6 +26,7 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     }
     for (name, source) in &config.sources {
         check.source(name, source);
+        check.replay(name, source);
     }
     for (name, remote) in &config.remotes {
         check.remote(name, remote);

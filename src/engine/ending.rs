@@ -163,7 +163,10 @@ impl Engine {
         let mark = match work.for_run.and_then(|it| it.replayed) {
             None => &mut self.mark,
             Some(replayed) => match &mut self.replay {
-                Some(replay) if replayed.run == Some(replay.run) => &mut replay.mark,
+                Some(replay) if replayed.run == Some(replay.run) => {
+                    replay.read += 1;
+                    &mut replay.mark
+                }
                 // The run it came from is over.
                 _ => return,
             },

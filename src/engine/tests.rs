@@ -31,6 +31,7 @@ mod outage;
 mod parking;
 mod reading;
 mod recovery;
+mod replay;
 mod runs;
 mod tokens;
 mod unchanged;

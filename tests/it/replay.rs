@@ -1,6 +1,8 @@
 //! What was sent before is sent again, from a place in the log, beside what changes meanwhile.
 
 mod again;
+mod beside;
+mod bounds;
 
 use crate::harness::{Live, eventually, wait::LONG};
 use rowcall::demo::Entry;

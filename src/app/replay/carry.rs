@@ -125,6 +125,7 @@ impl<'a> Replays<'a> {
             window,
             anew: options.new_keys,
             at,
+            read: run.counts.read,
             paused: run.state == RunState::Paused,
             feed,
             budget,

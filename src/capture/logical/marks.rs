@@ -2,7 +2,7 @@
 
 use crate::{
     capture::{SourceError, sql::failed},
-    model::Lsn,
+    model::{Lsn, Span},
     postgres::Client,
 };
 use tokio_postgres::error::SqlState;
@@ -15,6 +15,9 @@ pub fn mark_slot(source_slot: &str, name: &str) -> Result<String, String> {
     let fits = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_';
     if name.is_empty() || !name.bytes().all(fits) {
         return Err(format!("`{name}` cannot be a checkpoint's name: use a–z, 0–9 and `_`"));
+    }
+    if name.parse::<Span>().is_ok() {
+        return Err(format!("`{name}` cannot be a checkpoint's name: `rowcall replay --from {name}` means a time"));
     }
     let slot = format!("{source_slot}_cp_{name}");
     if slot.len() > LONGEST {
@@ -93,7 +96,7 @@ mod tests {
     #[test]
     fn a_checkpoint_has_a_name_that_fits_into_its_slots() {
         assert_eq!(mark_slot("rowcall", "before_2"), Ok("rowcall_cp_before_2".to_owned()));
-        for bad in ["", "Before", "a-b", "a b", "ä", "a'b"] {
+        for bad in ["", "Before", "a-b", "a b", "ä", "a'b", "30m"] {
             assert!(mark_slot("rowcall", bad).is_err(), "{bad}");
         }
         let (longest, longer) = ("a".repeat(52), "a".repeat(53));

@@ -216,12 +216,13 @@ impl Runs {
     pub(super) fn count(&mut self, work: &Work, outcome: &Outcome) {
         // What goes ahead of the stream comes again, and is counted then.
         let Some(ForRun { ahead: false, .. }) = work.for_run else { return };
-        let run = match work.for_run.and_then(|it| it.replayed) {
+        let replayed = work.for_run.and_then(|it| it.replayed);
+        let run = match replayed {
             Some(replayed) => replayed.run.filter(|run| self.replays == Some(*run)),
             None => self.active.as_ref().filter(|it| it.called == work.called).map(|it| it.run),
         };
         let Some(run) = run.filter(|_| !work.parked) else { return };
-        let mut counts = RunCounts::default();
+        let mut counts = RunCounts { read: u64::from(replayed.is_some()), ..RunCounts::default() };
         match outcome {
             Outcome::Applied { .. } => counts.applied = 1,
             Outcome::Unchanged | Outcome::Skipped { .. } => counts.skipped = 1,

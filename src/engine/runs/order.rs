@@ -59,6 +59,8 @@ pub struct Replay {
     pub anew: bool,
     /// Where it goes on: everything before has its outcome.
     pub at: Lsn,
+    /// How many it has sent before.
+    pub read: u64,
     /// A person has it wait.
     pub paused: bool,
     /// What the log says, from `at` on.

@@ -21,7 +21,7 @@ use crate::{
         watermark::Watermark,
         work::{Arrival, Charge},
     },
-    model::{Change, ChangeId, Image, Lsn, RunEnd, RunId},
+    model::{Change, ChangeId, Image, Lsn, RunCounts, RunEnd, RunId},
     routing::{Errand, RouteId},
 };
 use serde_json::json;
@@ -46,7 +46,8 @@ pub(in crate::engine) struct Replaying {
     bygone: HashSet<u64>,
     /// The newest change that was taken: after a broken connection some come again.
     newest: Option<ChangeId>,
-    read: u64,
+    /// How many have their outcome.
+    pub(in crate::engine) read: u64,
     /// Where it is known to be.
     at: Lsn,
     /// Everything is read.
@@ -81,7 +82,7 @@ impl Engine {
         if self.replay.as_ref().is_some_and(|it| it.run == replay.run) {
             return;
         }
-        let Replay { run, routes, keys, window, anew, at, paused, feed, budget } = replay;
+        let Replay { run, routes, keys, window, anew, at, read, paused, feed, budget } = replay;
         let routes: Vec<RouteId> = routes.iter().filter_map(|name| self.router.find(name)).collect();
         tracing::info!(%run, from = %at, to = %window.to, "what was sent before is sent again");
         self.runs.replays = Some(run);
@@ -99,7 +100,7 @@ impl Engine {
             budget,
             bygone: HashSet::new(),
             newest: None,
-            read: 0,
+            read,
             at,
             complete: false,
         });
@@ -184,12 +185,9 @@ impl Engine {
         self.router.route_change(change, &mut errands);
         for errand in errands {
             let Some(replay) = self.replay.as_mut().filter(|it| it.is_wanted(&errand)) else { continue };
-            replay.read += 1;
-            let counts = &mut self.runs.tell(run).counts;
-            counts.read += 1;
-            let left_out = truncates || replay.is_bygone(&errand);
-            if left_out {
-                counts.skipped += 1;
+            if truncates || replay.is_bygone(&errand) {
+                replay.read += 1;
+                self.runs.tell(run).counts.add(RunCounts { read: 1, skipped: 1, ..RunCounts::default() });
                 continue;
             }
             let deletes = matches!(errand.change.image, Image::Delete { .. });

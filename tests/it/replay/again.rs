@@ -1,7 +1,7 @@
 //! Exactly what was asked for is sent again.
 
 use super::{ENTITY, TABLE, by_object, counts, replay, slots_are};
-use crate::harness::{Live, Version, each_version};
+use crate::harness::{Live, each_version};
 
 each_version! {
     async fn a_checkpoint_brings_exactly_the_changes_since_it(version: Version) {
