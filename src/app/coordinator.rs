@@ -82,6 +82,8 @@ pub(super) struct Coordinator<'a> {
     paused: bool,
     /// Slots of replays may be left.
     untidy: bool,
+    /// The replay of which it was said that it cannot begin yet.
+    late: Option<RunId>,
 }
 
 /// What was under way when an earlier process ended.
@@ -132,6 +134,7 @@ impl<'a> Coordinator<'a> {
             current: None,
             paused: false,
             untidy: true,
+            late: None,
         }
     }
 
@@ -263,7 +266,7 @@ impl<'a> Coordinator<'a> {
         Ok(())
     }
 
-    /// `false` if it will not be.
+    /// `false` if it will not be carried.
     async fn begin_replay(&mut self, run: &Run, base: Lsn) -> Result<bool, StateError> {
         // The run is there before its slot is, so that no slot is forgotten.
         if run.base.is_none() && !self.store.begin_run(run.id, base).await? {
@@ -284,7 +287,13 @@ impl<'a> Coordinator<'a> {
                 self.fail(run.id, why).await?;
                 Ok(false)
             }
-            Err(Unready::Passing(message)) => Err(StateError { doing: "beginning a replay", message }),
+            Err(Unready::Passing(message)) => {
+                if self.late.replace(run.id) != Some(run.id) {
+                    tracing::warn!(source = self.source, run = %run.id, "the replay begins later: {message}");
+                }
+                // It keeps its turn.
+                Ok(true)
+            }
         }
     }
 

@@ -1,8 +1,12 @@
 //! One stretch of streaming: from a held lease to a lost connection or a stop.
 
 use super::{
-    AppError, check, clock, coordinator::{Coordinator, Resumed}, plan::SourcePlan, replay::Replays,
-    schedule::Scheduler, slot_watch::watch_slot,
+    AppError, check, clock,
+    coordinator::{Coordinator, Resumed},
+    plan::SourcePlan,
+    replay::Replays,
+    schedule::Scheduler,
+    slot_watch::watch_slot,
 };
 use crate::{
     capture::{

@@ -10,6 +10,7 @@
 
 mod admission;
 mod batch;
+mod brought;
 mod carry;
 mod drain;
 mod ending;
@@ -36,13 +37,14 @@ pub use settings::Limits;
 pub use watermark::{Reached, Watermark};
 
 use crate::{
-    capture::{Budget, Captured, ChangeSource, ChunkReader, RowReader, SourceError, WalGuard},
+    capture::{Budget, ChangeSource, ChunkReader, RowReader, SourceError, WalGuard},
     model::{ChangeId, Lsn, ParkReason, Parked, ParkedState},
     routing::{Errand, RouteId, Router},
     state::{Due, Known, RemoteGauges, Settled, StateError, StateStore},
 };
 use admission::Admission;
 use batch::{BatchEnded, Gathering};
+use brought::{Brought, brought};
 use carry::{Ended, Ground, Phase};
 use drain::Drain;
 use lanes::{Desk, LaneId, Lanes};
@@ -423,40 +425,6 @@ fn parked(work: &Work, state: ParkedState, reason: ParkReason, message: String) 
         wait: Duration::ZERO,
         doubt: work.doubt,
         waits_for: None,
-    }
-}
-
-/// What there is to be carried next.
-enum Brought {
-    Live(Result<Option<Vec<Captured>>, SourceError>),
-    Again(ReplayFeed),
-}
-
-/// Takes from the stream, where there is room, or from the replay, where that may come on; by turns, if
-/// both have something. Cancel safe.
-async fn brought(
-    source: &mut dyn ChangeSource,
-    replay: &mut Option<Replaying>,
-    room: bool,
-    replays: bool,
-    replay_next: bool,
-) -> Brought {
-    let live = async {
-        match room {
-            true => Brought::Live(source.next().await),
-            false => std::future::pending().await,
-        }
-    };
-    let again = async {
-        match replay.as_mut().filter(|_| replays) {
-            Some(replay) => Brought::Again(replay.next().await),
-            None => std::future::pending().await,
-        }
-    };
-    if replay_next {
-        tokio::select! { biased; brought = again => brought, brought = live => brought }
-    } else {
-        tokio::select! { biased; brought = live => brought, brought = again => brought }
     }
 }
 

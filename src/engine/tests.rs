@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    capture::Commit,
+    capture::{Captured, Commit},
     model::{
         Answer, Body, Call, Cell, Change, Column, Image, Link, LinkUpdate, Lsn, Method, Row, RowBuilder,
         Span, Table, TableId, TableName, Type,

@@ -1,4 +1,10 @@
-use super::{keyless, lanes::LaneId, parents::Kin, reading::Prepared, runs::{ForRun, Replayed}};
+use super::{
+    keyless,
+    lanes::LaneId,
+    parents::Kin,
+    reading::Prepared,
+    runs::{ForRun, Replayed},
+};
 use crate::{
     capture::Budget,
     model::{Answered, Change, ChangeId, Link, Lsn, Op},

@@ -207,6 +207,9 @@ mod tests {
         let others = [RunId(4).anew(change), RunId(3).anew(ChangeId { ordinal: 4, ..change }), change];
         assert!(!others.contains(&anew) && RunId(3).as_change(change.commit) != anew);
         assert_eq!((anew.run(), RunId(9).as_change(Lsn::new(7)).run()), (Some(RunId(3)), Some(RunId(9))));
-        assert!(i64::try_from(RunId(1 << 24).anew(change).ordinal).is_ok(), "the state database has room for it");
+        assert!(
+            i64::try_from(RunId(1 << 24).anew(change).ordinal).is_ok(),
+            "the state database has room for it"
+        );
     }
 }

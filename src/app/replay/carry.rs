@@ -7,7 +7,7 @@ use super::{
     options::{Extent, ReplayOptions},
 };
 use crate::{
-    app::{AppError, plan::SourcePlan, state::connect},
+    app::{AppError, plan::SourcePlan},
     capture::{
         Budget, SourceError,
         logical::{
@@ -17,7 +17,7 @@ use crate::{
     },
     engine::Replay,
     model::{Lsn, RunId, RunState, TableName},
-    postgres,
+    postgres::{self, Target},
     routing::{Route, join_key, split_key},
     state::{Run, StateError},
 };
@@ -84,19 +84,23 @@ impl<'a> Replays<'a> {
         routes: &[Arc<Route>],
     ) -> Result<Replay, Unready> {
         let options = ReplayOptions::of(run).map_err(Unready::Failed)?;
-        let client = self.client().await?;
+        let client = connected(&self.plan.target).await?;
         let name = slot_of(&self.plan.slot, run.id);
         let mut slot = inspect::slot(&client, &name).await?;
         if slot.is_none() && run.cursor.is_some() {
             return Err(Unready::Failed(format!("its slot `{name}` is gone: somebody dropped it")));
         }
         if slot.is_none() {
-            let state = connect(self.plan).await?;
+            let state = connected(&self.plan.state).await?;
             let kept = kept::all(self.plan, &state, &client).await?;
             let from = options.from().map_err(Unready::Failed)?;
             let from = kept::choose(&from, &kept, &self.plan.name).map_err(Unready::Failed)?;
             copy_slot(&client, &from.slot, &name, &self.plan.target.user).await?;
             slot = inspect::slot(&client, &name).await?;
+            if slot.as_ref().is_some_and(|it| it.confirmed > Some(from.lsn)) {
+                drop_slot(&client, &name).await?;
+                return Err(Unready::Passing(format!("slot `{}` was moved on meanwhile", from.slot)));
+            }
         }
         let Some(slot) = slot else {
             return Err(Unready::Failed(format!("its slot `{name}` is gone: somebody dropped it")));
@@ -134,7 +138,7 @@ impl<'a> Replays<'a> {
 
     /// Drops the slots of runs that are over, and says whether none is left; `open` are the others.
     pub(in crate::app) async fn tidy(&self, open: &[Run]) -> Result<bool, Unready> {
-        let client = self.client().await?;
+        let client = connected(&self.plan.target).await?;
         let prefix = slot_of(&self.plan.slot, RunId(0));
         let prefix = prefix.trim_end_matches('0');
         let mut clean = true;
@@ -158,13 +162,13 @@ impl<'a> Replays<'a> {
         let left = async { while self.readers.join_next().await.is_some() {} };
         let _ = timeout(LEAVE, left).await;
     }
+}
 
-    async fn client(&self) -> Result<postgres::Client, Unready> {
-        postgres::connect(&self.plan.target).await.map_err(|error| match error.is_final() {
-            true => Unready::Failed(error.to_string()),
-            false => Unready::Passing(error.to_string()),
-        })
-    }
+async fn connected(target: &Target) -> Result<postgres::Client, Unready> {
+    postgres::connect(target).await.map_err(|error| match error.is_final() {
+        true => Unready::Failed(error.to_string()),
+        false => Unready::Passing(error.to_string()),
+    })
 }
 
 /// Those that concern a route.

@@ -154,7 +154,12 @@ fn signed(span: Duration) -> SignedDuration {
 
 /// Where the slot is to be moved to: the newest point that is old enough. `max`: so much log and no more
 /// may be kept, whatever the time.
-fn target(points: &[ReplayPoint], here: ReplayPoint, keep: Duration, max: Option<u64>) -> Option<ReplayPoint> {
+fn target(
+    points: &[ReplayPoint],
+    here: ReplayPoint,
+    keep: Duration,
+    max: Option<u64>,
+) -> Option<ReplayPoint> {
     let old = here.at.saturating_sub(signed(keep)).unwrap_or(Timestamp::MIN);
     let by_time = points.iter().filter(|it| it.at <= old).max_by_key(|it| it.lsn);
     let fits = |it: &&ReplayPoint, max: u64| here.lsn.raw().saturating_sub(it.lsn.raw()) <= max / 2;

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn what_is_too_old_is_refused_with_the_oldest_point() {
-        let lost = Kept { broken: Some("the server removed its log".to_owned()), ..kept(Some("lost"), 5, 50) };
+        let lost =
+            Kept { broken: Some("the server removed its log".to_owned()), ..kept(Some("lost"), 5, 50) };
         let all = [lost, kept(Some("old"), 16, 100), kept(None, 48, 300)];
         let oldest = "the oldest point from which it can be is 0/10, of 1970-01-01T00:01:40Z, kept by checkpoint `old`";
         let at = Point::Time(Timestamp::from_second(99).expect("a time"));
@@ -142,6 +143,9 @@ mod tests {
         let said = chosen(&Point::Checkpoint("lost".to_owned()), &all).expect_err("lost");
         assert!(said.contains("`lost` cannot be replayed: the server removed its log"), "{said}");
         let said = chosen(&Point::Checkpoint("other".to_owned()), &[]).expect_err("unknown");
-        assert!(said.contains("no checkpoint `other`") && said.contains("sources.main.replay.keep"), "{said}");
+        assert!(
+            said.contains("no checkpoint `other`") && said.contains("sources.main.replay.keep"),
+            "{said}"
+        );
     }
 }

@@ -1,10 +1,5 @@
 use super::point::Point;
-use crate::{
-    capture::logical::inspect::Slot,
-    engine::Window,
-    model::Lsn,
-    state::Run,
-};
+use crate::{capture::logical::inspect::Slot, engine::Window, model::Lsn, state::Run};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -71,11 +66,15 @@ impl ReplayOptions {
         let cursor: Cursor =
             run.cursor.clone().and_then(|it| serde_json::from_value(it).ok()).unwrap_or_default();
         let position = |text: Option<String>| text.and_then(|it| it.parse::<Lsn>().ok());
+        let kept = slot.confirmed.unwrap_or_default();
         let (found, at) = (position(cursor.to), position(cursor.at));
         let (start, since) = match self.from()? {
+            Point::Lsn(lsn) if lsn < kept && at.is_none() => {
+                return Err(format!("what was committed from {lsn} on is in the log from {kept} on only"));
+            }
             Point::Lsn(lsn) => (lsn, None),
-            Point::Time(at) => (slot.confirmed.unwrap_or_default(), Some(at)),
-            Point::Checkpoint(_) | Point::Ago(_) => (slot.confirmed.unwrap_or_default(), None),
+            Point::Time(at) => (kept, Some(at)),
+            Point::Checkpoint(_) | Point::Ago(_) => (kept, None),
         };
         let to = self.to.as_ref().map(|it| it.parse::<Point>()).transpose().map_err(|it| it.to_string())?;
         let (to, until) = match (found, to) {

@@ -17,7 +17,9 @@ pub fn mark_slot(source_slot: &str, name: &str) -> Result<String, String> {
         return Err(format!("`{name}` cannot be a checkpoint's name: use a–z, 0–9 and `_`"));
     }
     if name.parse::<Span>().is_ok() {
-        return Err(format!("`{name}` cannot be a checkpoint's name: `rowcall replay --from {name}` means a time"));
+        return Err(format!(
+            "`{name}` cannot be a checkpoint's name: `rowcall replay --from {name}` means a time"
+        ));
     }
     let slot = format!("{source_slot}_cp_{name}");
     if slot.len() > LONGEST {
@@ -76,7 +78,8 @@ pub async fn drop_slot(client: &Client, slot: &str) -> Result<bool, SourceError>
 
 /// The slots whose names begin like this.
 pub async fn slots_like(client: &Client, prefix: &str) -> Result<Vec<String>, SourceError> {
-    let sql = "select slot_name::text from pg_catalog.pg_replication_slots where starts_with(slot_name::text, $1)";
+    let sql =
+        "select slot_name::text from pg_catalog.pg_replication_slots where starts_with(slot_name::text, $1)";
     let rows = client.query(sql, &[&prefix]).await;
     let rows = rows.map_err(|error| failed("looking at the replication slots", &error))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())

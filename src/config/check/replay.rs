@@ -12,7 +12,10 @@ impl Check<'_> {
             self.say(&at("max"), message);
         }
         if source.replay.keep.is_some_and(|keep| keep.0.is_zero()) {
-            self.say(&at("keep"), "`keep` must be longer than nothing; leave it out to keep checkpoints only");
+            self.say(
+                &at("keep"),
+                "`keep` must be longer than nothing; leave it out to keep checkpoints only",
+            );
         }
     }
 }

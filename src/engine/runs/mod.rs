@@ -147,7 +147,8 @@ impl Runs {
             return None;
         }
         let brings = !matches!(change.image, Image::Delete { .. } | Image::Truncate);
-        let ahead = ForRun { called: active.called, suspect: true, forced: false, ahead: true, replayed: None };
+        let ahead =
+            ForRun { called: active.called, suspect: true, forced: false, ahead: true, replayed: None };
         (active.doubt.remove(&(route, Arc::clone(key))) && brings).then_some(ahead)
     }
 

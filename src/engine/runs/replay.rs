@@ -42,7 +42,7 @@ pub(in crate::engine) struct Replaying {
     paused: bool,
     feed: mpsc::Receiver<ReplayFeed>,
     budget: Budget,
-    /// Keys that were deleted behind the window, as hashes.
+    /// Keys that were deleted behind the window, as hashes; charged.
     bygone: HashSet<u64>,
     /// The newest change that was taken: after a broken connection some come again.
     newest: Option<ChangeId>,
@@ -74,8 +74,14 @@ fn hash((route, key): (RouteId, &str)) -> u64 {
     xxh3_64(format!("{}/{key}", route.0).as_bytes())
 }
 
-/// Keys remembered as deleted behind the window, at most.
-const BYGONE: usize = 1 << 20;
+/// What it costs to remember a key that was deleted behind the window.
+const BYGONE: usize = 16;
+
+impl Drop for Replaying {
+    fn drop(&mut self) {
+        self.budget.free(BYGONE * self.bygone.len());
+    }
+}
 
 impl Engine {
     pub(in crate::engine) fn begin_replay(&mut self, replay: Replay) {
@@ -211,13 +217,15 @@ impl Engine {
         for errand in errands {
             let own = self.router.route(errand.route).table == errand.change.table.name;
             if let (true, Ok(key)) = (own && replay.is_wanted(&errand), &errand.key) {
-                replay.bygone.insert(hash((errand.route, key)));
+                let new = replay.bygone.insert(hash((errand.route, key)));
+                replay.budget.charge(if new { BYGONE } else { 0 });
             }
         }
-        if replay.bygone.len() > BYGONE {
+        let rows = replay.bygone.len();
+        if rows * BYGONE > replay.budget.limit() / 2 {
             let message = format!(
-                "more than {BYGONE} rows were deleted behind the end of what is to be sent again, and would come back by it: \
-                 leave `--to` out, or name a later one"
+                "more than {rows} rows were deleted behind the end of what is to be sent again, and would come back by it: \
+                 leave `--to` out, name a later one, or raise `limits.memory`"
             );
             self.end_replay(RunEnd::Failed(message));
         }
@@ -256,8 +264,7 @@ impl Engine {
 impl Replaying {
     fn is_wanted(&self, errand: &Errand) -> bool {
         let key = |key: &Arc<str>| self.keys.contains(key);
-        self.routes.contains(&errand.route)
-            && (self.keys.is_empty() || errand.key.as_ref().is_ok_and(key))
+        self.routes.contains(&errand.route) && (self.keys.is_empty() || errand.key.as_ref().is_ok_and(key))
     }
 
     fn is_bygone(&self, errand: &Errand) -> bool {

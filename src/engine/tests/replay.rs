@@ -124,7 +124,15 @@ fn counts(applied: u64, skipped: u64, parked: u64) -> RunCounts {
 
 /// Three versions of one key, and another one that goes.
 fn history() -> Stream {
-    from(100).insert("1", "a").insert("2", "x").commit().update("1", "b").delete("2").commit().update("1", "c").commit()
+    from(100)
+        .insert("1", "a")
+        .insert("2", "x")
+        .commit()
+        .update("1", "b")
+        .delete("2")
+        .commit()
+        .update("1", "c")
+        .commit()
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +233,8 @@ async fn what_an_earlier_process_may_have_sent_again_is_not_trusted_to_be_unchan
 #[tokio::test(start_paused = true)]
 async fn what_is_parked_has_the_last_word() {
     let play = Play::new();
-    let stream = || from(100).insert("1", "a").commit().update("1", "invalid").commit().update("1", "c").commit();
+    let stream =
+        || from(100).insert("1", "a").commit().update("1", "invalid").commit().update("1", "c").commit();
     play.live(stream()).await;
     let parked = play.rig.parked();
     assert_eq!(parked.len(), 2);

@@ -86,7 +86,8 @@ impl MarkDesk<'_> {
 
     /// Remembers one; the earliest time of a position stays.
     pub async fn add_point(&self, source: &str, point: ReplayPoint) -> Result<(), Error> {
-        let sql = "insert into rowcall.replay_point (source, lsn, at) values ($1, $2, $3) on conflict do nothing";
+        let sql =
+            "insert into rowcall.replay_point (source, lsn, at) values ($1, $2, $3) on conflict do nothing";
         self.client.execute(sql, &[&source, &pg_lsn(point.lsn), &point.at]).await.map(drop)
     }
 

@@ -92,18 +92,29 @@ async fn only_what_was_asked_for_is_sent() {
     let live = Live::new(Version::V16, &tables, &two).await;
     let service = live.run();
     live.rowcall.command(&["checkpoint", "create", "start"]).await.expect_code(0);
-    live.after(&["insert into customers values (1, 'a'), (2, 'b')", "insert into notes values (1, 'x'), (2, 'y')"]).await;
+    live.after(&[
+        "insert into customers values (1, 'a'), (2, 'b')",
+        "insert into notes values (1, 'x'), (2, 'y')",
+    ])
+    .await;
     let middle = position(&live).await;
     live.after(&["update customers set name = 'c' where id = 1", "delete from customers where id = 2"]).await;
+    live.acknowledged().await;
     live.rowcall.command(&["checkpoint", "create", "end"]).await.expect_code(0);
     live.bank.take_journal();
     let calls = async |args: &[&str]| {
         let run = replay(&live, args).await;
-        (by_object(&live.bank.take_journal()).into_iter().map(|(call, _)| call).collect::<Vec<_>>(), counts(&run))
+        (
+            by_object(&live.bank.take_journal()).into_iter().map(|(call, _)| call).collect::<Vec<_>>(),
+            counts(&run),
+        )
     };
     let put = |id: &str, name: &str| format!(r#"PUT /objects/c/{id} {{"name":"{name}"}}"#);
     let note = |id: &str, text: &str| format!(r#"PUT /objects/n/{id} {{"text":"{text}"}}"#);
-    assert_eq!(calls(&["--from", "start", "--entity", "note"]).await, (vec![note("1", "x"), note("2", "y")], [2, 2, 0, 0]));
+    assert_eq!(
+        calls(&["--from", "start", "--entity", "note"]).await,
+        (vec![note("1", "x"), note("2", "y")], [2, 2, 0, 0])
+    );
     assert_eq!(
         calls(&["--from", "start", "--entity", "customer", "--key", "1"]).await,
         (vec![put("1", "a"), put("1", "c")], [2, 2, 0, 0])
@@ -112,7 +123,10 @@ async fn only_what_was_asked_for_is_sent() {
     assert_eq!(calls(&["--from", &middle]).await, later);
     assert_eq!(calls(&["--from", &middle, "--to", "end"]).await, later);
     // What was changed or deleted behind the end is newer, and stays as it is.
-    assert_eq!(calls(&["--from", "start", "--to", &middle]).await, (vec![note("1", "x"), note("2", "y")], [4, 2, 2, 0]));
+    assert_eq!(
+        calls(&["--from", "start", "--to", &middle]).await,
+        (vec![note("1", "x"), note("2", "y")], [4, 2, 2, 0])
+    );
 
     let refused = async |args: &[&str], code: i32| live.rowcall.command(args).await.expect_code(code).stderr;
     let said = refused(&["replay", "--from", "start", "--entity", "loan"], 2).await;
