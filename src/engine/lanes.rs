@@ -343,9 +343,8 @@ impl Lanes {
         let lane = self.lane(id);
         let work = lane.waiting.front()?;
         let link = lane.link.as_ref();
-        Some(if link.is_some_and(|link| work.is_known(link)) {
-            Fate::Old
-        } else if lane.held && !work.parked && work.is_parked_over(lane.oldest) {
+        let parked_over = lane.held && !work.parked && work.is_parked_over(lane.oldest);
+        Some(if parked_over || link.is_some_and(|link| work.is_known(link)) {
             Fate::Old
         } else if lane.held && !work.parked {
             Fate::Behind

@@ -132,8 +132,11 @@ impl Engine {
             let remote = self.router.route(*route).remote;
             self.is_shut(remote) || self.lanes.is_put_aside(remote)
         };
+        // What an earlier process may have sent comes again first: it is newer than all of this, and a
+        // remote that answers it from memory would stay at what is sent again in between.
+        let caught_up = self.read >= self.ground.sent_before;
         let free = replay.budget.has_room() && self.pending.len() < PENDING_LIMIT;
-        !replay.paused && !replay.complete && free && !replay.routes.iter().any(away)
+        caught_up && !replay.paused && !replay.complete && free && !replay.routes.iter().any(away)
     }
 
     pub(in crate::engine) fn take_feed(&mut self, feed: ReplayFeed) {

@@ -231,6 +231,21 @@ async fn what_an_earlier_process_may_have_sent_again_is_not_trusted_to_be_unchan
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_earlier_process_may_have_sent_comes_first() {
+    let rig = Rig { sent_before: Lsn::new(450), ..Rig::new(FakeRemote::new()) };
+    let play = Play::with(rig, &["t"], |route| route);
+    let (run, log) = play.begin(300, |_| {}).await;
+    play.says(&log, from(100).insert("1", "a").commit()).await;
+    play.live(from(300).update("1", "b").commit()).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(play.rig.calls(), ["POST /create/1 b"], "there may be more of it");
+    drop(play.feed.send(vec![Captured::Idle(Lsn::new(450))]));
+    drop(log.send(ReplayFeed::Batch(vec![Captured::Idle(Lsn::new(300))])).await);
+    assert_eq!(play.over(run).await.counts, counts(0, 1, 0));
+    assert_eq!(play.finish().await.calls().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_parked_has_the_last_word() {
     let play = Play::new();
     let stream =

@@ -78,7 +78,7 @@ each_version! {
         }
         agrees(&live, &mut told).await;
         let run = run_of(&live, &run).await;
-        assert_eq!(run["counts"]["read"], 360, "{run}");
+        assert!(run["counts"]["read"].as_u64() >= Some(360), "{run}");
         assert_eq!(run["counts"]["parked"], 0, "{run}");
         slots_are(&live, "rowcall rowcall_cp_here").await;
         service.sigkill().await;

@@ -173,3 +173,24 @@ async fn without_a_service_the_command_does_it_itself() {
     assert!(output.stdout.contains("done"), "{}", output.stdout);
     slots_are(&live, "rowcall rowcall_cp_here").await;
 }
+
+#[tokio::test]
+async fn a_checkpoint_that_is_about_to_be_read_is_not_given_up() {
+    let live = Live::new(Version::V16, TABLE, ENTITY).await;
+    live.reconfigure(|yaml| yaml.replace("heartbeat: 50ms", "heartbeat: 50ms, replay: { max: 20MB }"));
+    for name in ["wanted", "other"] {
+        live.rowcall.command(&["checkpoint", "create", name]).await.expect_code(0);
+    }
+    live.postgres
+        .execute(
+            "insert into rowcall.run (source, kind, options, origin, state)
+             values ('main', 'replay', '{\"from\": \"wanted\"}', 'test', 'paused')",
+        )
+        .await;
+    for _ in 0..4 {
+        live.postgres.execute("select pg_logical_emit_message(false, 'test', ''), pg_switch_wal()").await;
+    }
+    let service = live.run();
+    slots_are(&live, "rowcall rowcall_cp_wanted").await;
+    service.sigkill().await;
+}
