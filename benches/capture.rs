@@ -34,6 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         slot: slot.clone(),
         publication: publication.clone(),
         start: Lsn::ZERO,
+        acknowledged: Lsn::ZERO,
         routed: Box::new(|_| true),
         origin: "rowcall-bench".to_owned(),
         budget: budget.clone(),

@@ -119,7 +119,7 @@ impl App {
     }
 
     /// The source of this name, or all of them.
-    fn chosen(&self, source: Option<&str>) -> Result<Vec<SourcePlan>, AppError> {
+    pub(super) fn chosen(&self, source: Option<&str>) -> Result<Vec<SourcePlan>, AppError> {
         let mut plans = self.plans()?;
         plans.retain(|plan| source.is_none_or(|name| plan.name == name));
         match source {

@@ -1,7 +1,11 @@
 //! Which bounded run is carried: from the state database to the engine. One run of a source at a time,
 //! in the order they were asked for; one that is paused keeps its turn.
 
-use super::{plan::SourcePlan, session::SessionError};
+use super::{
+    plan::SourcePlan,
+    replay::{ReplayOptions, Replays, Unready},
+    session::SessionError,
+};
 use crate::{
     capture::{ChunkOf, KeyValues},
     engine::{Assignment, RunOrder, RunWork},
@@ -66,22 +70,38 @@ struct Feed {
 }
 
 /// Tells one source's engine what to do.
-pub(super) struct Coordinator {
+pub(super) struct Coordinator<'a> {
     source: String,
     store: Arc<dyn StateStore>,
     feeds: BTreeMap<String, Feed>,
     initial: Vec<String>,
     orders: UnboundedSender<RunOrder>,
+    replays: Replays<'a>,
+    routes: Vec<Arc<Route>>,
     current: Option<RunId>,
     paused: bool,
+    /// Slots of replays may be left.
+    untidy: bool,
+    /// The replay of which it was said that it cannot begin yet.
+    late: Option<RunId>,
 }
 
-impl Coordinator {
+/// What was under way when an earlier process ended.
+#[derive(Debug, Default)]
+pub(super) struct Resumed {
+    /// The run, if it reads tables.
+    pub(super) run: Option<Assignment>,
+    /// The routes of a replay.
+    pub(super) replaying: Vec<Arc<str>>,
+}
+
+impl<'a> Coordinator<'a> {
     pub(super) fn new(
-        plan: &SourcePlan,
+        plan: &'a SourcePlan,
         routes: &[Arc<Route>],
         store: Arc<dyn StateStore>,
         orders: UnboundedSender<RunOrder>,
+        replays: Replays<'a>,
     ) -> Self {
         let feed = |name: &String| {
             let names = plan.route_names(name);
@@ -109,8 +129,12 @@ impl Coordinator {
             feeds,
             initial: initial.collect(),
             orders,
+            replays,
+            routes: routes.to_vec(),
             current: None,
             paused: false,
+            untidy: true,
+            late: None,
         }
     }
 
@@ -140,19 +164,25 @@ impl Coordinator {
     }
 
     /// The run that was under way when an earlier process ended.
-    pub(super) async fn resumed(&mut self) -> Result<Option<Assignment>, SessionError> {
+    pub(super) async fn resumed(&mut self) -> Result<Resumed, SessionError> {
         for run in self.store.runs().await? {
+            if run.base.is_some() && run.kind == RunKind::Replay {
+                // It is taken up beside the stream.
+                let routes = self.routes_of(&run).unwrap_or_default();
+                let replaying = routes.iter().map(|it| Arc::clone(&it.name)).collect();
+                return Ok(Resumed { run: None, replaying });
+            }
             if run.base.is_some() && is_ours(&run) {
                 match self.assignment(&run, run.base.unwrap_or_default()) {
                     Ok(assignment) => {
                         (self.current, self.paused) = (Some(run.id), assignment.paused);
-                        return Ok(Some(assignment));
+                        return Ok(Resumed { run: Some(assignment), ..Resumed::default() });
                     }
                     Err(why) => self.fail(run.id, why).await?,
                 }
             }
         }
-        Ok(None)
+        Ok(Resumed::default())
     }
 
     /// Follows what people ask for.
@@ -160,7 +190,7 @@ impl Coordinator {
         let mut away = false;
         loop {
             tokio::select! {
-                _ = ends.wait_for(|it| *it) => return,
+                _ = ends.wait_for(|it| *it) => break,
                 () = sleep(LOOK) => {}
             }
             match self.look().await {
@@ -171,15 +201,33 @@ impl Coordinator {
                 Err(_) => {}
             }
         }
+        self.replays.leave().await;
+        if let Ok(open) = self.store.runs().await {
+            self.tidy(&open, true).await;
+        }
+    }
+
+    /// Drops the slots of replays that are over; `last`: there will be no other time.
+    async fn tidy(&mut self, open: &[Run], last: bool) {
+        if !(self.untidy || last) {
+            return;
+        }
+        match self.replays.tidy(open).await {
+            Ok(clean) => self.untidy = !clean,
+            Err(Unready::Failed(error) | Unready::Passing(error)) => {
+                tracing::debug!(source = self.source, "the slots of replays cannot be looked at: {error}");
+            }
+        }
     }
 
     async fn look(&mut self) -> Result<(), StateError> {
-        let runs = self.store.runs().await?;
+        let mut runs = self.store.runs().await?;
+        self.tidy(&runs, false).await;
         if let Some(current) = self.current {
             let Some(run) = runs.iter().find(|it| it.id == current) else {
                 // It is over; if a person ended it, the engine has not heard of it yet.
                 drop(self.orders.send(RunOrder::Cancel(current)));
-                self.current = None;
+                (self.current, self.untidy) = (None, true);
                 return Ok(());
             };
             let paused = run.state == RunState::Paused;
@@ -189,12 +237,20 @@ impl Coordinator {
             }
             return Ok(());
         }
+        // What has begun goes on before anything else begins.
+        runs.sort_by_key(|it| it.base.is_none());
         for run in runs.iter().filter(|it| is_ours(it)) {
             let base = match run.base {
                 Some(base) => base,
                 None if run.state == RunState::Requested => self.position().await?,
                 None => continue,
             };
+            if run.kind == RunKind::Replay {
+                if self.begin_replay(run, base).await? {
+                    return Ok(());
+                }
+                continue;
+            }
             match self.assignment(run, base) {
                 Ok(assignment) => {
                     if run.base.is_none() && !self.store.begin_run(run.id, base).await? {
@@ -208,6 +264,51 @@ impl Coordinator {
             }
         }
         Ok(())
+    }
+
+    /// `false` if it will not be carried.
+    async fn begin_replay(&mut self, run: &Run, base: Lsn) -> Result<bool, StateError> {
+        // The run is there before its slot is, so that no slot is forgotten.
+        if run.base.is_none() && !self.store.begin_run(run.id, base).await? {
+            return Ok(false);
+        }
+        let ready = match self.routes_of(run) {
+            Ok(routes) => self.replays.ready(run, base, &routes).await,
+            Err(why) => Err(Unready::Failed(why)),
+        };
+        match ready {
+            Ok(replay) => {
+                (self.current, self.paused) = (Some(run.id), replay.paused);
+                drop(self.orders.send(RunOrder::Replay(Box::new(replay))));
+                Ok(true)
+            }
+            Err(Unready::Failed(why)) => {
+                self.untidy = true;
+                self.fail(run.id, why).await?;
+                Ok(false)
+            }
+            Err(Unready::Passing(message)) => {
+                if self.late.replace(run.id) != Some(run.id) {
+                    tracing::warn!(source = self.source, run = %run.id, "the replay begins later: {message}");
+                }
+                // It keeps its turn.
+                Ok(true)
+            }
+        }
+    }
+
+    /// The routes that a replay is for.
+    fn routes_of(&self, run: &Run) -> Result<Vec<Arc<Route>>, String> {
+        let entities = ReplayOptions::of(run)?.entities;
+        let mut names: Vec<&Arc<str>> = Vec::new();
+        for entity in &entities {
+            let feed = self.feeds.get(entity).ok_or_else(|| {
+                format!("entity `{entity}` is not in the configuration of source `{}`", self.source)
+            })?;
+            names.extend(&feed.routes);
+        }
+        let wanted = |it: &&Arc<Route>| entities.is_empty() || names.contains(&&it.name);
+        Ok(self.routes.iter().filter(wanted).cloned().collect())
     }
 
     async fn position(&self) -> Result<Lsn, StateError> {
@@ -260,5 +361,5 @@ impl Coordinator {
 
 /// The engine carries it.
 fn is_ours(run: &Run) -> bool {
-    matches!(run.kind, RunKind::Snapshot | RunKind::Prune)
+    matches!(run.kind, RunKind::Snapshot | RunKind::Prune | RunKind::Replay)
 }

@@ -4,6 +4,7 @@
 use super::{
     checkpoints::{Retention, trouble},
     plan::SourcePlan,
+    replay::ReplayOptions,
     slot_watch::{LOOK_WITHIN, SAY_AGAIN, rough},
 };
 use crate::{
@@ -11,8 +12,12 @@ use crate::{
         inspect::{self, Slot},
         marks::drop_slot,
     },
+    model::RunKind,
     postgres::Client,
-    state::postgres::{Mark, PostgresStore},
+    state::{
+        Run, StateStore,
+        postgres::{Mark, PostgresStore},
+    },
 };
 use std::collections::BTreeMap;
 use tokio::time::{Instant, timeout};
@@ -46,6 +51,7 @@ impl MarkWatch {
     ) -> Result<(), String> {
         let marks = store.marks().await.map_err(|error| error.to_string())?;
         self.said.retain(|name, _| name.is_empty() || marks.iter().any(|mark| mark.name == *name));
+        let runs = store.runs().await.map_err(|error| error.to_string())?;
         let mut oldest: Option<(&Mark, Slot)> = None;
         for mark in &marks {
             let slot = inspect::slot(client, &mark.slot).await.map_err(|error| error.to_string())?;
@@ -65,6 +71,10 @@ impl MarkWatch {
                     "checkpoint `{}`: {danger}",
                     mark.name
                 );
+            }
+            // Something is about to be read from it.
+            if runs.iter().any(|run| replays(run, &mark.name)) {
+                continue;
             }
             // They come in the order of their positions, and so of what they keep.
             if let (None, Some(slot)) = (&oldest, slot.filter(|it| it.wal_status != "lost")) {
@@ -88,6 +98,11 @@ impl MarkWatch {
         }
         news
     }
+}
+
+/// Whether that run reads the log from this checkpoint.
+fn replays(run: &Run, name: &str) -> bool {
+    run.kind == RunKind::Replay && ReplayOptions::of(run).is_ok_and(|it| it.from == name)
 }
 
 /// The reason is stored first: what is given up and has a slot still is dropped by a later look.

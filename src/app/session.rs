@@ -1,7 +1,11 @@
 //! One stretch of streaming: from a held lease to a lost connection or a stop.
 
 use super::{
-    AppError, check, clock, coordinator::Coordinator, plan::SourcePlan, schedule::Scheduler,
+    AppError, check, clock,
+    coordinator::{Coordinator, Resumed},
+    plan::SourcePlan,
+    replay::Replays,
+    schedule::Scheduler,
     slot_watch::watch_slot,
 };
 use crate::{
@@ -101,6 +105,7 @@ pub(super) async fn run(
         slot: plan.slot.clone(),
         publication: plan.publication.clone(),
         start: checkpoint.lsn,
+        acknowledged: checkpoint.lsn,
         routed: Box::new(move |table| routed.contains(table)),
         origin: plan.origin(),
         budget: budget.clone(),
@@ -121,9 +126,10 @@ pub(super) async fn run(
         reader: Arc::clone(&reader) as _,
     };
     let (orders, ordered) = mpsc::unbounded_channel();
-    let mut coordinator = Coordinator::new(plan, router.routes(), Arc::clone(&store) as _, orders);
+    let replays = Replays::new(plan, budget.clone());
+    let mut coordinator = Coordinator::new(plan, router.routes(), Arc::clone(&store) as _, orders, replays);
     coordinator.ask_initial().await?;
-    let resumed = coordinator.resumed().await?;
+    let Resumed { run: resumed, replaying } = coordinator.resumed().await?;
     let scheduler = Scheduler::new(plan, Arc::clone(&store));
     let kept = watch::Sender::new(None);
     let marks = Arc::clone(&store);
@@ -145,6 +151,7 @@ pub(super) async fn run(
         chunks: Arc::new(PostgresChunks::new(postgres::pool(&plan.target, 2))),
         orders: ordered,
         resumed,
+        replaying,
         nonce: xxh3_64(format!("{}/{}", clock::now(), std::process::id()).as_bytes()),
     };
     let (over, ends) = watch::channel(false);

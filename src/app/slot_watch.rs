@@ -1,7 +1,7 @@
 //! How much log the slot keeps, and whether the server will go on keeping it: looked at every few
 //! seconds, told to the engine, and said loudly when the slot is in danger.
 
-use super::{clock, mark_watch::MarkWatch, plan::SourcePlan};
+use super::{clock, mark_watch::MarkWatch, plan::SourcePlan, replay::Keeper};
 use crate::{
     capture::{
         SourceError,
@@ -35,14 +35,14 @@ pub(super) const SAY_AGAIN: Duration = Duration::from_secs(300);
 /// Looks at the slot until it is lost, and says what that means: whoever streams may not read for a
 /// long while, and not hear of it.
 ///
-/// The named checkpoints are looked at over the same connection.
+/// The named checkpoints, and the slot that trails behind, are looked at over the same connection.
 pub(super) async fn watch_slot(
     plan: &SourcePlan,
     kept: &watch::Sender<Option<KeptLog>>,
     store: &PostgresStore,
 ) -> String {
     let mut client = None;
-    let mut marks = MarkWatch::default();
+    let (mut marks, mut keeper) = (MarkWatch::default(), Keeper::default());
     let mut said: Option<(String, Instant)> = None;
     let mut blind = Blind::new(Instant::now());
     loop {
@@ -61,6 +61,7 @@ pub(super) async fn watch_slot(
                 }
                 if let Some(client) = &client {
                     marks.look(plan, client, store).await;
+                    keeper.look(plan, client, store).await;
                 }
             }
             Err(error) => {

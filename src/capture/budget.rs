@@ -16,12 +16,34 @@ struct Inner {
     limit: usize,
     used: AtomicUsize,
     freed: Notify,
+    /// The budget of which it is a part.
+    within: Option<(Budget, usize)>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some((whole, bytes)) = &self.within {
+            whole.free(*bytes);
+        }
+    }
 }
 
 impl Budget {
     /// A budget of so many bytes.
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Inner { limit, used: AtomicUsize::new(0), freed: Notify::new() }))
+        Self::of(limit, None)
+    }
+
+    /// A part of it for somebody of his own, who then neither takes room from the others nor waits for
+    /// theirs. They have it back once the last use of the part is over.
+    #[must_use]
+    pub fn set_apart(&self, bytes: usize) -> Self {
+        self.charge(bytes);
+        Self::of(bytes, Some((self.clone(), bytes)))
+    }
+
+    fn of(limit: usize, within: Option<(Self, usize)>) -> Self {
+        Self(Arc::new(Inner { limit, used: AtomicUsize::new(0), freed: Notify::new(), within }))
     }
 
     /// Waits until anything at all may come in. The next charge may go over the limit once.
@@ -81,6 +103,20 @@ mod tests {
         assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "still over");
         budget.free(15);
         waiting.await;
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_set_apart_counts_as_used_until_nobody_holds_it() {
+        let budget = Budget::new(10);
+        let part = budget.set_apart(4);
+        part.charge(5);
+        assert_eq!((budget.used(), budget.has_room(), part.has_room()), (4, true, false));
+        let charged = part.clone();
+        drop(part);
+        assert_eq!(budget.used(), 4, "something of it is in flight");
+        charged.free(5);
+        drop(charged);
         assert_eq!(budget.used(), 0);
     }
 }

@@ -26,7 +26,7 @@ pub struct Settings {
     /// How much log the source may keep for the sake of a remote that does not keep up.
     #[serde(default)]
     pub wal_guard: WalGuard,
-    /// What may be kept for `rowcall checkpoint`.
+    /// What is kept for `rowcall replay`.
     #[serde(default)]
     pub replay: Replay,
 }
@@ -48,17 +48,21 @@ impl Default for WalGuard {
     }
 }
 
-/// `sources.<name>.replay`: named checkpoints, from which the log can be read again.
+/// `sources.<name>.replay`: the log that is kept so that it can be read again.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Replay {
-    /// Log that the source may keep for a checkpoint; beyond it the service drops the oldest.
+    /// How far one may go back at any time: a slot trails behind by this. Without it only named
+    /// checkpoints can be replayed.
+    pub keep: Option<Span>,
+    /// Log that the source may keep for a checkpoint, and for `keep`; beyond it the service drops the
+    /// oldest checkpoint, and keeps less than `keep`.
     pub max: ByteSize,
 }
 
 impl Default for Replay {
     fn default() -> Self {
-        Self { max: ByteSize(4 << 30) }
+        Self { keep: None, max: ByteSize(4 << 30) }
     }
 }
 

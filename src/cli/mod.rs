@@ -14,6 +14,7 @@ mod init;
 mod output;
 mod parked;
 mod preview;
+mod replay;
 mod run;
 mod runs;
 mod snapshot;
@@ -55,6 +56,8 @@ enum Command {
     Parked(parked::Arguments),
     /// Send the rows that are in the tables now, beside those that change.
     Snapshot(snapshot::Arguments),
+    /// Send changes again that were sent before, from a place in the log.
+    Replay(replay::Arguments),
     /// Compare what the remotes hold with the rows, and say where they differ.
     Audit(audit::Arguments),
     /// Look at bounded pieces of work, such as snapshots; pause, resume and cancel them.
@@ -153,6 +156,10 @@ async fn dispatch(cli: Cli, classes: Classes) -> Result<(), Failure> {
         Command::Snapshot(arguments) => {
             let (app, loaded) = open()?;
             snapshot::execute(arguments, app, &loaded.config.log).await
+        }
+        Command::Replay(arguments) => {
+            let (app, loaded) = open()?;
+            replay::execute(arguments, app, &loaded.config.log).await
         }
         Command::Audit(arguments) => audit::execute(arguments, open()?.0).await,
         Command::Status(arguments) => status::execute(arguments, open()?.0).await,

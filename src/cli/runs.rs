@@ -1,8 +1,10 @@
 mod follow;
 mod progress;
+mod serve;
 
-pub(super) use follow::follow;
+pub(super) use follow::{ended, follow};
 pub(super) use progress::line;
+pub(super) use serve::serve_until_over;
 
 use super::{
     Failure,

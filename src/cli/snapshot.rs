@@ -1,16 +1,13 @@
 use super::{
     Failure,
-    run::{Signals, start_log},
-    runs::follow,
+    runs::{follow, serve_until_over},
 };
 use crate::{
     app::{App, RunOptions, SnapshotRequest},
     config::Log,
-    model::RunId,
 };
 use clap::Args;
 use std::{io::Write, num::NonZeroU32};
-use tokio::sync::watch;
 
 /// A running service does it, beside what it does anyway; without one this command does it, and
 /// replicates until it is done. Rows that would tell the remote what it was told before are skipped.
@@ -72,7 +69,7 @@ pub(super) async fn execute(arguments: Arguments, app: App, log: &Log) -> Result
     let asked = app.request_snapshot(&arguments.request()?).await?;
     let sources: Vec<&str> = asked.iter().map(|(source, _)| source.as_str()).collect();
     if !app.is_served(&sources).await? {
-        return serve_until_over(&app, log, asked).await;
+        return serve_until_over(&app, log, follow(&app, asked)).await;
     }
     if arguments.wait {
         return follow(&app, asked).await;
@@ -81,26 +78,4 @@ pub(super) async fn execute(arguments: Arguments, app: App, log: &Log) -> Result
     let ids = ids.join(" ");
     writeln!(std::io::stdout(), "asked for: `rowcall runs follow {ids}` shows how it comes on")?;
     Ok(())
-}
-
-/// Nobody else does it. If somebody else comes in between, they do it and this waits.
-async fn serve_until_over(app: &App, log: &Log, asked: Vec<(String, RunId)>) -> Result<(), Failure> {
-    start_log(log)?;
-    let mut signals = Signals::new()?;
-    let (stop, stopped) = watch::channel(false);
-    let served = app.run(stopped);
-    tokio::pin!(served);
-    let followed = tokio::select! {
-        ended = &mut served => {
-            ended?;
-            return Err(Failure::Failed("it was stopped before the work was done; `rowcall run` goes on with it".to_owned()));
-        }
-        followed = follow(app, asked) => followed,
-        () = signals.next() => {
-            Err(Failure::Failed("stopped before the work was done; `rowcall run` goes on with it".to_owned()))
-        }
-    };
-    stop.send_replace(true);
-    served.await?;
-    followed
 }

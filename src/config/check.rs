@@ -3,6 +3,7 @@
 mod call_log;
 mod dependencies;
 mod limits;
+mod replay;
 mod rules;
 mod schedules;
 
@@ -26,6 +27,7 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     }
     for (name, source) in &config.sources {
         check.source(name, source);
+        check.replay(name, source);
     }
     for (name, remote) in &config.remotes {
         check.remote(name, remote);

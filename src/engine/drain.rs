@@ -10,10 +10,11 @@
 
 use super::{
     Engine, Event,
+    runs::{ForRun, Replayed},
     work::{Arrival, Charge, Work},
 };
 use crate::{
-    model::ChangeId,
+    model::{ChangeId, Op},
     routing::{RemoteId, RouteId},
     state::{Due, Place, Wanted},
 };
@@ -147,19 +148,25 @@ impl Engine {
 
     /// `false` if its key is at work, or it has just ended.
     fn take_up(&mut self, route: RouteId, due: Due) -> bool {
-        let Due { at, change, answers, called, attempts, requests, doubt, born, place: _ } = due;
+        let Due { at, change, answers, called, attempts, requests, doubt, born, replayed, place: _ } = due;
         if self.drain.ended.contains(&(route, Arc::clone(&at.key), change.id)) {
             return false;
         }
         self.arrivals += 1;
         let bytes = change.bytes();
+        let deletes = change.op() == Op::Delete;
         let work = Work {
             arrival: Arrival(self.arrivals),
             since: Instant::now(),
             own: change.table.name == self.router.route(route).table,
             change: Arc::new(change),
             called,
-            for_run: None,
+            for_run: replayed.map(|until| {
+                let spares = deletes && self.router.route(route).waited_for;
+                let replayed = Some(Replayed { until, run: None, spares });
+                ForRun { called, suspect: true, forced: true, ahead: false, replayed }
+            }),
+            compares: false,
             parked: true,
             merges: false,
             after: None,

@@ -22,7 +22,14 @@ impl Engine {
     pub(super) fn start(&mut self, ready: Ready) {
         let skipped = |reason: &str| Outcome::Skipped { reason: Arc::from(reason) };
         match ready {
-            Ready::Old { lane, work } => self.finish(lane, work, false, skipped("it is applied already")),
+            Ready::Old { lane, work } => {
+                let why = if work.is_replayed() {
+                    "something newer of its key was sent since, or is parked"
+                } else {
+                    "it is applied already"
+                };
+                self.finish(lane, work, false, skipped(why));
+            }
             Ready::Unborn { lane, mut work } => {
                 work.moot = true;
                 self.finish(lane, work, false, skipped("it came and went before it was sent"));
@@ -151,9 +158,25 @@ impl Engine {
             self.let_go(route, &key, &work);
         } else {
             self.in_flight[usize::from(route.0)].changes -= 1 + work.absorbed.len() as u64;
-            self.mark.finish(counted_at(&work.change, work.for_run));
-            work.absorbed.iter().for_each(|(_, commit)| self.mark.finish(*commit));
+            self.has_outcome(&work);
         }
+    }
+
+    /// It holds up no watermark any more.
+    pub(super) fn has_outcome(&mut self, work: &Work) {
+        let mark = match work.for_run.and_then(|it| it.replayed) {
+            None => &mut self.mark,
+            Some(replayed) => match &mut self.replay {
+                Some(replay) if replayed.run == Some(replay.run) => {
+                    replay.read += 1;
+                    &mut replay.mark
+                }
+                // The run it came from is over.
+                _ => return,
+            },
+        };
+        mark.finish(counted_at(&work.change, work.for_run));
+        work.absorbed.iter().for_each(|(_, commit)| mark.finish(*commit));
     }
 
     pub(super) fn resume_due(&mut self) {
@@ -172,6 +195,7 @@ impl Engine {
     /// Settles what has ended, one settlement at a time: the next one gathers meanwhile.
     pub(super) fn settle(&mut self) {
         self.runs.advance(|commit| self.mark.is_open(commit));
+        self.advance_replay();
         let reached = self.mark.reached();
         let moves = reached.end > self.saved_through;
         if self.settling || (self.pending.is_empty() && !moves && !self.gauges_due && !self.runs.has_news()) {
@@ -198,6 +222,7 @@ impl Engine {
         let held: HashMap<&RouteKey, Hold> = settled.held.iter().map(|(at, held)| (at, *held)).collect();
         let leaving: HashMap<&RouteKey, ChangeId> =
             settled.leaving.iter().map(|(at, id)| (at, *id)).collect();
+        let oldest: HashMap<&RouteKey, ChangeId> = settled.oldest.iter().map(|(at, id)| (at, *id)).collect();
         let mut more_parked = settled.released > 0;
         if settled.released >= RELEASED_AT_ONCE {
             self.sweep();
@@ -205,7 +230,11 @@ impl Engine {
         for (lane, at, outcomes, parkings) in &batch.lanes {
             let held = held.get(at).copied();
             more_parked |= held == Some(Hold::Held);
-            let held = held.map(|held| Held { hold: held, leaving: leaving.get(at).copied() });
+            let held = held.map(|held| Held {
+                hold: held,
+                leaving: leaving.get(at).copied(),
+                oldest: oldest.get(at).copied(),
+            });
             self.lanes.saved(*lane, *outcomes, *parkings, held);
         }
         batch.claims.iter().for_each(|claim| self.lanes.unclaim(claim));

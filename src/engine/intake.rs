@@ -58,12 +58,18 @@ impl Engine {
         self.arrivals += 1;
         let arrival = Arrival(self.arrivals);
         let now = Instant::now();
-        self.mark.start(counted_at(&change, for_run), change.committed_at, now);
+        let replayed = for_run.is_some_and(|it| it.replayed.is_some());
+        let (mark, halves) = match &mut self.replay {
+            Some(replay) if replayed => (&mut replay.mark, &mut replay.last_delete),
+            _ => (&mut self.mark, &mut self.last_delete),
+        };
+        mark.start(counted_at(&change, for_run), change.committed_at, now);
+        let half = &mut halves[at];
         self.in_flight[at].changes += 1;
         let mut work = Work {
             arrival,
             since: now,
-            after: self.delete_half(at, &change),
+            after: half.and_then(|delete| delete_half(delete, &change)),
             // What may have been sent already is sent again just as it was, or the remote would see
             // another change under a call key it knows.
             // A row of a run has call keys of its own.
@@ -90,11 +96,12 @@ impl Engine {
             charges: vec![Arc::clone(charge)],
             called: for_run.map_or(change.id, |it| it.called),
             for_run,
+            compares: self.runs.compares(route),
             change,
         };
         let deletes = matches!(work.change.image, Image::Delete { .. });
         if deletes {
-            self.last_delete[at] = Some((work.id(), arrival));
+            *half = Some((work.id(), arrival));
         }
         match key {
             Ok(key) => {
@@ -108,14 +115,6 @@ impl Engine {
                 self.finish(lane, work, false, Outcome::Parked(parked));
             }
         }
-    }
-
-    /// The delete that an insert half has to wait for: same transaction, the number before.
-    pub(super) fn delete_half(&self, route: usize, change: &Change) -> Option<Arrival> {
-        let (deleted, arrival) = self.last_delete[route]?;
-        let ChangeId { commit, ordinal } = change.id;
-        let is_half = change.op() == Op::Insert && ordinal % 2 == 1;
-        (is_half && deleted == ChangeId { commit, ordinal: ordinal - 1 }).then_some(arrival)
     }
 
     pub(super) fn recall(&mut self) {
@@ -138,6 +137,13 @@ impl Engine {
             Event::Recalled(lanes, known)
         });
     }
+}
+
+/// The delete that an insert half has to wait for: same transaction, the number before.
+fn delete_half((deleted, arrival): (ChangeId, Arrival), change: &Change) -> Option<Arrival> {
+    let ChangeId { commit, ordinal } = change.id;
+    let is_half = change.op() == Op::Insert && ordinal % 2 == 1;
+    (is_half && deleted == ChangeId { commit, ordinal: ordinal - 1 }).then_some(arrival)
 }
 
 /// The same change just before itself, within the commit before.

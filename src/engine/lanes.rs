@@ -100,6 +100,8 @@ struct Lane {
     deleting: Option<Deleting>,
     /// The oldest delete among what is parked and holds the key.
     leaving: Option<ChangeId>,
+    /// The oldest of all that.
+    oldest: Option<ChangeId>,
     /// Who depends on the key just now.
     kin: Option<Box<Kin>>,
 }
@@ -256,6 +258,7 @@ impl Lanes {
         let taken_up = !at_work && lane.waiting.front().is_none_or(|it| !it.parked && !it.has_begun());
         if taken_up {
             lane.held = true;
+            lane.oldest = Some(lane.oldest.map_or(work.id(), |oldest| oldest.min(work.id())));
             lane.waiting.push_front(work);
         }
         self.consider(id);
@@ -279,6 +282,7 @@ impl Lanes {
         lane.held |= known.hold == Hold::Held;
         lane.passing |= known.hold == Hold::Passing;
         lane.leaving = known.leaving;
+        lane.oldest = lane.oldest.into_iter().chain(known.oldest).min();
         self.wake(id);
         self.consider(id);
     }
@@ -339,8 +343,8 @@ impl Lanes {
         let lane = self.lane(id);
         let work = lane.waiting.front()?;
         let link = lane.link.as_ref();
-        let ahead = work.for_run.is_some_and(|it| it.ahead);
-        Some(if link.is_some_and(|link| ahead || link.change >= work.id()) {
+        let parked_over = lane.held && !work.parked && work.is_parked_over(lane.oldest);
+        Some(if parked_over || link.is_some_and(|link| work.is_known(link)) {
             Fate::Old
         } else if lane.held && !work.parked {
             Fate::Behind
@@ -405,6 +409,9 @@ impl Lanes {
         if left.hold == Hold::Held && kin::removes(work) {
             lane.leaving = Some(lane.leaving.map_or(work.id(), |leaving| leaving.min(work.id())));
         }
+        if left.hold == Hold::Held {
+            lane.oldest = Some(lane.oldest.map_or(work.id(), |oldest| oldest.min(work.id())));
+        }
         lane.held |= left.hold == Hold::Held;
         lane.passing |= left.hold == Hold::Passing;
         lane.unsaved += u32::from(left.link.is_some() || left.parking);
@@ -441,6 +448,7 @@ impl Lanes {
             lane.held = hold.hold == Hold::Held;
             lane.passing = hold.hold != Hold::Free;
             lane.leaving = hold.leaving;
+            lane.oldest = hold.oldest;
         }
         self.wake(id);
         self.consider(id);
@@ -498,6 +506,7 @@ impl Lanes {
             idle: None,
             deleting: None,
             leaving: None,
+            oldest: None,
             kin: None,
         };
         let id = match self.free.pop() {
@@ -575,6 +584,8 @@ pub(super) struct Held {
     pub(super) hold: Hold,
     /// The oldest delete among them.
     pub(super) leaving: Option<ChangeId>,
+    /// The oldest of them.
+    pub(super) oldest: Option<ChangeId>,
 }
 
 /// What an ended piece of work leaves behind, to be made durable.

@@ -10,6 +10,7 @@
 
 mod admission;
 mod batch;
+mod brought;
 mod carry;
 mod drain;
 mod ending;
@@ -35,7 +36,7 @@ mod write_back;
 pub use carry::Remote;
 pub use log::CallLog;
 pub use outage::KeptLog;
-pub use runs::{Assignment, RunOrder, RunWork};
+pub use runs::{Assignment, Replay, ReplayFeed, RunOrder, RunWork, Window};
 pub use settings::Limits;
 pub use watermark::{Reached, Watermark};
 
@@ -47,13 +48,14 @@ use crate::{
 };
 use admission::Admission;
 use batch::{BatchEnded, Gathering};
+use brought::{Brought, brought};
 use carry::{Ended, Ground, Phase};
 use drain::Drain;
 use lanes::{Desk, LaneId, Lanes};
 use outage::Outages;
 use parents::{Family, Question};
 use pending::{Batch, Pending};
-use runs::{Loaded, Runs, Unread};
+use runs::{Loaded, Replaying, Runs, Unread};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -108,6 +110,8 @@ pub struct Parts {
     pub orders: mpsc::UnboundedReceiver<RunOrder>,
     /// The run that an earlier process has begun.
     pub resumed: Option<Assignment>,
+    /// The routes of a replay that an earlier process has begun.
+    pub replaying: Vec<Arc<str>>,
     /// Tells this engine's marks from all others.
     pub nonce: u64,
 }
@@ -137,6 +141,9 @@ pub struct Engine {
     outages: Outages,
     kept: watch::Receiver<Option<KeptLog>>,
     runs: Runs,
+    replay: Option<Replaying>,
+    /// Whose turn it is where both the stream and a replay have something.
+    replay_next: bool,
     settling: bool,
     recalling: bool,
     /// A gauge has changed and nothing else is there to be settled.
@@ -228,6 +235,7 @@ impl Engine {
             chunks,
             orders,
             resumed,
+            replaying,
             nonce,
         } = parts;
         let routes = router.routes().to_vec();
@@ -272,7 +280,11 @@ impl Engine {
             saved_through: resume,
             read: resume,
             runs: Runs::new(chunks, orders, nonce),
+            replay: None,
+            replay_next: false,
         };
+        let replaying = replaying.iter().filter_map(|name| engine.router.find(name)).collect();
+        engine.runs.expect_replay(replaying);
         if let Some(run) = resumed {
             engine.begin(run);
         }
@@ -291,6 +303,7 @@ impl Engine {
         loop {
             let free = self.budget.has_room() && !self.runs.holds_stream();
             let room = !ended && free && self.pending.len() < PENDING_LIMIT;
+            let replays = self.may_replay();
             let next_attempt = self.waiting.peek().map(|Reverse(wait)| wait.until);
             let next = next_attempt.into_iter().chain(self.admission.again_at());
             let next = next.chain(self.batches.next_time()).chain(self.runs.again_at()).min();
@@ -321,14 +334,18 @@ impl Engine {
                 }
                 () = changed(&mut self.kept) => self.review(),
                 order = self.runs.order() => self.obey(order),
-                batch = source.next(), if room => match batch {
-                    Ok(Some(batch)) => self.accept(batch),
-                    Ok(None) => ended = true,
-                    Err(error) => {
-                        self.drain(source).await?;
-                        return Err(error.into());
+                brought = brought(source, &mut self.replay, room, replays, self.replay_next), if room || replays => {
+                    self.replay_next = matches!(brought, Brought::Live(_));
+                    match brought {
+                        Brought::Again(feed) => self.take_feed(feed),
+                        Brought::Live(Ok(Some(batch))) => self.accept(batch),
+                        Brought::Live(Ok(None)) => ended = true,
+                        Brought::Live(Err(error)) => {
+                            self.drain(source).await?;
+                            return Err(error.into());
+                        }
                     }
-                },
+                }
                 () = self.budget.room(), if !self.budget.has_room() => {}
             }
             self.go_on();

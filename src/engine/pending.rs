@@ -234,6 +234,7 @@ impl Pending {
                 && route.parents.is_empty()
                 && !(route.waited_for && work.change.op() == Op::Delete),
             born: work.is_born(),
+            replayed: work.for_run.and_then(|it| it.replayed).map(|it| it.until),
             parents,
             parked,
         });
@@ -287,7 +288,8 @@ fn updated(
     work: &Work,
     deletes: bool,
 ) -> Link {
-    let change = work.id();
+    // What is sent again may be older than what the link knows.
+    let change = link.map_or(work.id(), |link| link.change.max(work.id()));
     match update {
         LinkUpdate::Remove => Link { change, gone: true, ..Link::default() },
         LinkUpdate::Save(new) => {

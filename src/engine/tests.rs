@@ -33,6 +33,7 @@ mod outage;
 mod parking;
 mod reading;
 mod recovery;
+mod replay;
 mod runs;
 mod store;
 mod tokens;
@@ -299,6 +300,7 @@ impl Rig {
             chunks: FakeTable::new(&[]).0,
             orders: mpsc::unbounded_channel().1,
             resumed: None,
+            replaying: Vec::new(),
             nonce: 7,
         }
     }

@@ -47,6 +47,7 @@ impl Pass {
     pub(super) fn instead_of_sending(&self, route: &Route, work: &synchronize::Work<'_>) -> Option<Verdict> {
         let forced = self.work.for_run.is_some_and(|it| it.forced);
         if !forced
+            && self.work.compares
             && !self.work.may_have_been_sent(self.ground.sent_before)
             && let Some(told) = self.link.as_ref().and_then(|link| link.content)
             && route.content(work, &[]) == Some(told)

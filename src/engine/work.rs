@@ -1,7 +1,13 @@
-use super::{keyless, lanes::LaneId, parents::Kin, reading::Prepared, runs::ForRun};
+use super::{
+    keyless,
+    lanes::LaneId,
+    parents::Kin,
+    reading::Prepared,
+    runs::{ForRun, Replayed},
+};
 use crate::{
     capture::Budget,
-    model::{Answered, Change, ChangeId, Lsn, Op},
+    model::{Answered, Change, ChangeId, Link, Lsn, Op},
     remote::Suspicion,
 };
 use std::sync::Arc;
@@ -47,6 +53,8 @@ pub(super) struct Work {
     pub(super) called: ChangeId,
     /// It comes from a bounded run, and how.
     pub(super) for_run: Option<ForRun>,
+    /// It may be left out because it says what the remote was told last.
+    pub(super) compares: bool,
     /// When it was read, or taken up.
     pub(super) since: Instant,
     /// It was parked before; otherwise it comes from the stream.
@@ -92,6 +100,25 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn id(&self) -> ChangeId {
         self.change.id
+    }
+
+    /// The link already has it, or something newer.
+    pub(super) fn is_known(&self, link: &Link) -> bool {
+        match self.for_run {
+            Some(ForRun { ahead: true, .. }) => true,
+            Some(ForRun { replayed: Some(replayed), .. }) => replayed.is_overtaken(self.id(), link),
+            _ => link.change >= self.id(),
+        }
+    }
+
+    /// It is sent again, and what is parked of its key is newer or itself.
+    pub(super) fn is_parked_over(&self, oldest: Option<ChangeId>) -> bool {
+        self.is_replayed() && Replayed::is_parked_over(self.id(), oldest)
+    }
+
+    /// It was sent before, and is sent again.
+    pub(super) fn is_replayed(&self) -> bool {
+        self.for_run.is_some_and(|it| it.replayed.is_some())
     }
 
     /// Something has to be read before it can be sent; `fetches`: its route reads something for every

@@ -15,6 +15,10 @@ impl fmt::Display for RunId {
 
 /// Ordinals from here on number runs, not changes of a transaction.
 const RUNS: u64 = 1 << 62;
+/// Of those, the ones from here on number changes that a run sends again.
+const AGAIN: u64 = 1 << 61;
+/// How much of such an ordinal is the change's own; the run's number comes before it.
+const OWN: u32 = 36;
 
 impl RunId {
     /// Stands for the run in call keys: whenever a row of the run is sent, also after a restart that
@@ -22,12 +26,21 @@ impl RunId {
     pub fn as_change(self, base: Lsn) -> ChangeId {
         ChangeId { commit: base, ordinal: RUNS | self.0.unsigned_abs() }
     }
+
+    /// Stands for a change in the call keys of a run that sends it again as if it were new: another
+    /// in every run, and the same whenever this run sends it.
+    pub fn anew(self, change: ChangeId) -> ChangeId {
+        let run = self.0.unsigned_abs() << OWN & (AGAIN - 1);
+        ChangeId { ordinal: RUNS | AGAIN | run | change.ordinal & ((1 << OWN) - 1), ..change }
+    }
 }
 
 impl ChangeId {
     /// The run it stands for, if it does: then only together with a key it names a call.
     pub fn run(self) -> Option<RunId> {
-        (self.ordinal & RUNS != 0).then(|| RunId((self.ordinal & !RUNS).cast_signed()))
+        let number = self.ordinal & !(RUNS | AGAIN);
+        let run = if self.ordinal & AGAIN != 0 { number >> OWN } else { number };
+        (self.ordinal & RUNS != 0).then(|| RunId(run.cast_signed()))
     }
 }
 
@@ -180,4 +193,23 @@ pub enum RunEnd {
     Done,
     /// It cannot go on: one message that says what, where and how to go on.
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_is_sent_anew_has_another_name_in_every_run_and_the_same_in_one() {
+        let change = ChangeId { commit: Lsn::new(7), ordinal: 5 };
+        let anew = RunId(3).anew(change);
+        assert_eq!((anew, anew.commit), (RunId(3).anew(change), change.commit));
+        let others = [RunId(4).anew(change), RunId(3).anew(ChangeId { ordinal: 4, ..change }), change];
+        assert!(!others.contains(&anew) && RunId(3).as_change(change.commit) != anew);
+        assert_eq!((anew.run(), RunId(9).as_change(Lsn::new(7)).run()), (Some(RunId(3)), Some(RunId(9))));
+        assert!(
+            i64::try_from(RunId(1 << 24).anew(change).ordinal).is_ok(),
+            "the state database has room for it"
+        );
+    }
 }

@@ -64,7 +64,7 @@ impl Row {
     }
 
     fn due(&self, began: Instant) -> Due {
-        let Parking { at, change, parked, born, .. } = &self.parking;
+        let Parking { at, change, parked, born, replayed, .. } = &self.parking;
         let since = SignedDuration::try_from(self.next_attempt - began).unwrap_or_default();
         let due = Timestamp::UNIX_EPOCH + since;
         Due {
@@ -76,6 +76,7 @@ impl Row {
             requests: parked.requests,
             doubt: parked.doubt,
             born: *born,
+            replayed: *replayed,
             place: Place { due, id: change.id, key: Arc::clone(&at.key) },
         }
     }
@@ -237,6 +238,7 @@ impl StateStore for MemoryStore {
             link: kept.links.get(at).cloned(),
             hold: kept.hold(at),
             leaving: kept.leaving(at),
+            oldest: kept.head(at),
         };
         Ok(keys.iter().map(known).collect())
     }
@@ -260,10 +262,11 @@ impl StateStore for MemoryStore {
         let parked_now = parked_now.filter_map(|slot| kept.parked.get(&slot).and_then(waited_for));
         let stirred: BTreeSet<RouteKey> = parked_now.chain(settlement.stirred).collect();
         let released = kept.release(|at| stirred.contains(at));
-        let (mut held, mut leaving) = (Vec::with_capacity(touched.len()), Vec::new());
+        let (mut held, mut leaving, mut oldest) = (Vec::with_capacity(touched.len()), Vec::new(), Vec::new());
         for at in touched {
             leaving.extend(kept.leaving(&at).map(|id| (at.clone(), id)));
             let head = kept.head(&at);
+            oldest.extend(head.map(|id| (at.clone(), id)));
             let doomed = head.is_some_and(|id| kept.is_doomed(&at, id));
             if let Some(row) = head.and_then(|id| kept.parked.get_mut(&(at.clone(), id)))
                 && (row.state() == ParkedState::Queued || doomed)
@@ -278,7 +281,7 @@ impl StateStore for MemoryStore {
             kept.checkpoint.get_or_insert(Checkpoint { binding, lsn: Lsn::ZERO, committed_at: None });
         checkpoint.lsn = checkpoint.lsn.max(settlement.through.unwrap_or_default());
         checkpoint.committed_at = checkpoint.committed_at.max(settlement.committed_at);
-        Ok(Settled { saved: Saved(checkpoint.lsn), held, leaving, released })
+        Ok(Settled { saved: Saved(checkpoint.lsn), held, leaving, oldest, released })
     }
 
     async fn due(&self, wanted: &[Wanted]) -> Result<Vec<Due>, StateError> {

@@ -67,6 +67,8 @@ pub struct Known {
     pub hold: Hold,
     /// The oldest of those that deletes and holds the key.
     pub leaving: Option<ChangeId>,
+    /// The oldest of those that hold the key.
+    pub oldest: Option<ChangeId>,
 }
 
 /// What a key's parked changes mean for its later ones.
@@ -103,6 +105,8 @@ pub struct Parking {
     /// What its row depends on, as far as that is known, if it is deleted before that: an older
     /// change that may still be sent holds up the delete of its parent.
     pub parents: Vec<RouteKey>,
+    /// It is sent again by a replay that ends before this position.
+    pub replayed: Option<Lsn>,
 }
 
 /// A parked change, taken up again.
@@ -124,6 +128,8 @@ pub struct Due {
     pub doubt: bool,
     /// The key came to be with it, or with a change it absorbed.
     pub born: bool,
+    /// It is sent again by a replay that ends before this position.
+    pub replayed: Option<Lsn>,
     /// Where it stands among what is due.
     pub place: Place,
 }
@@ -285,6 +291,8 @@ pub struct Settled {
     pub held: Vec<(RouteKey, Hold)>,
     /// The oldest delete that holds each such key, if one does.
     pub leaving: Vec<(RouteKey, ChangeId)>,
+    /// The oldest change that holds each such key, if one does.
+    pub oldest: Vec<(RouteKey, ChangeId)>,
     /// How many waiting changes go on now.
     pub released: u64,
 }

@@ -5,6 +5,8 @@
 //! `ROWCALL_SEED=… scripts/test convergence::` makes a failed run's choices again;
 //! `ROWCALL_ROUNDS` makes it longer, `ROWCALL_CUSTOMERS` gives it larger tables.
 
+mod again;
+
 use crate::harness::{
     Postgres, Rowcall, each_version, eventually, live::parked_lines, postgres::Client, settled, wait::LONG,
 };

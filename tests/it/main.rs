@@ -21,6 +21,7 @@ mod memory;
 mod outage;
 mod parking;
 mod remote_tls;
+mod replay;
 mod replicate;
 mod resume;
 mod schedule;

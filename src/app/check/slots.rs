@@ -1,4 +1,4 @@
-//! Whether the server has as many replication slots as the source and its checkpoints need.
+//! Whether the server has as many replication slots as the source, its checkpoints and its replays need.
 
 use super::Findings;
 use crate::{
@@ -37,8 +37,10 @@ pub(super) async fn check(plan: &SourcePlan, server: &Server, client: &Client, f
         }
     }
     let (used, all) = (server.slots_used, server.slots);
+    let keep = if plan.replay.keep.is_some() { ", 1 for `replay.keep`" } else { "" };
     let need = format!(
-        "{used} of {all} max_replication_slots are in use; this source needs 1 and {alive} for its checkpoints"
+        "{used} of {all} max_replication_slots are in use; this source needs 1 and {alive} for its checkpoints{keep}, and \
+         one more while `rowcall replay` is at work"
     );
     if used >= all {
         findings.warning(

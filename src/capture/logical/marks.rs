@@ -2,7 +2,7 @@
 
 use crate::{
     capture::{SourceError, sql::failed},
-    model::Lsn,
+    model::{Lsn, Span},
     postgres::Client,
 };
 use tokio_postgres::error::SqlState;
@@ -15,6 +15,11 @@ pub fn mark_slot(source_slot: &str, name: &str) -> Result<String, String> {
     let fits = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_';
     if name.is_empty() || !name.bytes().all(fits) {
         return Err(format!("`{name}` cannot be a checkpoint's name: use a–z, 0–9 and `_`"));
+    }
+    if name.parse::<Span>().is_ok() {
+        return Err(format!(
+            "`{name}` cannot be a checkpoint's name: `rowcall replay --from {name}` means a time"
+        ));
     }
     let slot = format!("{source_slot}_cp_{name}");
     if slot.len() > LONGEST {
@@ -71,6 +76,22 @@ pub async fn drop_slot(client: &Client, slot: &str) -> Result<bool, SourceError>
     }
 }
 
+/// The slots whose names begin like this.
+pub async fn slots_like(client: &Client, prefix: &str) -> Result<Vec<String>, SourceError> {
+    let sql =
+        "select slot_name::text from pg_catalog.pg_replication_slots where starts_with(slot_name::text, $1)";
+    let rows = client.query(sql, &[&prefix]).await;
+    let rows = rows.map_err(|error| failed("looking at the replication slots", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Lets a slot that nobody streams from forget everything before a position.
+pub async fn advance_slot(client: &Client, slot: &str, to: Lsn) -> Result<(), SourceError> {
+    let sql = "select pg_catalog.pg_replication_slot_advance($1::name, $2::text::pg_lsn)";
+    let moved = client.execute(sql, &[&slot, &to.to_string()]).await;
+    moved.map(drop).map_err(|error| failed(format!("replication slot `{slot}` cannot be moved on"), &error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +99,7 @@ mod tests {
     #[test]
     fn a_checkpoint_has_a_name_that_fits_into_its_slots() {
         assert_eq!(mark_slot("rowcall", "before_2"), Ok("rowcall_cp_before_2".to_owned()));
-        for bad in ["", "Before", "a-b", "a b", "ä", "a'b"] {
+        for bad in ["", "Before", "a-b", "a b", "ä", "a'b", "30m"] {
             assert!(mark_slot("rowcall", bad).is_err(), "{bad}");
         }
         let (longest, longer) = ("a".repeat(52), "a".repeat(53));

@@ -32,6 +32,8 @@ pub struct Options {
     pub publication: String,
     /// Everything that ends at or before this is settled; zero starts where the slot stands.
     pub start: Lsn,
+    /// What the server may be told to be settled; no further than `start`.
+    pub acknowledged: Lsn,
     /// Which tables are wanted.
     pub routed: Routed,
     /// The replication origin of our own writes, which are left out.
@@ -126,7 +128,7 @@ async fn begin(target: Target, options: Options) -> Result<(Pump, Wire, Opened),
     check(&mut session, &names, &target, options.start).await?;
     let server_limit = sender_timeout(&mut session).await?;
     let wire = start(session, &names, options.start).await?;
-    let acknowledged = Arc::new(Acknowledged::new(options.start));
+    let acknowledged = Arc::new(Acknowledged::new(options.acknowledged));
     let (out, batches) = mpsc::channel(QUEUE);
     let pump = Pump {
         target,

@@ -58,6 +58,22 @@ pub(in crate::cli) async fn follow(
     }
 }
 
+/// Waits for a run without a word, and says how it ended.
+pub(in crate::cli) async fn ended(app: &App, source: String, id: RunId) -> Result<Run, Failure> {
+    let mut watch = app.watch_runs([(source, id)]);
+    let mut ticks = tokio::time::interval(EVERY);
+    loop {
+        ticks.tick().await;
+        // A database that is away comes back, or whoever waits has enough of it.
+        let Ok(seen) = watch.look().await else { continue };
+        let gone = || Failure::Failed(format!("there is no run {id} any more"));
+        let run = seen.runs.into_iter().next().ok_or_else(gone)?;
+        if run.state.is_over() {
+            return Ok(run);
+        }
+    }
+}
+
 /// What is on the screen, or was said, already.
 enum Shown {
     /// So many lines, which are drawn over.

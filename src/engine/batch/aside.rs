@@ -54,14 +54,14 @@ impl Engine {
         let claimed = self.claimed(route, work);
         // What is stored is freed, but this stays in memory.
         let charges = work.charges.clone();
-        let left = self.pending.add(lane, on, key, work, link.as_ref(), (Outcome::Parked(parked), claimed));
+        let outcome = Outcome::Parked(parked);
+        self.runs.count(work, &outcome);
+        let left = self.pending.add(lane, on, key, work, link.as_ref(), (outcome, claimed));
         self.pending.may_end_before_it_is_stored(lane);
         self.lanes.end(lane, work, false, left);
         self.in_flight[usize::from(route.0)].changes -= 1 + work.absorbed.len() as u64;
-        self.mark.finish(work.id().commit);
-        for (_, commit) in work.absorbed.drain(..) {
-            self.mark.finish(commit);
-        }
+        self.has_outcome(work);
+        work.absorbed.clear();
         (work.parked, work.merges, work.charges) = (true, false, charges);
         self.drain.keep(route, work.change.bytes());
     }

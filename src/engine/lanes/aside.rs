@@ -55,7 +55,7 @@ impl Lanes {
     pub(in crate::engine) fn empty(&mut self, id: LaneId) -> Vec<Ready> {
         let mut taken = Vec::new();
         let Some(lane) = &mut self.lanes[id.0 as usize] else { return taken };
-        let mut held = lane.held;
+        let (mut held, mut oldest) = (lane.held, lane.oldest);
         if lane.knowledge != Knowledge::Here || (lane.busy && !held) {
             return taken;
         }
@@ -67,14 +67,15 @@ impl Lanes {
                 lane.rank = Rank::Anew;
             }
             let known = lane.link.as_ref();
-            taken.push(if known.is_some_and(|link| link.change >= work.id()) {
+            let parked_over = held && work.is_parked_over(oldest);
+            taken.push(if parked_over || known.is_some_and(|link| work.is_known(link)) {
                 Ready::Old { lane: id, work }
             } else if held {
                 Ready::Behind { lane: id, work }
             } else if known.is_none_or(|link| link.gone) && work.born && work.change.op() == Op::Delete {
                 Ready::Unborn { lane: id, work }
             } else {
-                held = true;
+                (held, oldest) = (true, oldest.into_iter().chain([work.id()]).min());
                 Ready::Aside { lane: id, work }
             });
         }

@@ -187,7 +187,7 @@ impl Lanes {
         let lane = self.lane_mut(id);
         if lane.knowledge == Knowledge::Here && lane.waiting.is_empty() && !lane.busy && lane.unsaved == 0 {
             lane.knowledge = Knowledge::Unknown;
-            (lane.held, lane.passing) = (false, false);
+            (lane.held, lane.passing, lane.oldest) = (false, false, None);
             self.unknown.push_back(id);
         }
     }

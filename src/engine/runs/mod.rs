@@ -20,11 +20,15 @@ mod pace;
 mod piece;
 mod placing;
 mod reading;
+mod replay;
+mod replayed;
 mod unsure;
 
-pub use order::{Assignment, RunOrder, RunWork};
+pub use order::{Assignment, Replay, ReplayFeed, RunOrder, RunWork, Window};
 
 pub(super) use reading::{Loaded, Unread};
+pub(super) use replay::Replaying;
+pub(super) use replayed::Replayed;
 
 use super::{lanes::LaneKey, work::Work};
 use crate::{
@@ -49,6 +53,10 @@ pub(super) struct Runs {
     /// Tells our marks from those of others, and of former processes.
     nonce: Box<str>,
     active: Option<Active>,
+    /// The replay that is carried.
+    replays: Option<RunId>,
+    /// The routes on which what the remote was told last is not certain.
+    uncompared: Vec<RouteId>,
     recent: Recent,
     numbers: u64,
     /// What is to be settled, of it and of one that was carried before.
@@ -99,6 +107,8 @@ pub(super) struct ForRun {
     pub(super) forced: bool,
     /// It goes ahead of a change of the stream, and is left out if the key has a link ([`unsure`]).
     pub(super) ahead: bool,
+    /// It is a change that was sent before.
+    pub(super) replayed: Option<Replayed>,
 }
 
 impl Runs {
@@ -108,6 +118,8 @@ impl Runs {
             orders,
             nonce: format!("{nonce:016x}").into(),
             active: None,
+            replays: None,
+            uncompared: Vec::new(),
             recent: Recent::default(),
             numbers: 0,
             progress: Vec::new(),
@@ -135,12 +147,28 @@ impl Runs {
             return None;
         }
         let brings = !matches!(change.image, Image::Delete { .. } | Image::Truncate);
-        let ahead = ForRun { called: active.called, suspect: true, forced: false, ahead: true };
+        let ahead =
+            ForRun { called: active.called, suspect: true, forced: false, ahead: true, replayed: None };
         (active.doubt.remove(&(route, Arc::clone(key))) && brings).then_some(ahead)
     }
 
+    /// What a replay sent in an earlier process, and did not see settled, is in no link: until it is over,
+    /// no change is left out because it says what the link says.
+    pub(super) fn compares(&self, route: RouteId) -> bool {
+        !self.uncompared.contains(&route)
+    }
+
+    /// A replay on these routes is about to go on.
+    pub(super) fn expect_replay(&mut self, routes: Vec<RouteId>) {
+        self.uncompared = routes;
+    }
+
     pub(super) fn is_idle(&self) -> bool {
-        self.active.is_none() && self.progress.is_empty()
+        self.active.is_none() && self.replays.is_none() && self.progress.is_empty()
+    }
+
+    fn pause(&mut self, run: RunId, paused: bool) {
+        self.active.iter_mut().filter(|it| it.run == run).for_each(|it| it.paused = paused);
     }
 
     /// When to look again whatever happens.
@@ -189,17 +217,22 @@ impl Runs {
     pub(super) fn count(&mut self, work: &Work, outcome: &Outcome) {
         // What goes ahead of the stream comes again, and is counted then.
         let Some(ForRun { ahead: false, .. }) = work.for_run else { return };
-        let Some(active) = self.active.as_ref().filter(|it| it.called == work.called) else { return };
-        let mut counts = RunCounts::default();
+        let replayed = work.for_run.and_then(|it| it.replayed);
+        let run = match replayed {
+            Some(replayed) => replayed.run.filter(|run| self.replays == Some(*run)),
+            None => self.active.as_ref().filter(|it| it.called == work.called).map(|it| it.run),
+        };
+        let Some(run) = run.filter(|_| !work.parked) else { return };
+        let mut counts = RunCounts { read: u64::from(replayed.is_some()), ..RunCounts::default() };
         match outcome {
             Outcome::Applied { .. } => counts.applied = 1,
             Outcome::Unchanged | Outcome::Skipped { .. } => counts.skipped = 1,
             Outcome::Parked(_) => counts.parked = 1,
         }
-        self.tell(active.run).counts.add(counts);
+        self.tell(run).counts.add(counts);
     }
 
-    fn tell(&mut self, run: RunId) -> &mut RunProgress {
+    pub(super) fn tell(&mut self, run: RunId) -> &mut RunProgress {
         let at = self.progress.iter().position(|it| it.run == run).unwrap_or_else(|| {
             let (cursor, counts) = (None, RunCounts::default());
             self.progress.push(RunProgress { run, cursor, counts, expected: None, end: None });

@@ -1,18 +1,22 @@
 //! What the engine is told to do, and how far it has come, as it is stored.
 
 use crate::{
-    capture::{ChunkOf, KeyValues},
+    capture::{Budget, Captured, ChunkOf, KeyValues, SourceError},
     model::{Lsn, RunId},
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{num::NonZeroU32, sync::Arc};
+use std::{collections::HashSet, num::NonZeroU32, sync::Arc};
+use tokio::sync::mpsc;
 
 /// What is said to the engine of runs.
 #[derive(Debug)]
 pub enum RunOrder {
     /// Carry this one, from its start or from where it was. The one before it is over.
     Begin(Box<Assignment>),
+    /// Send these changes again, from the first or from where it was.
+    Replay(Box<Replay>),
     /// Read nothing further for now.
     Pause(RunId),
     /// Read on.
@@ -38,6 +42,55 @@ pub struct Assignment {
     pub rate: Option<NonZeroU32>,
     /// A person has it wait.
     pub paused: bool,
+}
+
+/// Changes to be sent again.
+#[derive(Debug)]
+pub struct Replay {
+    /// Which run.
+    pub run: RunId,
+    /// The names of the routes it is for.
+    pub routes: Vec<Arc<str>>,
+    /// Only these keys; all, if there are none.
+    pub keys: HashSet<Arc<str>>,
+    /// Which changes.
+    pub window: Window,
+    /// They have call keys of their own, as if they were new.
+    pub anew: bool,
+    /// Where it goes on: everything before has its outcome.
+    pub at: Lsn,
+    /// How many it has sent before.
+    pub read: u64,
+    /// A person has it wait.
+    pub paused: bool,
+    /// What the log says, from `at` on.
+    pub feed: mpsc::Receiver<ReplayFeed>,
+    /// What that is charged to.
+    pub budget: Budget,
+}
+
+/// Which part of the log is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// From the first transaction whose commit is here or later.
+    pub start: Lsn,
+    /// Only what was committed from then on.
+    pub since: Option<Timestamp>,
+    /// Up to the last one whose commit is before this.
+    pub to: Lsn,
+}
+
+/// What is read of the log for a replay.
+#[derive(Debug)]
+pub enum ReplayFeed {
+    /// What the log says next.
+    Batch(Vec<Captured>),
+    /// What it says behind the window: of rows that were deleted there nothing is sent again.
+    Look(Vec<Captured>),
+    /// That was all of it, and the window ends here.
+    Looked(Lsn),
+    /// It cannot be read any further.
+    Broken(SourceError),
 }
 
 /// What a run does.

@@ -59,7 +59,7 @@ impl Engine {
     ) {
         let Some(active) = &self.runs.active else { return };
         let forced = matches!(active.assignment.work, RunWork::Rows { force: true, .. });
-        let for_run = ForRun { called: active.called, suspect, forced, ahead: false };
+        let for_run = ForRun { called: active.called, suspect, forced, ahead: false, replayed: None };
         let (routes, table) = (active.routes.clone(), active.assignment.work.of().table.clone());
         self.lanes.at(Instant::now());
         let mut errands = std::mem::take(&mut self.errands);

@@ -68,17 +68,22 @@ impl Unread {
 
 impl Engine {
     pub(in crate::engine) fn obey(&mut self, order: RunOrder) {
-        let active = &mut self.runs.active;
         match order {
             RunOrder::Begin(assignment) => self.begin(*assignment),
+            RunOrder::Replay(replay) => self.begin_replay(*replay),
             RunOrder::Pause(run) => {
-                active.iter_mut().filter(|it| it.run == run).for_each(|it| it.paused = true)
+                self.pause_replay(run, true);
+                self.runs.pause(run, true);
             }
             RunOrder::Resume(run) => {
-                active.iter_mut().filter(|it| it.run == run).for_each(|it| it.paused = false)
+                self.pause_replay(run, false);
+                self.runs.pause(run, false);
             }
             // What is with the lanes already goes on.
-            RunOrder::Cancel(run) => drop(active.take_if(|it| it.run == run)),
+            RunOrder::Cancel(run) => {
+                self.cancel_replay(run);
+                drop(self.runs.active.take_if(|it| it.run == run));
+            }
         }
     }
 

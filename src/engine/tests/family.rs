@@ -238,6 +238,7 @@ impl Family {
                 merges,
                 born,
                 parents,
+                replayed: None,
             });
         }
         let settlement = crate::state::Settlement { parkings, ..Default::default() };

@@ -23,6 +23,15 @@ pub struct Mark {
     pub given_up: Option<String>,
 }
 
+/// What a position of the log means in time: whatever is committed from then on comes there or later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayPoint {
+    /// The position.
+    pub lsn: Lsn,
+    /// By the clock of the source.
+    pub at: Timestamp,
+}
+
 /// Works on named checkpoints over any connection to the state database.
 #[derive(Clone, Copy, Debug)]
 pub struct MarkDesk<'a> {
@@ -66,6 +75,26 @@ impl MarkDesk<'_> {
     pub async fn forget(&self, source: &str, name: &str) -> Result<(), Error> {
         let sql = "delete from rowcall.checkpoint_mark where source = $1 and name = $2";
         self.client.execute(sql, &[&source, &name]).await.map(drop)
+    }
+
+    /// What is known of positions in time, the oldest first.
+    pub async fn points(&self, source: &str) -> Result<Vec<ReplayPoint>, Error> {
+        let sql = "select lsn, at from rowcall.replay_point where source = $1 order by lsn";
+        let rows = self.client.query(sql, &[&source]).await?;
+        rows.iter().map(|row| Ok(ReplayPoint { lsn: lsn(row.try_get(0)?), at: row.try_get(1)? })).collect()
+    }
+
+    /// Remembers one; the earliest time of a position stays.
+    pub async fn add_point(&self, source: &str, point: ReplayPoint) -> Result<(), Error> {
+        let sql =
+            "insert into rowcall.replay_point (source, lsn, at) values ($1, $2, $3) on conflict do nothing";
+        self.client.execute(sql, &[&source, &pg_lsn(point.lsn), &point.at]).await.map(drop)
+    }
+
+    /// Forgets those before a position, or all of them.
+    pub async fn forget_points(&self, source: &str, before: Option<Lsn>) -> Result<(), Error> {
+        let sql = "delete from rowcall.replay_point where source = $1 and ($2::pg_lsn is null or lsn < $2)";
+        self.client.execute(sql, &[&source, &before.map(pg_lsn)]).await.map(drop)
     }
 
     /// What time it is by the clock that wrote when they were made.

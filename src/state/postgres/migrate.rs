@@ -20,6 +20,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 3, name: "runs", sql: include_str!("../../../sql/0003_runs.sql") },
     Migration { number: 4, name: "schedule", sql: include_str!("../../../sql/0004_schedule.sql") },
     Migration { number: 5, name: "checkpoint", sql: include_str!("../../../sql/0005_checkpoint.sql") },
+    Migration { number: 6, name: "replay", sql: include_str!("../../../sql/0006_replay.sql") },
     Migration { number: 7, name: "call_log", sql: include_str!("../../../sql/0007_call_log.sql") },
 ];
 

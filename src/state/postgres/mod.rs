@@ -20,7 +20,7 @@ mod status;
 mod stored_change;
 mod write_back;
 
-pub use marks::{Mark, MarkDesk};
+pub use marks::{Mark, MarkDesk, ReplayPoint};
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
 pub use parked_desk::{Filter, Listed, ParkedDesk, Shown, Total};
 pub use recall::recall;
@@ -107,6 +107,27 @@ impl PostgresStore {
         let writer = self.writer.lock().await;
         let desk = MarkDesk { client: &writer.client };
         desk.give_up(&self.source, name, why).await.map_err(failed("giving up a checkpoint"))
+    }
+
+    /// What is known of positions of the log in time, the oldest first.
+    pub async fn points(&self) -> Result<Vec<ReplayPoint>, StateError> {
+        let doing = "reading points of the log";
+        let client = self.reader(doing).await?;
+        MarkDesk { client: &client }.points(&self.source).await.map_err(failed(doing))
+    }
+
+    /// Remembers one.
+    pub async fn add_point(&self, point: ReplayPoint) -> Result<(), StateError> {
+        let writer = self.writer.lock().await;
+        let desk = MarkDesk { client: &writer.client };
+        desk.add_point(&self.source, point).await.map_err(failed("remembering a point of the log"))
+    }
+
+    /// Forgets those before a position, or all of them.
+    pub async fn forget_points(&self, before: Option<Lsn>) -> Result<(), StateError> {
+        let writer = self.writer.lock().await;
+        let desk = MarkDesk { client: &writer.client };
+        desk.forget_points(&self.source, before).await.map_err(failed("forgetting points of the log"))
     }
 
     async fn reader(&self, doing: &'static str) -> Result<deadpool_postgres::Object, StateError> {

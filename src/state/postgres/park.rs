@@ -31,17 +31,18 @@ const PARK: &str = "\
 insert into rowcall.parked as p
     (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
      called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key, parents,
-     requests, next_attempt)
+     replayed_to, requests, next_attempt)
 select $1, route, key, commit_lsn, ordinal, change::jsonb, answers::jsonb, state, reason, message, attempts,
        called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key, parents::jsonb,
-       requests, case when state = 'retrying' then now() + wait * interval '1 millisecond' end
+       replayed_to, requests,
+       case when state = 'retrying' then now() + wait * interval '1 millisecond' end
 from unnest($2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::text[], $7::text[], $8::text[],
             $9::text[], $10::text[], $11::integer[], $12::pg_lsn[], $13::bigint[],
             $14::boolean[], $15::boolean[], $16::boolean[], $17::boolean[], $18::bigint[],
-            $20::text[], $21::text[], $22::text[], $23::integer[])
+            $20::text[], $21::text[], $22::text[], $23::pg_lsn[], $24::integer[])
      as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
            called_lsn, called_ordinal, lets_pass, merges, born, doubt, wait, waits_for_route, waits_for_key,
-           parents, requests)
+           parents, replayed_to, requests)
 where $19 = exists (
     select from rowcall.parked known
     where known.route = t.route and known.key = t.key
@@ -114,7 +115,7 @@ const HEADS: &str = concat!(
 select route, key, case
     when commit_lsn is not null then true
     when exists (select from rowcall.parked p where p.route = head.route and p.key = head.key) then false
-end, delete_lsn, delete_ordinal from head"
+end, delete_lsn, delete_ordinal, commit_lsn, ordinal from head"
 );
 
 /// What was parked under another `on_dead` follows the present one.
@@ -223,7 +224,8 @@ impl Park {
         let (waits_routes, waits_keys): (Vec<_>, Vec<_>) =
             chosen.iter().map(waits_for).map(Option::unzip).unzip();
         let parents: Vec<Option<String>> = chosen.iter().map(|it| parents(&it.parents)).collect();
-        let values: [&(dyn ToSql + Sync); 23] = [
+        let replayed: Vec<Option<PgLsn>> = chosen.iter().map(|it| it.replayed.map(pg_lsn)).collect();
+        let values: [&(dyn ToSql + Sync); 24] = [
             &source,
             &routes,
             &keys,
@@ -246,6 +248,7 @@ impl Park {
             &waits_routes,
             &waits_keys,
             &parents,
+            &replayed,
             &requests,
         ];
         client.execute(&self.park, &values).await?;
@@ -305,10 +308,12 @@ impl Park {
         let (routes, keys) = columns(touched);
         for row in &client.query(&self.heads, &[&routes, &keys]).await? {
             let at = route_key(row);
-            if let Some(commit) = row.get::<_, Option<PgLsn>>(3) {
-                let id = ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(4).unsigned_abs() };
-                heads.leaving.push((at.clone(), id));
-            }
+            let id = |column: usize| {
+                let commit = row.get::<_, Option<PgLsn>>(column)?;
+                Some(ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(column + 1).unsigned_abs() })
+            };
+            heads.leaving.extend(id(3).map(|id| (at.clone(), id)));
+            heads.oldest.extend(id(5).map(|id| (at.clone(), id)));
             heads.held.push((at, recall::hold(row.get(2))));
         }
         Ok(heads)
@@ -320,6 +325,7 @@ impl Park {
 pub(super) struct Heads {
     pub(super) held: Vec<(RouteKey, Hold)>,
     pub(super) leaving: Vec<(RouteKey, ChangeId)>,
+    pub(super) oldest: Vec<(RouteKey, ChangeId)>,
     pub(super) released: u64,
 }
 
@@ -382,6 +388,7 @@ fn tail(row: &Row) -> (RouteKey, Tail) {
         born: row.get(7),
         // What merges with it brings its own.
         parents: Vec::new(),
+        replayed: None,
     };
     (at, Tail::stored(parking))
 }

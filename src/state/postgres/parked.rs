@@ -16,7 +16,7 @@ use tokio_postgres::{Row, types::PgLsn};
 /// The running sum is taken over the few rows that are left by the limit.
 const DUE: &str = "\
 select d.route, d.key, d.commit_lsn, d.ordinal, d.change, d.answers, d.called_lsn, d.called_ordinal,
-       d.attempts, d.doubt, d.born, d.next_attempt, d.requests
+       d.attempts, d.doubt, d.born, d.next_attempt, d.replayed_to, d.requests
 from unnest($2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::pg_lsn[], $7::bigint[], $8::text[])
      as w (route, at_most, bytes, after_due, after_lsn, after_ordinal, after_key)
 cross join lateral (
@@ -25,7 +25,7 @@ cross join lateral (
            row_number() over (order by l.next_attempt, l.commit_lsn, l.ordinal, l.key) as number
     from (
         select p.route, p.key, p.commit_lsn, p.ordinal, p.change::text, p.answers::text, p.called_lsn,
-               p.called_ordinal, p.attempts, p.doubt, p.born, p.next_attempt,
+               p.called_ordinal, p.attempts, p.doubt, p.born, p.next_attempt, p.replayed_to,
                p.requests
         from rowcall.parked p
         where p.source = $1 and p.route = w.route and p.state = 'retrying' and p.next_attempt <= now()
@@ -99,9 +99,10 @@ fn read(row: &Row, at: RouteKey, id: ChangeId) -> Result<Due, serde_json::Error>
         answers,
         called: ChangeId { commit: lsn(row.get(6)), ordinal: row.get::<_, i64>(7).unsigned_abs() },
         attempts: row.get::<_, i32>(8).unsigned_abs(),
-        requests: row.get::<_, i32>(12).unsigned_abs(),
+        requests: row.get::<_, i32>(13).unsigned_abs(),
         doubt: row.get(9),
         born: row.get(10),
+        replayed: row.get::<_, Option<PgLsn>>(12).map(lsn),
         place: Place { due: row.get(11), id, key },
     })
 }

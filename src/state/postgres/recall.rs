@@ -15,7 +15,7 @@ use tokio_postgres::{
 /// `order by` keeps the answers in the order asked, so that no key has to be looked up again.
 const RECALL: &str = "\
 select l.saved, l.commit_lsn, l.ordinal, l.gone, l.parents, p.held, d.commit_lsn, d.ordinal,
-       l.content
+       l.content, o.commit_lsn, o.ordinal
 from unnest($1::text[], $2::text[]) with ordinality as k (route, key, at)
 left join rowcall.link l on l.route = k.route and l.key = k.key
 cross join lateral (
@@ -26,6 +26,11 @@ left join lateral (
     where p.held is not null and d.route = k.route and d.key = k.key and d.deletes and d.holds
     order by d.commit_lsn, d.ordinal limit 1
 ) d on true
+left join lateral (
+    select o.commit_lsn, o.ordinal from rowcall.parked o
+    where p.held and o.route = k.route and o.key = k.key and o.holds
+    order by o.commit_lsn, o.ordinal limit 1
+) o on true
 order by k.at";
 
 /// What depends on a deleted key: linked keys, and parked changes that are older than the delete and
@@ -61,10 +66,11 @@ pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Resul
             parents: row.get::<_, Option<Json<Vec<String>>>>(4).map_or_else(Vec::new, |it| parents(&it.0)),
             content: row.get::<_, Option<i64>>(8).map(|hash| ContentHash(hash.cast_unsigned())),
         });
-        let leaving = row
-            .get::<_, Option<PgLsn>>(6)
-            .map(|commit| ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(7).unsigned_abs() });
-        Known { link, hold: hold(row.get(5)), leaving }
+        let id = |at: usize| {
+            let commit = row.get::<_, Option<PgLsn>>(at)?;
+            Some(ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(at + 1).unsigned_abs() })
+        };
+        Known { link, hold: hold(row.get(5)), leaving: id(6), oldest: id(9) }
     };
     Ok(rows.iter().map(known).collect())
 }

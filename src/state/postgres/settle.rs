@@ -48,10 +48,13 @@ set source = excluded.source, applied = s.applied + excluded.applied,
     last_error_at = coalesce(excluded.last_error_at, s.last_error_at), updated_at = now()";
 
 /// Gone links are kept only until no redelivery can reach them any more, and no parked change that
-/// is older than the delete. A commit may begin where the last settled one ended.
+/// is older than the delete. A commit may begin where the last settled one ended. A replay must not
+/// bring back what was deleted since it began.
 const FORGET: &str = "\
 delete from rowcall.link l
-where l.gone and l.commit_lsn < $2
+where l.gone and l.commit_lsn < least($2, (
+      select min(r.base_lsn) from rowcall.run r
+      where r.source = $1 and r.kind = 'replay' and r.finished_at is null))
   and l.route in (select route from rowcall.route_status where source = $1)
   and not exists (select from rowcall.parked p where p.route = l.route and p.key = l.key)";
 
@@ -71,7 +74,8 @@ with moved as (
 ), renumbered as (
     -- Their order within the key is kept, ahead of everything that is still to come.
     update rowcall.parked p
-    set commit_lsn = '0/0', ordinal = n.ordinal, called_lsn = '0/0', called_ordinal = n.ordinal, merges = false
+    set commit_lsn = '0/0', ordinal = n.ordinal, called_lsn = '0/0', called_ordinal = n.ordinal, merges = false,
+        replayed_to = null
     from (
         select id, commit_lsn,
                row_number() over (partition by route, key order by commit_lsn, ordinal)
@@ -92,7 +96,14 @@ with moved as (
     set state = case when state = 'running' then 'requested' else state end, base_lsn = null,
         started_at = null, cursor = null, expected = null, read = 0, applied = 0, skipped = 0,
         parked = 0, updated_at = now()
-    where source = $1 and finished_at is null and exists (select from moved)
+    where source = $1 and finished_at is null and kind <> 'replay' and exists (select from moved)
+), bygone as (
+    update rowcall.run
+    set state = 'failed', finished_at = now(), updated_at = now(),
+        error = 'the log that it was to send again is that of a former database'
+    where source = $1 and finished_at is null and kind = 'replay' and exists (select from moved)
+), pointless as (
+    delete from rowcall.replay_point where source = $1 and exists (select from moved)
 ), strangers as (
     -- Ids of transactions are the former database's.
     update rowcall.write_back set transaction = null
@@ -206,8 +217,8 @@ impl Writer {
         match self.write(settlement).await {
             Ok((Some(through), heads)) => {
                 self.client.batch_execute("commit").await.map_err(failed("settling"))?;
-                let Heads { held, leaving, released } = heads;
-                Ok(Settled { saved: Saved(through), held, leaving, released })
+                let Heads { held, leaving, oldest, released } = heads;
+                Ok(Settled { saved: Saved(through), held, leaving, oldest, released })
             }
             failure => {
                 // The connection may live on; its transaction must not.

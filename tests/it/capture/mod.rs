@@ -52,6 +52,7 @@ pub fn options(start: Lsn, budget: &Budget) -> Options {
         routed: Box::new(|name| !name.name.starts_with("unrouted")),
         origin: ORIGIN.to_owned(),
         budget: budget.clone(),
+        acknowledged: Lsn::ZERO,
         heartbeat: Duration::from_millis(50),
     }
 }

@@ -59,6 +59,15 @@ impl Live {
         settled(&self.postgres).await;
     }
 
+    /// Has a service of its own bring this to the bank.
+    pub async fn after_start(&self, statement: &str) {
+        let service = self.run();
+        self.after(&[statement]).await;
+        self.acknowledged().await;
+        service.sigterm();
+        service.wait().await;
+    }
+
     /// What the bank has applied and not been asked for yet: `PUT /customers/1 {…}`.
     pub fn calls(&self) -> Vec<String> {
         let journal = self.bank.take_journal();

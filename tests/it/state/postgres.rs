@@ -70,6 +70,30 @@ async fn a_gone_link_is_forgotten_only_behind_the_checkpoint_and_what_is_parked(
 }
 
 #[tokio::test]
+async fn what_was_deleted_since_a_replay_began_is_remembered_until_that_is_over() {
+    let postgres = server().await;
+    let store = open(&postgres.url()).await;
+    store.bind(&begin()).await.expect("to bind");
+    let run = store.ask_run(&ask(RunKind::Replay, None)).await.expect("a run");
+    assert!(store.begin_run(run, Lsn::new(140)).await.expect("an answer"));
+    let gone = |lsn| Arc::new(Link { change: id(lsn), gone: true, ..Link::default() });
+    let keys = [at("before"), at("since")];
+    let links: Vec<_> = keys.iter().cloned().zip([139, 140].map(gone)).collect();
+    let counts = vec![("loan".into(), RouteCounts::default())];
+    store.settle(Settlement { links, counts, ..Settlement::default() }).await.expect("a settlement");
+    let known = async || {
+        for _ in 0..200 {
+            store.settle(through(200)).await.expect("a settlement");
+        }
+        let known = store.recall(&keys).await.expect("an answer");
+        known.iter().map(|it| it.link.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(known().await, [false, true]);
+    settle_runs(&store, [RunProgress { end: Some(RunEnd::Done), ..progress(run, [0; 4]) }]).await;
+    assert_eq!(known().await, [false, false]);
+}
+
+#[tokio::test]
 async fn a_database_without_the_schema_is_refused_with_what_to_do() {
     let postgres = Postgres::start(Version::V16).await;
     let error = PostgresStore::open(&target(&postgres), "main").await.expect_err("no schema").to_string();

@@ -122,6 +122,7 @@ pub fn parking(key: &str, lsn: u64, state: ParkedState) -> Parking {
         merges: false,
         born: false,
         parents: Vec::new(),
+        replayed: None,
     }
 }
 

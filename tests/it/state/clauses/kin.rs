@@ -54,7 +54,7 @@ clauses! {
         let settled = store.settle(settlement).await.expect("a settlement");
         assert_eq!((settled.released, settled.leaving), (0, vec![(customer("7"), id(5))]));
         let known = store.recall(&[customer("7")]).await.expect("an answer").remove(0);
-        assert_eq!((known.hold, known.leaving), (Hold::Held, Some(id(5))));
+        assert_eq!((known.hold, known.leaving, known.oldest), (Hold::Held, Some(id(5)), Some(id(5))));
         assert_eq!(store.sweep().await.expect("a sweep"), 0);
         let resolved = Settlement { resolved: vec![(customer("7"), id(5))], ..Settlement::default() };
         let settled = store.settle(resolved).await.expect("a settlement");

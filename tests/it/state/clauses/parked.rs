@@ -58,6 +58,22 @@ clauses! {
         assert_eq!(store.due(&due_of_all(1)).await.expect("what is due")[0].called, id(3));
     }
 
+    async fn what_is_sent_again_stays_so_and_the_oldest_of_a_key_is_told(store: &dyn StateStore) {
+        let again = |lsn, state| Parking { replayed: Some(Lsn::new(50)), ..parking("1", lsn, state) };
+        let settled = store.settle(parked([again(5, ParkedState::Retrying)])).await.expect("a settlement");
+        assert_eq!(settled.oldest, [(at("1"), id(5))]);
+        let settled = store.settle(parked([parking("1", 60, ParkedState::Queued)])).await.expect("a settlement");
+        assert_eq!(settled.oldest, [(at("1"), id(5))]);
+        assert_eq!(recall(store, "1").await.oldest, Some(id(5)));
+        assert_eq!(store.due(&due_of_all(9)).await.expect("what is due")[0].replayed, Some(Lsn::new(50)));
+        let ended = Settlement { resolved: vec![(at("1"), id(5))], ..Settlement::default() };
+        assert_eq!(store.settle(ended).await.expect("a settlement").oldest, [(at("1"), id(60))]);
+        assert_eq!(store.due(&due_of_all(9)).await.expect("what is due")[0].replayed, None);
+        let ended = Settlement { resolved: vec![(at("1"), id(60))], ..Settlement::default() };
+        assert_eq!(store.settle(ended).await.expect("a settlement").oldest, []);
+        assert_eq!(recall(store, "1").await.oldest, None);
+    }
+
     async fn the_end_of_a_retry_replaces_what_was_parked(store: &dyn StateStore) {
         store.settle(parked([parking("1", 5, ParkedState::Retrying)])).await.expect("a settlement");
         let ended = |state| Parking { again: true, ..parking("1", 5, state) };
