@@ -14,10 +14,11 @@ pub const RECORD_VERSION: u32 = 1;
 pub struct RecordId(pub Arc<str>);
 
 impl RecordId {
-    /// The name of the `attempt`th request for a call, the first being 1.
-    pub fn new(call_key: &str, run: Option<i64>, attempt: u32) -> Self {
-        Self(match run {
-            Some(run) => format!("{call_key}#{run}.{attempt}").into(),
+    /// The name of the `attempt`th request for a call, the first being 1. `scope` is what makes the same
+    /// call once more: a run.
+    pub fn new(call_key: &str, scope: Option<&str>, attempt: u32) -> Self {
+        Self(match scope {
+            Some(scope) => format!("{call_key}#{scope}.{attempt}").into(),
             None => format!("{call_key}#{attempt}").into(),
         })
     }
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn an_attempt_is_named_by_its_call_and_its_number() {
-        let ids = [("a-1", None, 1), ("a-1", None, 2), ("a-1", Some(7), 1), ("a-2", None, 1)]
+        let ids = [("a-1", None, 1), ("a-1", None, 2), ("a-1", Some("7"), 1), ("a-2", None, 1)]
             .map(|(key, run, attempt)| RecordId::new(key, run, attempt));
         assert_eq!(ids.each_ref().map(ToString::to_string), ["a-1#1", "a-1#2", "a-1#7.1", "a-2#1"]);
         let spans: std::collections::BTreeSet<u64> = ids.iter().map(RecordId::span).collect();

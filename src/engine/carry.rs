@@ -217,12 +217,14 @@ impl Pass {
         let Some(slot) = &mut self.slot else { return Err(Verdict::Held { error: None }) };
         self.work.attempts += 1;
         let work = &mut self.work;
+        let replayed = work.for_run.and_then(|it| it.replayed);
         let watch = Watch::new(&ground, &call, &key, || Subject {
             route: &route.name,
             remote: &remote.name,
             keys: vec![Arc::clone(&self.key)],
             changes: vec![work.id().to_string().into()],
-            run: work.called.run(),
+            run: work.called.run().or(replayed.and_then(|it| it.run)),
+            again: replayed.map(|it| it.until),
         });
         let mut departure = Departure::new(slot, &mut work.renewed, &mut work.requests, watch);
         let result = tokio::select! {

@@ -6,7 +6,7 @@
 use super::carry::Ground;
 use crate::{
     call_log::{CallLogSink, CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace},
-    model::{Answer, Call, CallKey, RunId},
+    model::{Answer, Call, CallKey, Lsn, RunId},
     remote::{CallError, Clock, Failure, Shown, reason},
 };
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub(super) struct Subject<'a> {
     pub(super) keys: Vec<Arc<str>>,
     pub(super) changes: Vec<Arc<str>>,
     pub(super) run: Option<RunId>,
+    /// It was read to be sent again, among what was committed before this: the same call was made before.
+    pub(super) again: Option<Lsn>,
 }
 
 /// An eye on the requests of one attempt.
@@ -77,7 +79,7 @@ impl<'a> Watch<'a> {
     /// The request under way is answered, or will not be.
     pub(super) fn ends(&mut self, result: Option<Result<&Answer, &CallError>>, outcome: &str) {
         let Some(UnderWay { shown, number, at, began }) = self.under_way.take() else { return };
-        let Subject { route, remote, keys, changes, run } = &self.subject;
+        let Subject { route, remote, keys, changes, run, again: _ } = &self.subject;
         let id = self.id(number);
         let sent = self.call.body.bytes();
         let failure = match (result, outcome) {
@@ -119,7 +121,9 @@ impl<'a> Watch<'a> {
     }
 
     fn id(&self, number: u32) -> RecordId {
-        RecordId::new(&self.key.to_string(), self.subject.run.map(|run| run.0), number)
+        let Subject { run, again, .. } = &self.subject;
+        let scope = run.map(|it| it.to_string()).or_else(|| again.map(|it| it.to_string()));
+        RecordId::new(&self.key.to_string(), scope.as_deref(), number)
     }
 }
 

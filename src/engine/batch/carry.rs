@@ -110,7 +110,8 @@ impl BatchPass {
             remote: &remote.name,
             keys: members.iter().map(|it| Arc::clone(&it.key)).collect(),
             changes: members.iter().map(|it| it.work.id().to_string().into()).collect(),
-            run: None,
+            run: members.iter().find_map(|it| it.work.for_run?.replayed?.run),
+            again: members.iter().find_map(|it| Some(it.work.for_run?.replayed?.until)),
         });
         let mut requests = members.iter().map(|it| it.work.requests).max().unwrap_or_default();
         let mut departure = Departure::new(&mut self.slot, &mut self.batch.renewed, &mut requests, watch);
