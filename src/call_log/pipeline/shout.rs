@@ -25,3 +25,17 @@ impl Shout {
         self.last.take().is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_said_at_once_then_now_and_then_and_at_once_again_after_it_was_over() {
+        let (start, mut shout) = (Instant::now(), Shout::default());
+        let mut said = |second: u64| shout.is_due(start + Duration::from_secs(second));
+        assert_eq!([0, 1, 9, 10, 11, 20].map(&mut said), [true, false, false, true, false, true]);
+        assert!(shout.is_over() && !shout.is_over());
+        assert!(shout.is_due(start + Duration::from_secs(21)));
+    }
+}

@@ -41,6 +41,18 @@ pub enum SpoolError {
         /// What the system said.
         cause: io::Error,
     },
+    /// A segment cannot be read, which may pass.
+    #[error(
+        "reading {} of the call log's spool: {cause}. It is tried again; where the disk has lost it, take the \
+         file away, and the rest is sent",
+        path.display()
+    )]
+    Unreadable {
+        /// The segment.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// Anything else.
     #[error("{doing} {} of the call log's spool: {cause}", path.display())]
     Io {

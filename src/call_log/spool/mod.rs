@@ -239,17 +239,13 @@ impl Spool {
                     self.skip_damage(segment);
                     continue;
                 }
-                Err(cause) => return Err(SpoolError::Io { doing: "reading", path, cause }),
+                Err(cause) => return Err(SpoolError::Unreadable { path, cause }),
             };
             loop {
                 if lines.len() >= records || length >= bytes {
                     return Ok(lines);
                 }
-                let next = walk.next().map_err(|cause| SpoolError::Io {
-                    doing: "reading",
-                    path: path.clone(),
-                    cause,
-                });
+                let next = walk.next().map_err(|cause| SpoolError::Unreadable { path: path.clone(), cause });
                 let line = match next {
                     Ok(Next::Record(frame)) => frame::line(&frame),
                     Ok(Next::End) => break,
