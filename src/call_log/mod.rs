@@ -8,10 +8,14 @@
 //! records implements [`CallLogStore`] and runs the conformance suite of the stores.
 
 mod memory;
+pub mod mongodb;
+mod pauses;
 mod query;
+pub mod rabbitmq;
 mod record;
 
 pub use memory::MemoryCallLog;
+pub use pauses::Pauses;
 pub use query::CallQuery;
 pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace};
 
