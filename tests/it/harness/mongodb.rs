@@ -30,6 +30,8 @@ impl MongoDb {
             command.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs"]);
             command.args(["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"]);
             command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
+            // Tests write what is old by now.
+            command.args(["--setParameter", "ttlMonitorEnabled=false"]);
             command
         });
         let mut mongodb = Self { kept, port };
