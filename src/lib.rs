@@ -10,7 +10,8 @@
 //! 5. [`remote`]: how a call is made: HTTP, auth, retry.
 //! 6. [`state`]: what survives a crash: checkpoint, links, parked changes.
 //!
-//! 7. [`call_log`]: what was sent and what came back, attempt by attempt.
+//! 7. [`call_log`]: what was sent and what came back, attempt by attempt;
+//!    [`log_keeper`] brings that from the broker to where it is kept.
 //!
 //! And on the way back: [`write_back`] brings what was captured into the rows. [`audit`] asks whether
 //! all of it is right.
@@ -27,6 +28,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod engine;
+pub mod log_keeper;
 pub mod mapping;
 pub mod model;
 pub mod postgres;

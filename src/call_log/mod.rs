@@ -8,8 +8,11 @@
 //! records implements [`CallLogStore`] and runs the conformance suite of the stores.
 
 mod memory;
+pub mod mongodb;
+mod pauses;
 mod pipeline;
 mod query;
+pub mod rabbitmq;
 mod record;
 mod redact;
 mod seal;
@@ -19,6 +22,7 @@ mod sqlite;
 
 pub use memory::MemoryCallLog;
 pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Seal as Prepare};
+pub use pauses::Pauses;
 pub use query::CallQuery;
 pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace};
 pub use redact::{RedactError, Redaction};

@@ -62,3 +62,50 @@ async fn nothing_is_left_of_a_server_whose_test_panicked() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_broker_keeps_its_messages_over_a_crash_and_nothing_is_left_of_it() {
+    use crate::harness::RabbitMq;
+    use lapin::{BasicProperties, options::*, types::FieldTable};
+    let mut rabbit = RabbitMq::start().await;
+    assert_eq!(rabbit.depth("q").await, None);
+    let (connection, channel) = rabbit.channel().await;
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("q".into(), durable, FieldTable::default()).await.expect("a queue");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    let properties = BasicProperties::default().with_delivery_mode(2);
+    let sent = channel
+        .basic_publish("".into(), "q".into(), BasicPublishOptions::default(), b"m", properties)
+        .await
+        .expect("to publish");
+    assert!(sent.await.expect("a confirm").is_ack());
+    drop((connection, channel));
+    let url = rabbit.url();
+    rabbit.kill();
+    rabbit.start_again().await;
+    assert_eq!((rabbit.url(), rabbit.depth("q").await), (url, Some(1)));
+    rabbit.stop();
+    rabbit.start_again().await;
+    assert_eq!(rabbit.take("q").await.expect("a message").data, b"m");
+    let home = rabbit.home().to_owned();
+    drop(rabbit);
+    assert!(!home.exists(), "{} is left", home.display());
+}
+
+#[tokio::test]
+async fn a_document_store_keeps_its_documents_over_a_crash_and_nothing_is_left_of_it() {
+    use crate::harness::MongoDb;
+    use mongodb::bson::doc;
+    let mut mongodb = MongoDb::start().await;
+    let collection = mongodb.collection("d", "c").await;
+    collection.insert_one(doc! { "_id": 1 }).await.expect("to insert");
+    mongodb.kill();
+    mongodb.start_again().await;
+    mongodb.stop();
+    mongodb.start_again().await;
+    let found = mongodb.collection("d", "c").await.count_documents(doc! {}).await;
+    assert_eq!(found.expect("a count"), 1);
+    let home = mongodb.home().to_owned();
+    drop(mongodb);
+    assert!(!home.exists(), "{} is left", home.display());
+}

@@ -1,11 +1,12 @@
-//! The integration tests: one binary, one module a capability. They need `scripts/provision
-//! postgres` to have run; `scripts/test` sees to that.
+//! The integration tests: one binary, one module a capability. They need what `scripts/provision`
+//! installs; `scripts/test` sees to that.
 
 mod harness;
 
 mod audit;
 mod auth;
 mod batches;
+mod call_log;
 mod calls;
 mod capture;
 mod checkpoints;

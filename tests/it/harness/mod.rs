@@ -1,4 +1,4 @@
-//! What the integration tests stand on: real Postgres servers, the built program, and waiting.
+//! What the integration tests stand on: real servers, the built program, and waiting.
 //!
 //! Everything started here ends with the test that started it, also when the test panics or is
 //! killed. Everything lies below the temporary directory (`TMPDIR`), so whoever runs the tests can
@@ -6,14 +6,19 @@
 #![allow(dead_code, unused_imports, reason = "each capability's tests use what they need")]
 
 pub mod certificates;
+mod kept;
 pub mod live;
+pub mod mongodb;
 pub mod postgres;
+pub mod rabbitmq;
 pub mod rowcall;
 pub mod wait;
 
 pub use self::{
     live::{Live, settled},
+    mongodb::MongoDb,
     postgres::{Postgres, Version},
+    rabbitmq::RabbitMq,
     rowcall::{Rowcall, Service, rowcall},
     wait::eventually,
 };

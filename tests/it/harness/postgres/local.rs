@@ -128,7 +128,7 @@ impl Drop for Local {
 }
 
 /// Where `scripts/provision` puts things: the same rule as in `scripts/lib.sh`.
-fn tools() -> PathBuf {
+pub fn tools() -> PathBuf {
     if let Some(tools) = std::env::var_os("ROWCALL_TOOLS") {
         return tools.into();
     }

@@ -4,7 +4,7 @@
 mod container;
 mod local;
 
-pub use self::local::free_port as unused_port;
+pub use self::local::{free_port as unused_port, tools};
 use self::{
     container::Container,
     local::{Local, free_port},

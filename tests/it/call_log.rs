@@ -1,0 +1,59 @@
+//! The call log's way: out of the process, through the broker, into what keeps it.
+
+mod clauses;
+mod keeper;
+mod mongodb;
+mod outlet;
+mod pipeline;
+
+use rowcall::call_log::{
+    CallRecord, Content, Exchange, Line, RECORD_VERSION, RecordId, rabbitmq::RabbitMqSettings,
+};
+use std::sync::Arc;
+
+/// A record that differs from every other.
+fn record(number: u32) -> CallRecord {
+    let call_key: Arc<str> = format!("loan@lender-main-0/{number}-0").into();
+    CallRecord {
+        v: RECORD_VERSION,
+        id: RecordId::new(&call_key, None, 1),
+        at: "2024-05-06T07:08:09.123456789Z".parse().expect("a time"),
+        took_us: 12_345,
+        route: "loan@lender".into(),
+        entity: "loan".into(),
+        keys: vec![number.to_string().into()],
+        changes: vec![format!("0/{number}-0").into()],
+        run: None,
+        step: "upsert".into(),
+        attempt: 1,
+        call_key,
+        remote: "lender".into(),
+        method: "PUT".into(),
+        url: format!("https://lender.example/loans/{number}"),
+        request: Content {
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: format!(r#"{{"id":{number}}}"#),
+            size: 9,
+            base64: false,
+        },
+        response: Some(Exchange { status: 200, content: Content::default() }),
+        class: None,
+        error: None,
+        outcome: "answered".into(),
+        trace: "1".repeat(32),
+        span: "2".repeat(16),
+    }
+}
+
+fn line(record: &CallRecord) -> Line {
+    let json = serde_json::to_vec(record).expect("JSON").into();
+    Line { id: record.id.clone(), route: record.route.clone(), json }
+}
+
+fn lines(numbers: impl IntoIterator<Item = u32>) -> Vec<Line> {
+    numbers.into_iter().map(|number| line(&record(number))).collect()
+}
+
+fn at(url: &str) -> RabbitMqSettings {
+    RabbitMqSettings::at(url.to_owned().into())
+}
