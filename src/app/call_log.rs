@@ -3,15 +3,16 @@
 use super::{App, AppError, clock};
 use crate::{
     call_log::{
-        CallLogStore, CallRecord, Line, Outlet, Pipeline, PipelineOptions, Prepare, Redaction, Seal, Spool,
-        SqliteCallLog,
+        CallLogError, CallLogStore, CallRecord, Direct, Line, Outlet, Pipeline, PipelineOptions, Prepare,
+        Redaction, Seal, Spool, SqliteCallLog, mongodb::MongoCallLog, rabbitmq::RabbitOutlet,
     },
     engine::CallLog,
+    log_keeper::Keeper,
     model::Span,
 };
 use jiff::SignedDuration;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{task::JoinSet, time::interval};
+use tokio::{sync::watch, task::JoinSet, time::interval};
 
 /// How long what is in memory may take to go out at a stop.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -23,35 +24,80 @@ pub(super) struct RunningCallLog {
     /// What the engine is given.
     pub(super) log: CallLog,
     pipeline: Arc<Pipeline>,
+    /// Stops the keeper in this process.
+    stop: watch::Sender<bool>,
+    keeping: JoinSet<()>,
     _forgetting: JoinSet<()>,
 }
 
 impl RunningCallLog {
     /// Lets out what is still in memory.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(mut self) {
         let gauges = self.pipeline.close(CLOSE_WITHIN).await;
+        self.stop.send_replace(true);
+        while self.keeping.join_next().await.is_some() {}
         tracing::debug!(written = gauges.written, sent = gauges.sent, "the call log is closed");
     }
 }
 
 impl App {
     /// Starts the log of calls; `None` if none is kept.
-    pub(super) fn start_call_log(&self) -> Result<Option<RunningCallLog>, AppError> {
+    pub(super) async fn start_call_log(&self) -> Result<Option<RunningCallLog>, AppError> {
         let settings = &self.loaded.config.call_log;
         if !settings.enabled {
             return Ok(None);
         }
-        let cure = "; `call_log.sqlite.path` names another place, `call_log.enabled: false` keeps no log";
-        let store = SqliteCallLog::open(&self.call_log_path())
-            .map_err(|error| AppError::Failed(format!("{error}{cure}")))?;
-        let spool = settings.spool.as_ref().map(Spool::open).transpose().map_err(AppError::failed)?;
+        let (mut keeping, mut forgetting) = (JoinSet::new(), JoinSet::new());
+        let stop = watch::Sender::new(false);
+        let outlet: Box<dyn Outlet> = match (&settings.rabbitmq, &settings.mongodb) {
+            (Some(rabbitmq), mongodb) => {
+                if let Some(mongodb) = mongodb.as_ref().filter(|_| settings.keeper) {
+                    let store = Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?);
+                    let keeper = Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?;
+                    let stopped = stop.subscribe();
+                    keeping.spawn(async move { keeper.run(stopped).await });
+                }
+                Box::new(RabbitOutlet::new(rabbitmq).map_err(wrong("rabbitmq"))?)
+            }
+            (None, Some(mongodb)) => {
+                Box::new(Direct(Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?)))
+            }
+            (None, None) => {
+                let cure =
+                    "`call_log.sqlite.path` names another place, `call_log.enabled: false` keeps no log";
+                let store = SqliteCallLog::open(&self.call_log_path())
+                    .map_err(|error| AppError::Failed(format!("{error}; {cure}")))?;
+                forgetting.spawn(forget(store.clone(), settings.sqlite.keep));
+                Box::new(Direct(Arc::new(store)))
+            }
+        };
         let options = PipelineOptions { required: settings.required, ..PipelineOptions::default() };
-        let outlet: Box<dyn Outlet> = Box::new(store.clone());
-        let pipeline = Arc::new(Pipeline::start(outlet, self.prepare()?, spool, options));
-        let mut forgetting = JoinSet::new();
-        forgetting.spawn(forget(store, settings.sqlite.keep));
+        let pipeline = Pipeline::start(outlet, self.prepare()?, self.spool().await?, options);
+        let pipeline = Arc::new(pipeline);
         let log = CallLog { sink: Arc::clone(&pipeline) as _, clock: clock::now };
-        Ok(Some(RunningCallLog { log, pipeline, _forgetting: forgetting }))
+        Ok(Some(RunningCallLog { log, pipeline, stop, keeping, _forgetting: forgetting }))
+    }
+
+    /// The spool, read and checked.
+    async fn spool(&self) -> Result<Option<Spool>, AppError> {
+        let Some(mut settings) = self.loaded.config.call_log.spool.clone() else { return Ok(None) };
+        settings.path = self.beside_configuration(&settings.path);
+        let opened = tokio::task::spawn_blocking(move || Spool::open(&settings)).await;
+        opened.map_err(AppError::failed)?.map(Some).map_err(AppError::failed)
+    }
+
+    /// Takes records out of RabbitMQ and stores them, until `stop` becomes true or its sender is gone.
+    pub async fn keep_log(&self, stop: watch::Receiver<bool>) -> Result<(), AppError> {
+        let settings = &self.loaded.config.call_log;
+        let (Some(rabbitmq), Some(mongodb)) = (&settings.rabbitmq, &settings.mongodb) else {
+            let message = "a log keeper takes records out of `call_log.rabbitmq` and stores them in \
+                           `call_log.mongodb`: both have to be in the configuration";
+            return Err(AppError::Configuration(vec![message.to_owned()]));
+        };
+        let store = Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?);
+        tracing::info!("keeping the log of calls");
+        Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?.run(stop).await;
+        Ok(())
     }
 
     /// Makes of a record what leaves the process.
@@ -76,6 +122,10 @@ impl App {
             Line { id: record.id, route: record.route, json }
         }))
     }
+}
+
+fn wrong(block: &'static str) -> impl Fn(CallLogError) -> AppError {
+    move |error| AppError::Configuration(vec![format!("call_log.{block}: {error}")])
 }
 
 async fn forget(store: SqliteCallLog, Span(keep): Span) {

@@ -1,8 +1,11 @@
 //! The call log as commands read it.
 
 use super::{App, AppError};
-use crate::call_log::{CallLogStore, CallRecord, Seal, SqliteCallLog};
-use std::{path::PathBuf, sync::Arc};
+use crate::call_log::{CallLogStore, CallRecord, Seal, SqliteCallLog, mongodb::MongoCallLog};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Where records are found, and how their bodies are opened.
 pub struct CallArchive {
@@ -24,6 +27,15 @@ impl App {
     /// The call log of this configuration.
     pub async fn call_archive(&self) -> Result<CallArchive, AppError> {
         let settings = &self.loaded.config.call_log;
+        if let Some(mongodb) = &settings.mongodb {
+            let store = Arc::new(MongoCallLog::new(mongodb).map_err(AppError::failed)?);
+            return Ok(CallArchive { store, seal: self.seal()? });
+        }
+        if settings.rabbitmq.is_some() {
+            let message = "records go to `call_log.rabbitmq` alone: who takes them from there has them. With \
+                           `call_log.mongodb` a log keeper stores them, and they are found again here";
+            return Err(AppError::Failed(message.to_owned()));
+        }
         let path = self.call_log_path();
         let found = SqliteCallLog::open_existing(&path).map_err(AppError::failed)?;
         let store: Arc<dyn CallLogStore> = match found {
@@ -45,8 +57,13 @@ impl App {
 
     /// The embedded call log's file.
     pub(super) fn call_log_path(&self) -> PathBuf {
-        let folder = std::path::Path::new(&self.loaded.file).parent();
-        folder.map_or_else(PathBuf::new, PathBuf::from).join(&self.loaded.config.call_log.sqlite.path)
+        self.beside_configuration(&self.loaded.config.call_log.sqlite.path)
+    }
+
+    /// A path of the configuration, which goes from the folder of its file.
+    pub(super) fn beside_configuration(&self, path: &Path) -> PathBuf {
+        let folder = Path::new(&self.loaded.file).parent();
+        folder.map_or_else(PathBuf::new, PathBuf::from).join(path)
     }
 
     pub(super) fn seal(&self) -> Result<Option<Seal>, AppError> {

@@ -32,7 +32,7 @@ impl App {
         let limits = &self.loaded.config.limits;
         let memory = ByteSize(limits.memory.0 / plans.len().max(1) as u64);
         let limits = Limits { memory, ..limits.clone() };
-        let running = self.start_call_log()?;
+        let running = self.start_call_log().await?;
         let call_log = running.as_ref().map(|it| it.log.clone());
         let all = watch::Sender::new(false);
         let mut supervisors = JoinSet::new();

@@ -7,6 +7,7 @@
 //! from there is an [`Outlet`]'s; where it is found again, a [`CallLogStore`]'s. A new place to keep
 //! records implements [`CallLogStore`] and runs the conformance suite of the stores.
 
+mod direct;
 mod memory;
 pub mod mongodb;
 mod pauses;
@@ -20,9 +21,10 @@ mod settings;
 mod spool;
 mod sqlite;
 
+pub use direct::Direct;
 pub use memory::MemoryCallLog;
-pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Seal as Prepare};
 pub use pauses::Pauses;
+pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Prepare};
 pub use query::CallQuery;
 pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace};
 pub use redact::{RedactError, Redaction};

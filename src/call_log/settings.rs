@@ -1,4 +1,4 @@
-use super::SpoolSettings;
+use super::{SpoolSettings, mongodb::MongoDbSettings, rabbitmq::RabbitMqSettings};
 use crate::model::{ByteSize, Redact, Span};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -14,6 +14,12 @@ pub struct Settings {
     pub enabled: bool,
     /// The file that it is kept in, unless `rabbitmq` or `mongodb` is given.
     pub sqlite: Sqlite,
+    /// Records are published here, for the log keeper and whoever else listens.
+    pub rabbitmq: Option<RabbitMqSettings>,
+    /// Where the log keeper stores them; without `rabbitmq` they are stored there straight away.
+    pub mongodb: Option<MongoDbSettings>,
+    /// Whether `rowcall run` is a log keeper too; others are `rowcall log-keeper`.
+    pub keeper: bool,
     /// Where records wait on disk while they cannot be sent; without it they wait in memory only.
     pub spool: Option<SpoolSettings>,
     /// A change counts as done only once the records of its calls are durable here or at the broker.
@@ -31,6 +37,9 @@ impl Default for Settings {
         Self {
             enabled: true,
             sqlite: Sqlite::default(),
+            rabbitmq: None,
+            mongodb: None,
+            keeper: true,
             spool: None,
             required: false,
             body_limit: ByteSize(16 << 10),

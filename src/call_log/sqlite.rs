@@ -1,6 +1,6 @@
 //! The embedded call log: one SQLite file, so that a first run needs neither broker nor database.
 
-use super::{CallLogError, CallLogStore, CallQuery, CallRecord, Line, Outlet, RecordId};
+use super::{CallLogError, CallLogStore, CallQuery, CallRecord, RecordId};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, ToSql, params};
@@ -134,7 +134,7 @@ fn insert(connection: &mut Connection, records: &[(CallRecord, String)]) -> rusq
             let id = &*it.id.0;
             let new = call.execute(params![
                 id,
-                micros(it.at),
+                nanos(it.at),
                 &*it.entity,
                 &*it.route,
                 it.run,
@@ -156,9 +156,9 @@ fn insert(connection: &mut Connection, records: &[(CallRecord, String)]) -> rusq
     transaction.commit()
 }
 
-/// Finer than a microsecond no two are told apart by time, and none has to be.
-fn micros(at: Timestamp) -> i64 {
-    at.as_microsecond()
+/// Good until the year 2262.
+fn nanos(at: Timestamp) -> i64 {
+    i64::try_from(at.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 fn unreadable(error: serde_json::Error) -> rusqlite::Error {
@@ -192,13 +192,13 @@ fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<Call
         narrow("status <= ?", Box::new(to));
     }
     if let Some(since) = query.since {
-        narrow("at >= ?", Box::new(micros(since)));
+        narrow("at >= ?", Box::new(nanos(since)));
     }
     if let Some(until) = query.until {
-        narrow("at < ?", Box::new(micros(until)));
+        narrow("at < ?", Box::new(nanos(until)));
     }
     if let Some((at, id)) = &query.before {
-        narrow("(at, id) < (?,", Box::new(micros(*at)));
+        narrow("(at, id) < (?,", Box::new(nanos(*at)));
         sql.push_str(" ?)");
         values.push(Box::new(id.to_string()));
     }
@@ -253,10 +253,10 @@ impl CallLogStore for SqliteCallLog {
                 let some = "select id from call where at < ?1 order by at limit ?2";
                 for table in ["call_key", "call_change"] {
                     let sql = format!("delete from {table} where id in ({some})");
-                    transaction.execute(&sql, params![micros(before), EXPIRE_AT_ONCE])?;
+                    transaction.execute(&sql, params![nanos(before), EXPIRE_AT_ONCE])?;
                 }
                 let sql = format!("delete from call where id in ({some})");
-                let gone = transaction.execute(&sql, params![micros(before), EXPIRE_AT_ONCE])?;
+                let gone = transaction.execute(&sql, params![nanos(before), EXPIRE_AT_ONCE])?;
                 transaction.commit()?;
                 Ok(gone as i64)
             };
@@ -266,20 +266,5 @@ impl CallLogStore for SqliteCallLog {
                 return Ok(all);
             }
         }
-    }
-}
-
-#[async_trait]
-impl Outlet for SqliteCallLog {
-    async fn send(&mut self, lines: &[Line]) -> Result<(), CallLogError> {
-        let read = |line: &Line| {
-            let json = std::str::from_utf8(&line.json).unwrap_or_default().to_owned();
-            serde_json::from_str::<CallRecord>(&json).map(|record| (record, json))
-        };
-        let doing = "storing calls";
-        let records = lines.iter().map(read).collect::<Result<Vec<_>, _>>();
-        let records =
-            records.map_err(|error| CallLogError { doing, message: error.to_string(), lasting: true })?;
-        self.with(doing, move |connection| insert(connection, &records)).await
     }
 }

@@ -11,6 +11,7 @@ mod checkpoint;
 mod config;
 mod demo;
 mod init;
+mod log_keeper;
 mod output;
 mod parked;
 mod preview;
@@ -66,6 +67,8 @@ enum Command {
     Checkpoint(checkpoint::Arguments),
     /// Look at the calls that were made: what was sent and what came back.
     Calls(calls::Arguments),
+    /// Take the records of calls out of RabbitMQ and store them.
+    LogKeeper(log_keeper::Arguments),
     /// Show the configuration or its schema.
     Config(config::Arguments),
     /// Watch it work: a fake bank, a database that keeps changing, and Rowcall between them.
@@ -152,6 +155,10 @@ async fn dispatch(cli: Cli, classes: Classes) -> Result<(), Failure> {
         Command::Run(arguments) => {
             let (app, loaded) = open()?;
             run::execute(arguments, app, &loaded.config.log).await
+        }
+        Command::LogKeeper(arguments) => {
+            let (app, loaded) = open()?;
+            log_keeper::execute(arguments, app, &loaded.config.log).await
         }
         Command::Snapshot(arguments) => {
             let (app, loaded) = open()?;

@@ -1,6 +1,6 @@
 use super::Failure;
 use crate::{
-    app::App,
+    app::{App, AppError},
     config::{Log, LogFormat},
 };
 use clap::Args;
@@ -18,15 +18,22 @@ pub(super) struct Arguments {}
 
 pub(super) async fn execute(Arguments {}: Arguments, app: App, log: &Log) -> Result<(), Failure> {
     start_log(log)?;
+    until_stopped(|stop| async move { app.run(stop).await }).await
+}
+
+/// Runs until a signal asks for a stop, and then until that is done; a second one stops at once.
+pub(super) async fn until_stopped<F: Future<Output = Result<(), AppError>>>(
+    run: impl FnOnce(watch::Receiver<bool>) -> F,
+) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let mut signals = Signals::new()?;
-    let running = app.run(stopped);
+    let running = run(stopped);
     tokio::pin!(running);
     tokio::select! {
         ended = &mut running => return Ok(ended?),
         () = signals.next() => {}
     }
-    tracing::info!("stopping: waiting for the answers under way; a second signal stops at once");
+    tracing::info!("stopping: waiting for what is under way; a second signal stops at once");
     stop.send_replace(true);
     tokio::select! {
         ended = running => {

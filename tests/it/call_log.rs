@@ -5,6 +5,7 @@ mod keeper;
 mod mongodb;
 mod outlet;
 mod pipeline;
+mod service;
 
 use rowcall::call_log::{
     CallRecord, Content, Exchange, Line, RECORD_VERSION, RecordId, rabbitmq::RabbitMqSettings,

@@ -39,11 +39,11 @@ use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 use worker::Worker;
 
 /// Redacts a record and makes it what leaves the process.
-pub type Seal = Arc<dyn Fn(CallRecord) -> Line + Send + Sync>;
+pub type Prepare = Arc<dyn Fn(CallRecord) -> Line + Send + Sync>;
 
 /// Brings records to an outlet.
 pub struct Pipeline {
-    seal: Seal,
+    prepare: Prepare,
     queue: Arc<Queue>,
     task: Mutex<JoinSet<()>>,
 }
@@ -59,14 +59,14 @@ impl Pipeline {
     /// that is only dropped loses what is in memory.
     pub fn start(
         outlet: Box<dyn Outlet>,
-        seal: Seal,
+        prepare: Prepare,
         spool: Option<Spool>,
         options: PipelineOptions,
     ) -> Self {
         let queue = Arc::new(Queue::new(options, spool.as_ref()));
         let mut task = JoinSet::new();
         task.spawn(Worker::new(queue.clone(), outlet, spool).run());
-        Self { seal, queue, task: Mutex::new(task) }
+        Self { prepare, queue, task: Mutex::new(task) }
     }
 
     /// How it stands.
@@ -95,7 +95,7 @@ impl Pipeline {
 impl CallLogSink for Pipeline {
     async fn write(&self, record: CallRecord) {
         // Redacted by whoever brings it, so that this is done by as many as there are.
-        let line = (self.seal)(record);
+        let line = (self.prepare)(record);
         if let Some(safe) = self.queue.put(line).await {
             // An error means that it was given up, which has been counted and shouted about.
             let _ = safe.await;

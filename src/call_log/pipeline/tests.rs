@@ -111,7 +111,7 @@ fn record(number: u64) -> CallRecord {
 }
 
 /// A kilobyte each.
-fn seal() -> Seal {
+fn seal() -> Prepare {
     Arc::new(|record| Line { id: record.id, route: record.route, json: vec![b'x'; 1000].into() })
 }
 

@@ -16,6 +16,9 @@ impl Check<'_> {
                 self.redact(&["remotes", name, "redact"], redact);
             }
         }
+        if log.spool.as_ref().is_some_and(|it| it.max.0 < 1 << 20) {
+            self.say(&["call_log", "spool", "max"], "`call_log.spool.max` must be at least 1MiB");
+        }
         if let Some(encrypt) = &log.encrypt {
             if let Err(message) = Seal::new([&encrypt.key]) {
                 self.say(&["call_log", "encrypt", "key"], format!("`call_log.encrypt.key`: {message}"));

@@ -4,7 +4,7 @@ use super::record;
 use crate::harness::MongoDb;
 use jiff::Timestamp;
 use rowcall::call_log::{
-    CallLogStore, CallQuery, CallRecord, Content, Exchange, MemoryCallLog, RecordId,
+    CallLogStore, CallQuery, CallRecord, Content, Exchange, MemoryCallLog, RecordId, SqliteCallLog,
     mongodb::{MongoCallLog, MongoDbSettings},
 };
 use std::{collections::BTreeSet, pin::Pin};
@@ -41,6 +41,17 @@ async fn mongodb_keeps_every_clause() {
         let collection = format!("c{number}");
         let settings = MongoDbSettings { collection, ..MongoDbSettings::at(mongodb.url().into()) };
         let store: Box<dyn CallLogStore> = Box::new(MongoCallLog::new(&settings).expect("a store"));
+        store
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sqlite_keeps_every_clause() {
+    let folder = tempfile::tempdir().expect("a folder");
+    all(async |number| {
+        let path = folder.path().join(format!("c{number}.db"));
+        let store: Box<dyn CallLogStore> = Box::new(SqliteCallLog::open(&path).expect("a store"));
         store
     })
     .await;
