@@ -18,11 +18,13 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc::UnboundedSender, watch},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 /// How often it is looked what was asked for.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long cleaning up may take in the end.
+const LAST: Duration = Duration::from_secs(5);
 /// Asked for by the first start on an entity.
 const INITIAL: &str = "initial";
 
@@ -80,6 +82,8 @@ pub(super) struct Coordinator<'a> {
     routes: Vec<Arc<Route>>,
     current: Option<RunId>,
     paused: bool,
+    /// The current run is a replay.
+    replaying: bool,
     /// Slots of replays may be left.
     untidy: bool,
     /// The replay of which it was said that it cannot begin yet.
@@ -133,6 +137,7 @@ impl<'a> Coordinator<'a> {
             routes: routes.to_vec(),
             current: None,
             paused: false,
+            replaying: false,
             untidy: true,
             late: None,
         }
@@ -201,15 +206,23 @@ impl<'a> Coordinator<'a> {
                 Err(_) => {}
             }
         }
-        self.replays.leave().await;
-        if let Ok(open) = self.store.runs().await {
-            self.tidy(&open, true).await;
+        // A replay may have ended since the last look.
+        if self.replaying {
+            self.replays.leave().await;
+            self.untidy = true;
+            let tidy = async {
+                if let Ok(open) = self.store.runs().await {
+                    self.tidy(&open).await;
+                }
+            };
+            // What is left goes at the next start.
+            let _ = timeout(LAST, tidy).await;
         }
     }
 
-    /// Drops the slots of replays that are over; `last`: there will be no other time.
-    async fn tidy(&mut self, open: &[Run], last: bool) {
-        if !(self.untidy || last) {
+    /// Drops the slots of replays that are over.
+    async fn tidy(&mut self, open: &[Run]) {
+        if !self.untidy {
             return;
         }
         match self.replays.tidy(open).await {
@@ -222,12 +235,13 @@ impl<'a> Coordinator<'a> {
 
     async fn look(&mut self) -> Result<(), StateError> {
         let mut runs = self.store.runs().await?;
-        self.tidy(&runs, false).await;
+        self.tidy(&runs).await;
         if let Some(current) = self.current {
             let Some(run) = runs.iter().find(|it| it.id == current) else {
                 // It is over; if a person ended it, the engine has not heard of it yet.
                 drop(self.orders.send(RunOrder::Cancel(current)));
-                (self.current, self.untidy) = (None, true);
+                self.current = None;
+                self.untidy |= std::mem::take(&mut self.replaying);
                 return Ok(());
             };
             let paused = run.state == RunState::Paused;
@@ -278,7 +292,7 @@ impl<'a> Coordinator<'a> {
         };
         match ready {
             Ok(replay) => {
-                (self.current, self.paused) = (Some(run.id), replay.paused);
+                (self.current, self.paused, self.replaying) = (Some(run.id), replay.paused, true);
                 drop(self.orders.send(RunOrder::Replay(Box::new(replay))));
                 Ok(true)
             }
