@@ -10,7 +10,7 @@ use lapin::{
     BasicProperties, Confirmation,
     message::Delivery,
     options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::{AMQPValue, FieldTable},
+    types::AMQPValue,
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -78,7 +78,7 @@ async fn answered<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, 
 
 /// `false` if there is no such queue.
 async fn publish(link: &Link, queue: &str, from: &Delivery, bad: &Bad<'_>) -> Result<bool, CallLogError> {
-    let mut headers = from.properties.headers().clone().unwrap_or_else(FieldTable::default);
+    let mut headers = from.properties.headers().clone().unwrap_or_default();
     let reason = one_line(&bad.reason, LONGEST_REASON);
     for (name, text) in [
         (DEAD_REASON, reason.as_str()),

@@ -35,8 +35,10 @@ const LONGEST_MESSAGE: usize = 400;
 /// The call log in MongoDB.
 pub struct MongoCallLog {
     settings: MongoDbSettings,
-    /// Made, with its indexes, when it is used first: the server may be away when we start.
+    /// Made when it is used first: the server may be away when we start.
     collection: OnceCell<Collection<Document>>,
+    /// Whether the indexes are there. Who only looks may not be allowed to make them.
+    indexed: OnceCell<()>,
 }
 
 impl MongoCallLog {
@@ -55,7 +57,7 @@ impl MongoCallLog {
                 return Err(wrong(format!("`{key}` is `{name}`, which is no name there")));
             }
         }
-        Ok(Self { settings: settings.clone(), collection: OnceCell::new() })
+        Ok(Self { settings: settings.clone(), collection: OnceCell::new(), indexed: OnceCell::new() })
     }
 
     async fn collection(&self) -> Result<&Collection<Document>, CallLogError> {
@@ -63,12 +65,21 @@ impl MongoCallLog {
         let making = self.collection.get_or_try_init(async || {
             let client = setup::options(&self.settings).await.and_then(Client::with_options);
             let client = client.map_err(|error| self.failed(DOING, &error))?;
-            let collection = client.database(&self.settings.database).collection(&self.settings.collection);
-            let indexed = setup::index(&collection, self.settings.keep).await;
-            indexed.map_err(|error| self.failed("making the call log's indexes in MongoDB", &error))?;
-            Ok(collection)
+            Ok(client.database(&self.settings.database).collection(&self.settings.collection))
         });
         self.in_time(DOING, making).await
+    }
+
+    /// The collection with its indexes.
+    async fn indexed(&self) -> Result<&Collection<Document>, CallLogError> {
+        const DOING: &str = "making the call log's indexes in MongoDB";
+        let collection = self.collection().await?;
+        let making = self.indexed.get_or_try_init(async || {
+            let made = setup::index(collection, self.settings.keep).await;
+            made.map_err(|error| self.failed(DOING, &error))
+        });
+        self.in_time(DOING, making).await?;
+        Ok(collection)
     }
 
     async fn in_time<T>(
@@ -116,7 +127,7 @@ impl CallLogStore for MongoCallLog {
         if records.is_empty() {
             return Ok(());
         }
-        let collection = self.collection().await?;
+        let collection = self.indexed().await?;
         let documents = records.iter().map(document::write).collect::<Result<Vec<_>, _>>();
         let documents = documents.map_err(|error| self.failed(DOING, &error))?;
         let inserting = async {
@@ -185,7 +196,7 @@ fn without_credentials(url: &SecretString, text: &str) -> String {
     let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
     let Some((credentials, _)) = behind.rsplit_once('@') else { return text.to_owned() };
     let mut text = text.replace(url, crate::model::MASK).replace(credentials, crate::model::MASK);
-    for part in credentials.split(':').filter(|it| !it.is_empty()) {
+    for part in credentials.split([':', '/', '?', '@']).skip(1).filter(|it| !it.is_empty()) {
         text = text.replace(part, crate::model::MASK);
     }
     text

@@ -20,7 +20,8 @@ pub(super) async fn options(settings: &MongoDbSettings) -> Result<ClientOptions,
     options.app_name.get_or_insert_with(|| "rowcall".to_owned());
     options.server_selection_timeout.get_or_insert(REACHING);
     options.connect_timeout.get_or_insert(REACHING);
-    options.retry_writes = Some(true);
+    // Some that speak MongoDB's language cannot, and say so in the URL.
+    options.retry_writes.get_or_insert(true);
     // The journal as well: a server without replicas counts as a majority before anything is on disk.
     let concern = WriteConcern::builder().w(Acknowledgment::Majority).journal(true);
     options.write_concern = Some(concern.w_timeout(Duration::from_secs(10)).build());
