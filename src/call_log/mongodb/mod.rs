@@ -30,6 +30,8 @@ use tokio::{sync::OnceCell, time::timeout};
 
 /// A server that says nothing for so long has gone.
 const ANSWERING: Duration = Duration::from_secs(30);
+/// A search for a text may have to read everything.
+const SEARCHING: Duration = Duration::from_secs(600);
 const LONGEST_MESSAGE: usize = 400;
 
 /// The call log in MongoDB.
@@ -67,7 +69,7 @@ impl MongoCallLog {
             let client = client.map_err(|error| self.failed(DOING, &error))?;
             Ok(client.database(&self.settings.database).collection(&self.settings.collection))
         });
-        self.in_time(DOING, making).await
+        in_time(ANSWERING, DOING, making).await
     }
 
     /// The collection with its indexes.
@@ -78,19 +80,9 @@ impl MongoCallLog {
             let made = setup::index(collection, self.settings.keep).await;
             made.map_err(|error| self.failed(DOING, &error))
         });
-        self.in_time(DOING, making).await?;
+        // Of a collection that is large already they take as long as they take.
+        in_time(SEARCHING, DOING, making).await?;
         Ok(collection)
-    }
-
-    async fn in_time<T>(
-        &self,
-        doing: &'static str,
-        work: impl Future<Output = Result<T, CallLogError>>,
-    ) -> Result<T, CallLogError> {
-        let late = |_| {
-            Err(CallLogError { doing, message: format!("no answer within {ANSWERING:?}"), lasting: false })
-        };
-        timeout(ANSWERING, work).await.unwrap_or_else(late)
     }
 
     fn failed(&self, doing: &'static str, error: &Error) -> CallLogError {
@@ -117,6 +109,16 @@ impl MongoCallLog {
     }
 }
 
+async fn in_time<T>(
+    within: Duration,
+    doing: &'static str,
+    work: impl Future<Output = Result<T, CallLogError>>,
+) -> Result<T, CallLogError> {
+    let late =
+        |_| Err(CallLogError { doing, message: format!("no answer within {within:?}"), lasting: false });
+    timeout(within, work).await.unwrap_or_else(late)
+}
+
 /// What the server says of an id that is there already.
 const DUPLICATE: i32 = 11_000;
 
@@ -136,7 +138,7 @@ impl CallLogStore for MongoCallLog {
                 _ => Ok(()),
             }
         };
-        self.in_time(DOING, inserting).await
+        in_time(ANSWERING, DOING, inserting).await
     }
 
     async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {
@@ -157,7 +159,7 @@ impl CallLogStore for MongoCallLog {
                 .map(document::read)
                 .collect::<Result<Vec<_>, Error>>()
         };
-        self.in_time(DOING, async { finding.await.map_err(|error| self.failed(DOING, &error)) }).await
+        in_time(SEARCHING, DOING, async { finding.await.map_err(|error| self.failed(DOING, &error)) }).await
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<CallRecord>, CallLogError> {
@@ -169,7 +171,7 @@ impl CallLogStore for MongoCallLog {
                 .and_then(|it| it.map(document::read).transpose())
                 .map_err(|error| self.failed(DOING, &error))
         };
-        self.in_time(DOING, finding).await
+        in_time(ANSWERING, DOING, finding).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, CallLogError> {
@@ -179,7 +181,7 @@ impl CallLogStore for MongoCallLog {
             let deleted = collection.delete_many(query::begun_before(before)).await;
             deleted.map(|it| it.deleted_count).map_err(|error| self.failed(DOING, &error))
         };
-        self.in_time(DOING, deleting).await
+        in_time(SEARCHING, DOING, deleting).await
     }
 }
 

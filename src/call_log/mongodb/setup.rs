@@ -34,8 +34,10 @@ pub(super) async fn options(settings: &MongoDbSettings) -> Result<ClientOptions,
 pub(super) async fn index(collection: &Collection<Document>, keep: Span) -> Result<(), Error> {
     let by = |mut keys: Document, name: &str| {
         keys.extend(super::query::newest_first());
-        let options = IndexOptions::builder().name(format!("rowcall_{name}")).build();
-        IndexModel::builder().keys(keys).options(options).build()
+        // Most records have neither, and are not in these.
+        let only = matches!(name, "class" | "run").then(|| doc! { name: { "$exists": true } });
+        let options = IndexOptions::builder().name(format!("rowcall_{name}")).partial_filter_expression(only);
+        IndexModel::builder().keys(keys).options(options.build()).build()
     };
     let search = [
         by(doc! {}, "time"),
