@@ -33,7 +33,7 @@ impl Pauses {
     }
 
     /// It failed once more: the pause before the next try, of which half is spread.
-    pub fn next(&mut self) -> Duration {
+    pub fn lengthen(&mut self) -> Duration {
         let whole = LONGEST.min(FIRST * 2_u32.pow(self.failures.min(10)));
         self.failures = self.failures.saturating_add(1);
         let spread = xxh3_64_with_seed(&self.failures.to_le_bytes(), self.seed) % 1_000;
@@ -49,7 +49,7 @@ mod tests {
     fn pauses_grow_to_a_cap_and_differ_between_processes() {
         let of = |seed| {
             let mut pauses = Pauses::seeded(seed);
-            (0..100).map(|_| pauses.next()).collect::<Vec<_>>()
+            (0..100).map(|_| pauses.lengthen()).collect::<Vec<_>>()
         };
         let (one, other) = (of(1), of(2));
         assert_ne!(one, other);
@@ -58,7 +58,7 @@ mod tests {
             assert!((whole / 2..whole).contains(pause), "{n}: {pause:?}");
         }
         let mut pauses = Pauses::seeded(1);
-        assert_eq!(pauses.next(), one[0]);
+        assert_eq!(pauses.lengthen(), one[0]);
         pauses.over();
         assert!(!pauses.is_failing());
     }

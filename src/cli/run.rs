@@ -69,6 +69,8 @@ pub(super) fn start_log(log: &Log) -> Result<(), Failure> {
     // At `debug` these print whole rows and headers, which only who names them wants to see.
     let quiet = ["tokio_postgres", "h2"].into_iter().filter(|it| !log.level.contains(it));
     let level = quiet.fold(log.level.clone(), |level, it| format!("{level},{it}=warn"));
+    // It says at `error` what the call log says itself, once, with what to do.
+    let level = if log.level.contains("lapin") { level } else { format!("{level},lapin=off") };
     let filter = EnvFilter::try_new(&level).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
     let base = fmt().with_env_filter(filter).with_writer(stderr);
     let started = match log.format {

@@ -10,7 +10,7 @@ use lapin::{
     BasicProperties, Confirmation,
     message::Delivery,
     options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::{AMQPValue, FieldTable},
+    types::AMQPValue,
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -40,15 +40,27 @@ impl DeadLetters {
             Some(link) if link.is_up() => link,
             _ => self.connect().await?,
         };
-        if !publish(&link, &self.settings.dead, from, bad).await? {
-            // It came back: the queue is gone.
-            declare(&link.channel, &self.settings).await?;
-            if !publish(&link, &self.settings.dead, from, bad).await? {
-                return Err(failed("it came back: there is no such queue"));
-            }
+        let put = self.put_on(&link, from, bad).await;
+        // A blocked connection that is dropped the broker would not notice.
+        if put.is_ok() || (link.is_blocked() && link.is_up()) {
+            self.link = Some(link);
         }
-        self.link = Some(link);
-        Ok(())
+        put
+    }
+
+    async fn put_on(&self, link: &Link, from: &Delivery, bad: &Bad<'_>) -> Result<(), CallLogError> {
+        if link.is_blocked() {
+            return Err(failed("the broker takes no messages: it is short of memory or disk"));
+        }
+        if publish(link, &self.settings.dead, from, bad).await? {
+            return Ok(());
+        }
+        // It came back: the queue is gone.
+        declare(&link.channel, &self.settings).await?;
+        match publish(link, &self.settings.dead, from, bad).await? {
+            true => Ok(()),
+            false => Err(failed("it came back: there is no such queue")),
+        }
     }
 
     async fn connect(&self) -> Result<Link, CallLogError> {
@@ -78,7 +90,7 @@ async fn answered<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, 
 
 /// `false` if there is no such queue.
 async fn publish(link: &Link, queue: &str, from: &Delivery, bad: &Bad<'_>) -> Result<bool, CallLogError> {
-    let mut headers = from.properties.headers().clone().unwrap_or_else(FieldTable::default);
+    let mut headers = from.properties.headers().clone().unwrap_or_default();
     let reason = one_line(&bad.reason, LONGEST_REASON);
     for (name, text) in [
         (DEAD_REASON, reason.as_str()),

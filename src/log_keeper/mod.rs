@@ -95,10 +95,12 @@ impl Keeper {
             };
             if pauses.is_failing() {
                 tracing::debug!(error = %failed, "the log keeper still has no broker");
+            } else if failed.lasting {
+                tracing::error!(error = %failed, "the log keeper cannot work until somebody mends it");
             } else {
                 tracing::warn!(error = %failed, "the log keeper lost the broker, and tries again until it is back");
             }
-            if timeout(pauses.next(), stopped(&mut stop)).await.is_ok() {
+            if timeout(pauses.lengthen(), stopped(&mut stop)).await.is_ok() {
                 break;
             }
         }

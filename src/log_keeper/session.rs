@@ -131,7 +131,7 @@ impl Keeper {
             } else {
                 tracing::warn!(%error, "the call log's store takes no records; they wait in the queue");
             }
-            if timeout(pauses.next(), stopped(stop)).await.is_ok() {
+            if timeout(pauses.lengthen(), stopped(stop)).await.is_ok() {
                 return false;
             }
         }

@@ -30,13 +30,17 @@ use tokio::{sync::OnceCell, time::timeout};
 
 /// A server that says nothing for so long has gone.
 const ANSWERING: Duration = Duration::from_secs(30);
+/// A search for a text may have to read everything.
+const SEARCHING: Duration = Duration::from_secs(600);
 const LONGEST_MESSAGE: usize = 400;
 
 /// The call log in MongoDB.
 pub struct MongoCallLog {
     settings: MongoDbSettings,
-    /// Made, with its indexes, when it is used first: the server may be away when we start.
+    /// Made when it is used first: the server may be away when we start.
     collection: OnceCell<Collection<Document>>,
+    /// Whether the indexes are there. Who only looks may not be allowed to make them.
+    indexed: OnceCell<()>,
 }
 
 impl MongoCallLog {
@@ -55,7 +59,7 @@ impl MongoCallLog {
                 return Err(wrong(format!("`{key}` is `{name}`, which is no name there")));
             }
         }
-        Ok(Self { settings: settings.clone(), collection: OnceCell::new() })
+        Ok(Self { settings: settings.clone(), collection: OnceCell::new(), indexed: OnceCell::new() })
     }
 
     async fn collection(&self) -> Result<&Collection<Document>, CallLogError> {
@@ -63,23 +67,22 @@ impl MongoCallLog {
         let making = self.collection.get_or_try_init(async || {
             let client = setup::options(&self.settings).await.and_then(Client::with_options);
             let client = client.map_err(|error| self.failed(DOING, &error))?;
-            let collection = client.database(&self.settings.database).collection(&self.settings.collection);
-            let indexed = setup::index(&collection, self.settings.keep).await;
-            indexed.map_err(|error| self.failed("making the call log's indexes in MongoDB", &error))?;
-            Ok(collection)
+            Ok(client.database(&self.settings.database).collection(&self.settings.collection))
         });
-        self.in_time(DOING, making).await
+        in_time(ANSWERING, DOING, making).await
     }
 
-    async fn in_time<T>(
-        &self,
-        doing: &'static str,
-        work: impl Future<Output = Result<T, CallLogError>>,
-    ) -> Result<T, CallLogError> {
-        let late = |_| {
-            Err(CallLogError { doing, message: format!("no answer within {ANSWERING:?}"), lasting: false })
-        };
-        timeout(ANSWERING, work).await.unwrap_or_else(late)
+    /// The collection with its indexes.
+    async fn indexed(&self) -> Result<&Collection<Document>, CallLogError> {
+        const DOING: &str = "making the call log's indexes in MongoDB";
+        let collection = self.collection().await?;
+        let making = self.indexed.get_or_try_init(async || {
+            let made = setup::index(collection, self.settings.keep).await;
+            made.map_err(|error| self.failed(DOING, &error))
+        });
+        // Of a collection that is large already they take as long as they take.
+        in_time(SEARCHING, DOING, making).await?;
+        Ok(collection)
     }
 
     fn failed(&self, doing: &'static str, error: &Error) -> CallLogError {
@@ -106,6 +109,16 @@ impl MongoCallLog {
     }
 }
 
+async fn in_time<T>(
+    within: Duration,
+    doing: &'static str,
+    work: impl Future<Output = Result<T, CallLogError>>,
+) -> Result<T, CallLogError> {
+    let late =
+        |_| Err(CallLogError { doing, message: format!("no answer within {within:?}"), lasting: false });
+    timeout(within, work).await.unwrap_or_else(late)
+}
+
 /// What the server says of an id that is there already.
 const DUPLICATE: i32 = 11_000;
 
@@ -116,7 +129,7 @@ impl CallLogStore for MongoCallLog {
         if records.is_empty() {
             return Ok(());
         }
-        let collection = self.collection().await?;
+        let collection = self.indexed().await?;
         let documents = records.iter().map(document::write).collect::<Result<Vec<_>, _>>();
         let documents = documents.map_err(|error| self.failed(DOING, &error))?;
         let inserting = async {
@@ -125,7 +138,7 @@ impl CallLogStore for MongoCallLog {
                 _ => Ok(()),
             }
         };
-        self.in_time(DOING, inserting).await
+        in_time(ANSWERING, DOING, inserting).await
     }
 
     async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {
@@ -146,7 +159,7 @@ impl CallLogStore for MongoCallLog {
                 .map(document::read)
                 .collect::<Result<Vec<_>, Error>>()
         };
-        self.in_time(DOING, async { finding.await.map_err(|error| self.failed(DOING, &error)) }).await
+        in_time(SEARCHING, DOING, async { finding.await.map_err(|error| self.failed(DOING, &error)) }).await
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<CallRecord>, CallLogError> {
@@ -158,7 +171,7 @@ impl CallLogStore for MongoCallLog {
                 .and_then(|it| it.map(document::read).transpose())
                 .map_err(|error| self.failed(DOING, &error))
         };
-        self.in_time(DOING, finding).await
+        in_time(ANSWERING, DOING, finding).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, CallLogError> {
@@ -168,7 +181,7 @@ impl CallLogStore for MongoCallLog {
             let deleted = collection.delete_many(query::begun_before(before)).await;
             deleted.map(|it| it.deleted_count).map_err(|error| self.failed(DOING, &error))
         };
-        self.in_time(DOING, deleting).await
+        in_time(SEARCHING, DOING, deleting).await
     }
 }
 
@@ -185,7 +198,7 @@ fn without_credentials(url: &SecretString, text: &str) -> String {
     let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
     let Some((credentials, _)) = behind.rsplit_once('@') else { return text.to_owned() };
     let mut text = text.replace(url, crate::model::MASK).replace(credentials, crate::model::MASK);
-    for part in credentials.split(':').filter(|it| !it.is_empty()) {
+    for part in credentials.split([':', '/', '?', '@']).skip(1).filter(|it| !it.is_empty()) {
         text = text.replace(part, crate::model::MASK);
     }
     text

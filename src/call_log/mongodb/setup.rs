@@ -20,7 +20,8 @@ pub(super) async fn options(settings: &MongoDbSettings) -> Result<ClientOptions,
     options.app_name.get_or_insert_with(|| "rowcall".to_owned());
     options.server_selection_timeout.get_or_insert(REACHING);
     options.connect_timeout.get_or_insert(REACHING);
-    options.retry_writes = Some(true);
+    // Some that speak MongoDB's language cannot, and say so in the URL.
+    options.retry_writes.get_or_insert(true);
     // The journal as well: a server without replicas counts as a majority before anything is on disk.
     let concern = WriteConcern::builder().w(Acknowledgment::Majority).journal(true);
     options.write_concern = Some(concern.w_timeout(Duration::from_secs(10)).build());
@@ -33,8 +34,10 @@ pub(super) async fn options(settings: &MongoDbSettings) -> Result<ClientOptions,
 pub(super) async fn index(collection: &Collection<Document>, keep: Span) -> Result<(), Error> {
     let by = |mut keys: Document, name: &str| {
         keys.extend(super::query::newest_first());
-        let options = IndexOptions::builder().name(format!("rowcall_{name}")).build();
-        IndexModel::builder().keys(keys).options(options).build()
+        // Most records have neither, and are not in these.
+        let only = matches!(name, "class" | "run").then(|| doc! { name: { "$exists": true } });
+        let options = IndexOptions::builder().name(format!("rowcall_{name}")).partial_filter_expression(only);
+        IndexModel::builder().keys(keys).options(options.build()).build()
     };
     let search = [
         by(doc! {}, "time"),

@@ -137,7 +137,7 @@ impl Outlet for RabbitOutlet {
                 self.pauses.over();
                 self.not_before = None;
             }
-            Err(_) => self.not_before = Some(Instant::now() + self.pauses.next()),
+            Err(_) => self.not_before = Some(Instant::now() + self.pauses.lengthen()),
         }
         sent
     }

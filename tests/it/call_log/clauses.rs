@@ -102,7 +102,7 @@ fn mixed() -> Vec<CallRecord> {
             run: [None, Some(7), Some(8)][pick / 2 % 3],
             response: statuses[pick / 3 % 4].map(|status| Exchange { status, content: Content::default() }),
             class: [None, Some("timeout".into()), Some("refused".into())][pick / 4 % 3].clone(),
-            error: (n % 7 == 0).then(|| "Connection REFUSED".to_owned()),
+            error: n.is_multiple_of(7).then(|| "Connection REFUSED".to_owned()),
             ..record(n)
         }
     };

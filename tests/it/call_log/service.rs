@@ -80,12 +80,19 @@ async fn the_broker_the_store_the_keeper_and_the_service_may_die_in_turn() {
     let mut world = World::new("  keeper: false\n  required: true\n  spool: { path: spool }\n").await;
     let mut keeper = world.live.rowcall.start(&["log-keeper"]);
     let mut service = world.live.run();
+    world.insert(1_001, 1_001).await;
+    world.live.after(&[]).await;
+    assert_eq!(world.logged().await.len(), 1);
+    // Of RabbitMQ 3.10 a quorum queue that was made just before its only node is killed has no leader
+    // afterwards: docs/call-log.md.
+    world.rabbitmq.stop();
+    world.rabbitmq.start_again().await;
     for round in 0..4 {
         let from = round * 100;
         world.insert(from + 1, from + 100).await;
         eventually("it is under way", LONG, async || {
             let made = world.live.bank.journal().len();
-            if made > from + 10 { Ok(()) } else { Err(made) }
+            if made > from + 11 { Ok(()) } else { Err(made) }
         })
         .await;
         match round {
@@ -108,7 +115,7 @@ async fn the_broker_the_store_the_keeper_and_the_service_may_die_in_turn() {
             _ => {}
         }
     }
-    assert_eq!(world.logged().await.len(), 400);
+    assert_eq!(world.logged().await.len(), 401);
     service.sigterm();
     assert!(service.wait().await.success());
     keeper.sigterm();
