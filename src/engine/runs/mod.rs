@@ -229,7 +229,14 @@ impl Runs {
             Outcome::Unchanged | Outcome::Skipped { .. } => counts.skipped = 1,
             Outcome::Parked(_) => counts.parked = 1,
         }
-        self.tell(run).counts.add(counts);
+        let piece = self.active.as_mut().and_then(|active| {
+            let mut pieces = active.pieces.iter_mut().filter(|_| replayed.is_none());
+            pieces.find(|it| it.stage == Stage::Placed(work.id().commit))
+        });
+        match piece {
+            Some(piece) => piece.counts.add(counts),
+            None => self.tell(run).counts.add(counts),
+        }
     }
 
     pub(super) fn tell(&mut self, run: RunId) -> &mut RunProgress {
@@ -254,7 +261,10 @@ impl Runs {
                 RunEnd::Done => tracing::info!(run = %active.run, "the run is done"),
                 RunEnd::Failed(why) => tracing::warn!(run = %active.run, "the run failed: {why}"),
             }
-            self.tell(active.run).end = Some(end);
+            let progress = self.tell(active.run);
+            progress.end = Some(end);
+            // Nobody comes back to them.
+            active.pieces.iter().for_each(|it| progress.counts.add(it.counts));
         }
     }
 
@@ -262,24 +272,23 @@ impl Runs {
     /// some of its changes have none.
     pub(super) fn advance(&mut self, is_open: impl Fn(Lsn) -> bool) {
         let Some(active) = &mut self.active else { return };
-        let mut left_out = 0;
+        let mut counts = RunCounts::default();
         let mut moved = false;
         while let Some(piece) = active.pieces.front()
             && let Stage::Placed(commit) = piece.stage
             && !is_open(commit)
         {
             let Some(mut piece) = active.pieces.pop_front() else { break };
-            left_out += piece.take_left_out();
+            counts.add(piece.counts);
+            counts.skipped += piece.take_left_out();
             moved = true;
             active.cursor.route = piece.route;
             active.cursor.after = piece.end;
         }
         let (run, over) =
             (active.run, active.next.is_none() && active.reading.is_none() && active.pieces.is_empty());
-        if left_out > 0 {
-            self.tell(run).counts.skipped += left_out;
-        }
         if moved {
+            self.tell(run).counts.add(counts);
             self.tell_cursor();
         }
         if over {

@@ -3,7 +3,7 @@
 use crate::{
     capture::{KeyValues, Visible},
     engine::work::Charge,
-    model::{Image, Lsn},
+    model::{Image, Lsn, RunCounts},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -60,6 +60,9 @@ pub(super) struct Piece {
     pub(super) route: usize,
     /// An earlier process may have sent its rows.
     pub(super) suspect: bool,
+    /// What became of its rows: told together with the cursor that has passed it, since a crash before
+    /// that reads it again.
+    pub(super) counts: RunCounts,
     visible: Visible,
     rows: Vec<Option<(Arc<str>, Image)>>,
     places: HashMap<Arc<str>, usize>,
@@ -83,6 +86,7 @@ impl Piece {
             end: None,
             route: 0,
             suspect: false,
+            counts: RunCounts::default(),
             visible,
             rows: rows.into_iter().map(Some).collect(),
             places,

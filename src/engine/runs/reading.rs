@@ -276,9 +276,9 @@ impl Engine {
             None if deletes => (None, from.route + 1),
             None => (last.or(from.after), from.route),
         };
+        piece.counts.read = loaded.looked_at;
+        piece.counts.skipped = if deletes { loaded.looked_at - orphans } else { 0 };
         let progress = self.runs.tell(run);
-        progress.counts.read += loaded.looked_at;
-        progress.counts.skipped += if deletes { loaded.looked_at - orphans } else { 0 };
         progress.expected = loaded.expected.or(progress.expected);
         if let Some(active) = &mut self.runs.active {
             if !suspect {

@@ -9,6 +9,8 @@ const ROWS: &str = "create table loans (id int primary key, version int not null
     insert into loans select i, 1 from generate_series(1, 700) i";
 
 const DONE: &str = "select string_agg(state, ' ') from rowcall.run";
+/// How many rows were read, and how many have come to something.
+const COUNTS: &str = "select concat_ws(' ', read, applied + skipped + parked) from rowcall.run";
 
 fn created(journal: &[Entry]) -> usize {
     journal.iter().filter(|it| told(it) == "Applied create").count()
@@ -29,6 +31,7 @@ each_version! {
         assert!(!again.is_empty() && again.is_subset(&before), "what was in doubt, and only that");
         assert_eq!(created(&journal), 700, "each row once; what is linked by then is updated");
         assert_eq!(live.bank.stats().mismatched, 0);
+        assert_eq!(live.postgres.text(COUNTS).await.as_deref(), Some("700 700"), "each row is counted once");
         equal(&live).await;
         live.after(&["update loans set version = 2"]).await;
         equal(&live).await;
@@ -68,6 +71,7 @@ async fn after_the_settlement_of_a_part_of_a_piece_nothing_is_created_twice() {
     let service = live.run();
     gives(&live, DONE, "done").await;
     each_key_once(&live.bank.journal());
+    assert_eq!(live.postgres.text(COUNTS).await.as_deref(), Some("700 700"));
     equal(&live).await;
     service.sigkill().await;
 }
