@@ -5,7 +5,7 @@
 //!
 //! A document is the record as its schema says, but for the time: `at` is a date, which has
 //! milliseconds, and `at_ns` the nanoseconds below. What no document can hold is cut (see
-//! [`document`]).
+//! `document.rs`).
 
 mod document;
 mod query;
