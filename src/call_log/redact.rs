@@ -58,7 +58,7 @@ impl Redaction {
     pub fn new<'a>(settings: impl IntoIterator<Item = &'a Redact>) -> Result<Self, RedactError> {
         let mut all = Self::default();
         for Redact { headers, paths, patterns } in settings {
-            all.headers.extend(headers.iter().map(|it| it.to_ascii_lowercase()));
+            all.headers.extend(headers.iter().cloned());
             for (at, path) in paths.iter().enumerate() {
                 let path = segments(path).map_err(|message| RedactError { list: "paths", at, message })?;
                 all.paths.push(path);
@@ -94,8 +94,8 @@ impl Redaction {
 
     fn content(&self, content: &mut Content, limit: usize) {
         for (name, value) in &mut content.headers {
-            let name = name.to_ascii_lowercase();
-            if ALWAYS.contains(&name.as_str()) || self.headers.contains(&name) {
+            let mut masked = ALWAYS.iter().copied().chain(self.headers.iter().map(String::as_str));
+            if masked.any(|it| it.eq_ignore_ascii_case(name)) {
                 MASK.clone_into(value);
             } else {
                 self.text(value);

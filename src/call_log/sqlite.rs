@@ -119,7 +119,38 @@ fn explain(error: &rusqlite::Error) -> String {
     }
 }
 
-fn insert(connection: &mut Connection, records: &[(CallRecord, String)]) -> rusqlite::Result<()> {
+/// What is stored of a record.
+struct Row {
+    id: RecordId,
+    at: i64,
+    entity: Arc<str>,
+    route: Arc<str>,
+    run: Option<i64>,
+    status: Option<u16>,
+    class: Option<Arc<str>>,
+    keys: Vec<Arc<str>>,
+    changes: Vec<Arc<str>>,
+    json: String,
+}
+
+impl Row {
+    fn new(record: &CallRecord) -> serde_json::Result<Self> {
+        Ok(Self {
+            id: record.id.clone(),
+            at: nanos(record.at),
+            entity: Arc::clone(&record.entity),
+            route: Arc::clone(&record.route),
+            run: record.run,
+            status: record.response.as_ref().map(|it| it.status),
+            class: record.class.clone(),
+            keys: record.keys.clone(),
+            changes: record.changes.clone(),
+            json: serde_json::to_string(record)?,
+        })
+    }
+}
+
+fn insert(connection: &mut Connection, rows: &[Row]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     {
         let mut call = transaction.prepare_cached(
@@ -129,26 +160,17 @@ fn insert(connection: &mut Connection, records: &[(CallRecord, String)]) -> rusq
         let mut key = transaction.prepare_cached("insert or ignore into call_key (key, id) values (?, ?)")?;
         let mut change =
             transaction.prepare_cached("insert or ignore into call_change (change, id) values (?, ?)")?;
-        for (it, json) in records {
-            let status = it.response.as_ref().map(|it| it.status);
-            let id = &*it.id.0;
-            let new = call.execute(params![
-                id,
-                nanos(it.at),
-                &*it.entity,
-                &*it.route,
-                it.run,
-                status,
-                it.class.as_deref(),
-                json
-            ])?;
+        for Row { id, at, entity, route, run, status, class, keys, changes, json } in rows {
+            let id = &*id.0;
+            let new =
+                call.execute(params![id, at, &**entity, &**route, run, status, class.as_deref(), json])?;
             if new == 0 {
                 continue;
             }
-            for name in &it.keys {
+            for name in keys {
                 key.execute(params![&**name, id])?;
             }
-            for name in &it.changes {
+            for name in changes {
                 change.execute(params![&**name, id])?;
             }
         }
@@ -221,12 +243,10 @@ fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<Call
 #[async_trait]
 impl CallLogStore for SqliteCallLog {
     async fn store(&self, records: &[CallRecord]) -> Result<(), CallLogError> {
-        let json = |it: &CallRecord| serde_json::to_string(it).map(|json| (it.clone(), json));
         let doing = "storing calls";
-        let records = records.iter().map(json).collect::<Result<Vec<_>, _>>();
-        let records =
-            records.map_err(|error| CallLogError { doing, message: error.to_string(), lasting: true })?;
-        self.with(doing, move |connection| insert(connection, &records)).await
+        let rows = records.iter().map(Row::new).collect::<Result<Vec<_>, _>>();
+        let rows = rows.map_err(|error| CallLogError { doing, message: error.to_string(), lasting: true })?;
+        self.with(doing, move |connection| insert(connection, &rows)).await
     }
 
     async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {

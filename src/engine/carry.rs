@@ -232,13 +232,13 @@ impl Pass {
             result = remote.client.attempt(&call, &key, &mut departure) => Some(result),
             () = leaving(&mut self.phase) => None,
         };
-        let Departure { sent, unanswered, watch, .. } = departure;
+        let Departure { sent, unanswered, mut watch, .. } = departure;
         self.work.tried |= sent;
         let result = match result {
             Some(Ok(Attempt::Answered(answer))) => Ok(answer),
             Some(Ok(Attempt::Held)) => {
                 self.work.attempts -= 1;
-                log::write(watch).await;
+                log::write(watch, &mut self.phase).await;
                 return Err(Verdict::Held { error: None });
             }
             Some(Err(error)) => Err(error),
@@ -246,7 +246,8 @@ impl Pass {
                 if unanswered {
                     self.lose_answer(&call);
                 }
-                log::write_end(watch, None, "interrupted").await;
+                log::end(&mut watch, None, "interrupted");
+                log::write(watch, &mut self.phase).await;
                 return Err(Verdict::Interrupted);
             }
         };
@@ -255,15 +256,17 @@ impl Pass {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
                 #[cfg(debug_assertions)]
                 super::failpoint::reached("after-answer");
-                log::write_end(watch, Some(result.as_ref()), "answered").await;
+                log::end(&mut watch, Some(Ok(answer)), "answered");
                 result.into_iter().for_each(|answer| self.answered(&call, &key, answer));
+                log::write(watch, &mut self.phase).await;
                 return Ok(());
             }
             Ok(answer) => Failure::Answer(answer),
             Err(error) => Failure::Error(error),
         };
         let verdict = self.failed(remote, &call, &key, failure);
-        log::write_end(watch, Some(result.as_ref()), verdict.name()).await;
+        log::end(&mut watch, Some(result.as_ref()), verdict.name());
+        log::write(watch, &mut self.phase).await;
         Err(verdict)
     }
 

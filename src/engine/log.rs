@@ -3,14 +3,14 @@
 //! Upholds invariant 6: a record is named by its call key and its number among the requests for that call,
 //! which goes on counting where a parked change is taken up again.
 
-use super::carry::Ground;
+use super::carry::{Ground, Phase, leaving};
 use crate::{
     call_log::{CallLogSink, CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace},
     model::{Answer, Call, CallKey, Lsn, RunId},
     remote::{CallError, Clock, Failure, Shown, reason},
 };
 use std::sync::Arc;
-use tokio::time::Instant;
+use tokio::{sync::watch::Receiver, time::Instant};
 
 /// Where records go.
 #[derive(Clone)]
@@ -36,7 +36,9 @@ pub(super) struct Subject<'a> {
 pub(super) struct Watch<'a> {
     log: &'a CallLog,
     call: &'a Call,
-    key: &'a CallKey,
+    call_key: Arc<str>,
+    /// What makes the same call once more.
+    scope: Option<String>,
     subject: Subject<'a>,
     trace: Trace,
     under_way: Option<UnderWay>,
@@ -60,8 +62,10 @@ impl<'a> Watch<'a> {
     ) -> Option<Self> {
         let log = ground.call_log.as_ref()?;
         let trace = Trace::of(&format!("{:08x}-{}", key.origin, key.change));
-        let (under_way, records) = (None, Vec::new());
-        Some(Self { log, call, key, subject: subject(), trace, under_way, records })
+        let subject = subject();
+        let scope = subject.run.map(|it| it.to_string()).or_else(|| subject.again.map(|it| it.to_string()));
+        let (call_key, under_way, records) = (key.to_string().into(), None, Vec::new());
+        Some(Self { log, call, call_key, scope, subject, trace, under_way, records })
     }
 
     /// The header of the request with this number.
@@ -101,7 +105,7 @@ impl<'a> Watch<'a> {
             run: run.map(|run| run.0),
             step: Arc::clone(&self.call.step),
             attempt: number,
-            call_key: self.key.to_string().into(),
+            call_key: Arc::clone(&self.call_key),
             remote: Arc::from(*remote),
             method: Arc::from(self.call.method.name()),
             url: shown.url,
@@ -121,27 +125,29 @@ impl<'a> Watch<'a> {
     }
 
     fn id(&self, number: u32) -> RecordId {
-        let Subject { run, again, .. } = &self.subject;
-        let scope = run.map(|it| it.to_string()).or_else(|| again.map(|it| it.to_string()));
-        RecordId::new(&self.key.to_string(), scope.as_deref(), number)
+        RecordId::new(&self.call_key, self.scope.as_deref(), number)
     }
 }
 
 /// The request under way has ended like this.
-pub(super) async fn write_end(
-    watch: Option<Watch<'_>>,
-    result: Option<Result<&Answer, &CallError>>,
-    outcome: &str,
-) {
-    let Some(mut watch) = watch else { return };
-    watch.ends(result, outcome);
-    write(Some(watch)).await;
+pub(super) fn end(watch: &mut Option<Watch<'_>>, result: Option<Result<&Answer, &CallError>>, outcome: &str) {
+    if let Some(watch) = watch {
+        watch.ends(result, outcome);
+    }
 }
 
-/// Gives the records away. It waits only where the log has to be kept before all else.
-pub(super) async fn write(watch: Option<Watch<'_>>) {
+/// Gives the records away. It waits only where the log has to be kept before all else, and no longer than a
+/// stop does: what the remote answered must not be lost for the sake of what is told of it.
+pub(super) async fn write(watch: Option<Watch<'_>>, phase: &mut Receiver<Phase>) {
     let Some(Watch { log, records, .. }) = watch else { return };
-    for record in records {
-        log.sink.write(record).await;
+    let taken = async {
+        for record in records {
+            log.sink.write(record).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = taken => {}
+        () = leaving(phase) => {}
     }
 }

@@ -120,7 +120,7 @@ impl BatchPass {
             result = remote.client.attempt(call, &key, &mut departure) => Some(result),
             () = leaving(&mut self.phase) => None,
         };
-        let Departure { sent, unanswered, watch, .. } = departure;
+        let Departure { sent, unanswered, mut watch, .. } = departure;
         for Member { work, .. } in &mut self.batch.members {
             work.tried |= sent;
             work.requests = requests;
@@ -129,7 +129,7 @@ impl BatchPass {
             Some(Ok(Attempt::Answered(answer))) => Ok(answer),
             Some(Ok(Attempt::Held)) => {
                 self.batch.take_back();
-                log::write(watch).await;
+                log::write(watch, &mut self.phase).await;
                 return BatchVerdict::Held { error: None };
             }
             Some(Err(error)) => Err(error),
@@ -137,7 +137,8 @@ impl BatchPass {
                 if unanswered {
                     self.doubt(true);
                 }
-                log::write_end(watch, None, "interrupted").await;
+                log::end(&mut watch, None, "interrupted");
+                log::write(watch, &mut self.phase).await;
                 return BatchVerdict::Interrupted;
             }
         };
@@ -146,14 +147,17 @@ impl BatchPass {
             Ok(answer) if call.accepts(answer.status) => {
                 #[cfg(debug_assertions)]
                 crate::engine::failpoint::reached("after-answer");
-                log::write_end(watch, Some(Ok(answer)), "answered").await;
-                return self.answered(call, batching, &key, answer);
+                log::end(&mut watch, Some(Ok(answer)), "answered");
+                let verdict = self.answered(call, batching, &key, answer);
+                log::write(watch, &mut self.phase).await;
+                return verdict;
             }
             Ok(answer) => Failure::Answer(answer),
             Err(error) => Failure::Error(error),
         };
         let verdict = self.failed(remote, call, &key, failure);
-        log::write_end(watch, Some(result.as_ref()), verdict.name()).await;
+        log::end(&mut watch, Some(result.as_ref()), verdict.name());
+        log::write(watch, &mut self.phase).await;
         verdict
     }
 

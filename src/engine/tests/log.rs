@@ -83,3 +83,30 @@ async fn an_attempt_that_a_crash_makes_again_has_the_same_name() {
     assert_eq!(rig.remote.seen().len(), 2);
     assert_eq!(rig.recorded(), ["1 POST 200 answered"]);
 }
+
+struct Stuck;
+
+#[async_trait]
+impl crate::call_log::CallLogSink for Stuck {
+    async fn write(&self, _: crate::call_log::CallRecord) {
+        std::future::pending().await
+    }
+}
+
+/// Its disk is full and it is to block, say: that holds calls up, but no stop, and costs no answer.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_takes_nothing_keeps_no_stop_from_settling_what_was_answered() {
+    let rig = Rig::new(FakeRemote::new());
+    let mut engine = rig.engine();
+    let log = CallLog { sink: Arc::new(Stuck), clock: || Timestamp::UNIX_EPOCH };
+    Arc::get_mut(&mut engine.ground).expect("not shared yet").call_log = Some(log);
+    let (go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream::new().insert("1", "a").commit(), false);
+    let run = engine.run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), rig.remote.arrived(1)).await;
+    assert!(futures_util::poll!(run.as_mut()).is_pending(), "the call waits for the log");
+    go.send_replace(true);
+    run.await.expect("it stops");
+    assert!(rig.link("1").is_some() && rig.parked().is_empty());
+}
