@@ -5,7 +5,7 @@ use super::{
     checkpoints::{Retention, trouble},
     plan::SourcePlan,
     replay::ReplayOptions,
-    slot_watch::{LOOK_WITHIN, SAY_AGAIN, rough},
+    slot_watch::{SAY_AGAIN, in_time, rough},
 };
 use crate::{
     capture::logical::{
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 use std::collections::BTreeMap;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// Looks at a source's named checkpoints, and remembers what was said of them.
 #[derive(Debug, Default)]
@@ -31,9 +31,7 @@ pub(super) struct MarkWatch {
 impl MarkWatch {
     /// One look. What fails is tried at the next; the stream goes on whatever comes of it.
     pub(super) async fn look(&mut self, plan: &SourcePlan, client: &Client, store: &PostgresStore) {
-        let late = || Err(format!("no answer within {} seconds", LOOK_WITHIN.as_secs()));
-        let looked = timeout(LOOK_WITHIN, self.judge(plan, client, store)).await;
-        if let Err(error) = looked.unwrap_or_else(|_| late())
+        if let Err(error) = in_time(self.judge(plan, client, store)).await
             && self.is_news("")
         {
             tracing::warn!(

@@ -24,7 +24,14 @@ use tokio::{
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A look that takes longer has failed: the connection may be dead without our knowing.
-pub(super) const LOOK_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a look finds, unless that takes too long.
+pub(super) async fn in_time(look: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let late = |_| Err(format!("no answer within {} seconds", LOOK_WITHIN.as_secs()));
+    timeout(LOOK_WITHIN, look).await.unwrap_or_else(late)
+}
+
 /// So many looks in a row have to fail before it is said.
 const FAILURES: u32 = 3;
 /// What was seen longer ago than this is not true any more.

@@ -8,7 +8,7 @@ use crate::{
     app::{
         checkpoints::Retention,
         plan::SourcePlan,
-        slot_watch::{LOOK_WITHIN, SAY_AGAIN, rough},
+        slot_watch::{SAY_AGAIN, in_time, rough},
     },
     capture::logical::{
         inspect,
@@ -20,7 +20,7 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// Points a slot has, about.
 const POINTS: u32 = 60;
@@ -46,9 +46,7 @@ pub(in crate::app) struct Keeper {
 impl Keeper {
     /// One look. What fails is tried at the next; the stream goes on whatever comes of it.
     pub(in crate::app) async fn look(&mut self, plan: &SourcePlan, client: &Client, store: &PostgresStore) {
-        let late = || Err(format!("no answer within {} seconds", LOOK_WITHIN.as_secs()));
-        let looked = timeout(LOOK_WITHIN, self.judge(plan, client, store)).await;
-        if let Err(error) = looked.unwrap_or_else(|_| late())
+        if let Err(error) = in_time(self.judge(plan, client, store)).await
             && self.is_news()
         {
             let slot = keep_slot(&plan.slot);
