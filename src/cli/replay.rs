@@ -12,9 +12,9 @@ use crate::{
 use clap::Args;
 use std::io::Write;
 
-/// Changes are sent again in their order, under the same call keys, up to what is settled now. A running
-/// service does it, beside what it does anyway; without one this command does it, and replicates until
-/// it is done.
+/// Changes are sent again in their order, up to what is settled now: under the same call keys where an
+/// entity sends each of its changes, else under keys of their own. A running service does it, beside what
+/// it does anyway; without one this command does it, and replicates until it is done.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  rowcall checkpoint create before_import\n  rowcall replay --from before_import --wait\n  rowcall replay --from 30m --entity loan --key 17\n  rowcall replay --from 0/16B3748 --to 2026-01-31T12:00:00Z --new-keys"
@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     /// commas.
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<String>,
-    /// Call keys of its own, for a remote that remembers the calls and has lost what they did.
+    /// Call keys of its own for every change, for a remote that remembers calls and has lost what they did.
     #[arg(long)]
     new_keys: bool,
     /// Of which source, if there are several.

@@ -92,6 +92,13 @@ impl Route {
         self.waited_for || !self.parents.is_empty()
     }
 
+    /// Whether each of its changes is sent, and by itself: none is left out because the remote was told the
+    /// same, or its row is deleted before its parent comes; none merges with another or shares a call.
+    pub fn sends_each_change(&self) -> bool {
+        let left_out = self.synchronizer.leaves_out_what_was_told() || !self.parents.is_empty();
+        !left_out && !self.coalesce && self.batch.is_none()
+    }
+
     /// Whether the entity's own row has to be read for a change of this table.
     pub fn rereads(&self, table: &TableName) -> bool {
         self.fetch == Some(Fetch::Row) || *table != self.table

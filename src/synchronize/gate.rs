@@ -182,4 +182,8 @@ impl Synchronizer for Gate {
     fn content(&self, work: &Work<'_>, answers: &[Answered]) -> Option<ContentHash> {
         if self.always { None } else { self.inner.content(work, answers) }
     }
+
+    fn leaves_out_what_was_told(&self) -> bool {
+        !self.always && self.inner.leaves_out_what_was_told()
+    }
 }

@@ -108,6 +108,11 @@ pub trait Synchronizer: Send + Sync {
         None
     }
 
+    /// Whether changes are left out because of that ([`Synchronizer::content`]).
+    fn leaves_out_what_was_told(&self) -> bool {
+        false
+    }
+
     /// The names it may save: what `link.<name>` can be in the entity's other expressions.
     fn saves(&self) -> &[Arc<str>] {
         &[]

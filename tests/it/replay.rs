@@ -13,6 +13,7 @@ const TABLE: &str = "create table customers (id int primary key, name text)";
 const ENTITY: &str = "
   customer:
     table: customers
+    always: true
     upsert: [{ name: put, put: '/objects/c/{{ row.id }}', body: { name: '{{ row.name }}' } }]
     delete: [{ name: delete, delete: '/objects/c/{{ row.id }}', accept: [200, 204, 404] }]";
 

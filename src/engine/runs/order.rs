@@ -55,7 +55,8 @@ pub struct Replay {
     pub keys: HashSet<Arc<str>>,
     /// Which changes.
     pub window: Window,
-    /// They have call keys of their own, as if they were new.
+    /// All have call keys of their own, as if they were new, and not only those of routes that may have left
+    /// some out ([`crate::routing::Route::sends_each_change`]).
     pub anew: bool,
     /// Where it goes on: everything before has its outcome.
     pub at: Lsn,

@@ -10,6 +10,10 @@
 //! stands is stored with the outcomes under it; after a crash the run goes on there, and what comes
 //! again has the same call keys.
 //!
+//! Call keys are those of the first time only where every change was sent then. Elsewhere the remote would
+//! not know the key of one that was left out: it would apply that, an old state, and answer the newer ones
+//! from memory.
+//!
 //! What is read has a part of the byte budget for itself, so that neither the stream nor the run takes
 //! the other's room (invariant 5).
 
@@ -183,7 +187,6 @@ impl Engine {
         if window.since.is_some_and(|since| change.committed_at < since) {
             return;
         }
-        let called = if anew { run.anew(change.id) } else { change.id };
         // Others saw it long ago; its number may be that of a new one by now.
         let change = Change { transaction: None, ..change };
         let truncates = matches!(change.image, Image::Truncate);
@@ -199,8 +202,10 @@ impl Engine {
                 self.runs.tell(run).counts.add(RunCounts { read: 1, skipped: 1, ..RunCounts::default() });
                 continue;
             }
-            let deletes = matches!(errand.change.image, Image::Delete { .. });
-            let spares = deletes && self.router.route(errand.route).waited_for;
+            let route = self.router.route(errand.route);
+            let known_keys = !anew && route.sends_each_change();
+            let called = if known_keys { errand.change.id } else { run.anew(errand.change.id) };
+            let spares = matches!(errand.change.image, Image::Delete { .. }) && route.waited_for;
             let replayed = Some(Replayed { until: replay.window.to, run: Some(run), spares });
             let for_run = ForRun { called, suspect: true, forced: true, ahead: false, replayed };
             self.accept_errand(errand, &charge, Some(for_run));

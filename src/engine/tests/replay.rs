@@ -171,6 +171,22 @@ async fn under_new_keys_every_call_has_one_of_its_own_in_each_run() {
     assert_eq!(keys.iter().collect::<HashSet<_>>().len(), 6, "{keys:?}");
 }
 
+/// A remote does not know the key of what was left out the first time, and would apply it behind newer ones.
+#[tokio::test(start_paused = true)]
+async fn where_some_may_have_been_left_out_no_key_is_used_again() {
+    let merging = |route: Route| Route { coalesce: true, ..route };
+    let comparing = |route: Route| Route { synchronizer: Arc::new(Telling), ..route };
+    for adapt in [merging, comparing] {
+        let play = Play::with(Rig::new(FakeRemote::new()), &[], adapt);
+        play.live(history()).await;
+        let before = play.rig.keys().len();
+        assert_eq!(play.replays(history()).await.counts, counts(5, 0, 0));
+        let keys = play.finish().await.keys();
+        let unique: HashSet<&String> = keys.iter().collect();
+        assert_eq!((keys.len(), unique.len()), (before + 5, keys.len()), "{keys:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_stream_has_overtaken_is_left_out() {
     let play = Play::new();

@@ -25,6 +25,10 @@ impl Synchronizer for Telling {
             _ => None,
         }
     }
+
+    fn leaves_out_what_was_told(&self) -> bool {
+        true
+    }
 }
 
 fn engine(rig: &Rig) -> Engine {

@@ -171,6 +171,10 @@ impl Synchronizer for Declared {
         let used = self.sequence(work).is_ok_and(|sequence| std::ptr::eq(sequence, upsert));
         if used { self.content.as_ref()?.hash(work, answers) } else { None }
     }
+
+    fn leaves_out_what_was_told(&self) -> bool {
+        self.upsert.is_some() && self.content.is_some()
+    }
 }
 
 impl Batching for Declared {

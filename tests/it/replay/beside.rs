@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 const VERSIONED: &str = "
   customer:
     table: customers
+    always: true
     upsert: [{ name: put, put: '/objects/c/{{ row.id }}', body: { version: '{{ row.name }}' } }]
     delete: [{ name: delete, delete: '/objects/c/{{ row.id }}', accept: [200, 204, 404] }]";
 
