@@ -14,7 +14,7 @@ const ENTITY: &str = "
     upsert: [{ put: '/objects/row/{{ row.id }}', body: { text: '{{ row.text }}' } }]";
 
 /// Far more than it needs, far less than the transaction.
-const BOUND_KB: u64 = 150 * 1024;
+pub const BOUND_KB: u64 = 150 * 1024;
 
 #[tokio::test]
 async fn a_transaction_of_many_rows_passes_through_little_memory() {
@@ -134,7 +134,7 @@ async fn an_outage_with_many_changes_passes_through_little_memory() {
 }
 
 /// The most that was ever resident.
-fn peak_kb(pid: u32) -> u64 {
+pub fn peak_kb(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
     line.trim().trim_end_matches(" kB").parse().expect("a number")

@@ -3,6 +3,7 @@
 mod again;
 mod beside;
 mod bounds;
+mod wide;
 
 use crate::harness::{Live, eventually, wait::LONG};
 use rowcall::demo::Entry;
