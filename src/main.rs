@@ -4,7 +4,7 @@ use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
 /// What one thread allocates another frees, change after change: this takes a fifth of the time
-/// off a delivery (docs/benchmarks.md).
+/// off a delivery (docs/performance.md).
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -11,11 +11,14 @@ mod aside;
 mod desk;
 mod idle;
 mod kin;
+mod lane;
+mod outcome;
 mod ready;
 
 pub(super) use desk::Desk;
 pub(super) use idle::{saved_bytes, value_bytes};
 pub(super) use kin::{Claim, Sight};
+pub(super) use outcome::{Held, Left};
 pub(super) use ready::BatchNo;
 
 use super::{
@@ -23,14 +26,13 @@ use super::{
     work::{Arrival, Work},
 };
 use crate::{
-    model::{ChangeId, Link, Op},
+    model::{Link, Op},
     remote::Slot,
     routing::{RemoteId, RouteId},
     state::{Hold, Known},
 };
-use desk::Visit;
-use idle::Idle;
-use kin::{Deleting, Kin};
+use kin::Deleting;
+use lane::{Knowledge, Lane};
 use ready::{Caller, Class, Queue, class_of};
 use std::{
     collections::{HashMap, VecDeque},
@@ -63,54 +65,6 @@ pub(super) enum Ready {
     Behind { lane: LaneId, work: Work },
     /// Its remote does not keep up: it is parked before it was started.
     Aside { lane: LaneId, work: Work },
-}
-
-#[derive(Debug)]
-struct Lane {
-    key: LaneKey,
-    waiting: VecDeque<Work>,
-    knowledge: Knowledge,
-    link: Option<Arc<Link>>,
-    held: bool,
-    /// A change of the key gave up and let later ones pass: it may have reached the remote.
-    passing: bool,
-    /// It stands among those to be put aside.
-    fresh: bool,
-    /// Work of this lane is with a task, or waits for its next attempt.
-    busy: bool,
-    /// That work is looked at ahead of any slot.
-    at_desk: Option<Visit>,
-    /// Something was read for its oldest work, which waits for a slot.
-    ahead: bool,
-    /// It stands in its remote's queue, or among the lanes that need no call.
-    queued: bool,
-    /// Its oldest work was under way already.
-    rank: Rank,
-    /// Outcomes that are not durable yet: what is cached here is newer than what is stored.
-    unsaved: u32,
-    /// Parkings among those.
-    unsaved_parkings: u32,
-    /// Among those are some that after a crash would end otherwise, unless they are durable.
-    unsettled: bool,
-    /// Its work waits until they are.
-    waits_for_store: bool,
-    /// Kept as a cache entry only.
-    idle: Option<Idle>,
-    /// The delete among its work that is started.
-    deleting: Option<Deleting>,
-    /// The oldest delete among what is parked and holds the key.
-    leaving: Option<ChangeId>,
-    /// The oldest of all that.
-    oldest: Option<ChangeId>,
-    /// Who depends on the key just now.
-    kin: Option<Box<Kin>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Knowledge {
-    Unknown,
-    Asked,
-    Here,
 }
 
 /// Where work that comes back stands among the others.
@@ -377,18 +331,6 @@ impl Lanes {
         })
     }
 
-    /// A piece of work between two attempts will have none.
-    pub(super) fn give_up(&mut self, id: LaneId) {
-        self.lane_mut(id).busy = false;
-    }
-
-    /// A started piece of work is to be started again once everything of its key is durable.
-    pub(super) fn wait_until_saved(&mut self, id: LaneId, work: Work) {
-        let lane = self.lane_mut(id);
-        lane.waits_for_store = lane.unsaved > 0;
-        self.resume(id, work, Rank::Ahead);
-    }
-
     /// A piece of work that was started goes on.
     pub(super) fn resume(&mut self, id: LaneId, work: Work, rank: Rank) {
         let lane = self.lane_mut(id);
@@ -396,61 +338,6 @@ impl Lanes {
         lane.deleting = None;
         lane.rank = rank;
         lane.waiting.push_front(work);
-        self.consider(id);
-    }
-
-    /// A piece of work has its outcome, which is not durable yet. `started`: by [`Ready::Start`].
-    pub(super) fn end(&mut self, id: LaneId, work: &Work, started: bool, left: Left) {
-        if started {
-            self.lane_mut(id).busy = false;
-        }
-        let lane = self.lane_mut(id);
-        lane.deleting = None;
-        if left.hold == Hold::Held && kin::removes(work) {
-            lane.leaving = Some(lane.leaving.map_or(work.id(), |leaving| leaving.min(work.id())));
-        }
-        if left.hold == Hold::Held {
-            lane.oldest = Some(lane.oldest.map_or(work.id(), |oldest| oldest.min(work.id())));
-        }
-        lane.held |= left.hold == Hold::Held;
-        lane.passing |= left.hold == Hold::Passing;
-        lane.unsaved += u32::from(left.link.is_some() || left.parking);
-        lane.unsaved_parkings += u32::from(left.parking);
-        lane.unsettled |= left.unsettled;
-        if left.link.is_some() {
-            lane.link = left.link;
-        }
-        let ended = std::iter::once(work.arrival).chain(work.absorbed.iter().map(|(arrival, _)| *arrival));
-        for arrival in ended {
-            if self.open.remove(&arrival).is_some() {
-                for waiting in self.barriers.remove(&arrival).unwrap_or_default() {
-                    self.consider(waiting);
-                }
-            }
-        }
-        self.wake(id);
-        self.consider(id);
-    }
-
-    /// So many outcomes of a lane have become durable, so many of them parkings. `hold` is what
-    /// the store says of a key that had any.
-    pub(super) fn saved(&mut self, id: LaneId, outcomes: u32, parkings: u32, hold: Option<Held>) {
-        let lane = self.lane_mut(id);
-        lane.unsaved -= outcomes;
-        lane.unsaved_parkings -= parkings;
-        if lane.unsaved == 0 {
-            lane.unsettled = false;
-            lane.waits_for_store = false;
-        }
-        if lane.unsaved_parkings == 0
-            && let Some(hold) = hold
-        {
-            lane.held = hold.hold == Hold::Held;
-            lane.passing = hold.hold != Hold::Free;
-            lane.leaving = hold.leaving;
-            lane.oldest = hold.oldest;
-        }
-        self.wake(id);
         self.consider(id);
     }
 
@@ -486,29 +373,7 @@ impl Lanes {
             self.idle_bytes -= idle.map_or(0, |it| it.bytes);
             return id;
         }
-        let lane = Lane {
-            key: key.clone(),
-            waiting: VecDeque::new(),
-            knowledge: Knowledge::Unknown,
-            link: None,
-            held: false,
-            passing: false,
-            fresh: false,
-            busy: false,
-            at_desk: None,
-            ahead: false,
-            queued: false,
-            rank: Rank::Anew,
-            unsaved: 0,
-            unsaved_parkings: 0,
-            unsettled: false,
-            waits_for_store: false,
-            idle: None,
-            deleting: None,
-            leaving: None,
-            oldest: None,
-            kin: None,
-        };
+        let lane = Lane::new(key.clone());
         let id = match self.free.pop() {
             Some(id) => {
                 self.lanes[id.0 as usize] = Some(lane);
@@ -575,28 +440,4 @@ impl Lanes {
     fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
         self.lanes[id.0 as usize].as_mut().unwrap_or_else(|| unreachable!("lane {id:?} is in use"))
     }
-}
-
-/// What the store says of a key that had parked changes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Held {
-    /// Whether later ones still queue behind them.
-    pub(super) hold: Hold,
-    /// The oldest delete among them.
-    pub(super) leaving: Option<ChangeId>,
-    /// The oldest of them.
-    pub(super) oldest: Option<ChangeId>,
-}
-
-/// What an ended piece of work leaves behind, to be made durable.
-#[derive(Debug, Default)]
-pub(super) struct Left {
-    /// The key's link as it is now.
-    pub(super) link: Option<Arc<Link>>,
-    /// It is parked, or was and has ended.
-    pub(super) parking: bool,
-    /// What that means for later changes of the key.
-    pub(super) hold: Hold,
-    /// After a crash it would end otherwise, unless it is durable: the key's next call waits.
-    pub(super) unsettled: bool,
 }
