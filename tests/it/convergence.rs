@@ -7,16 +7,17 @@
 
 mod again;
 
-use crate::harness::{
-    Postgres, Rowcall, each_version, eventually, live::parked_lines, postgres::Client, settled, wait::LONG,
+use crate::{
+    harness::{each_version, eventually, wait::LONG},
+    world::{
+        Seed, World,
+        oracle::{applied, not_once, out_of_order},
+        write,
+    },
 };
-use rowcall::demo::{
-    Bank, Dice, Effect, Entry, Fault, Rule,
-    world::{Writer, compare, configuration, create, expected, held, seed},
-};
+use rowcall::demo::{Dice, Fault, Rule, world::Writer};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    hash::{BuildHasher, Hasher, RandomState},
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -108,11 +109,11 @@ each_version! {
     async fn a_killed_service_brings_what_was_there_and_keeps_up_with_what_changes(version: Version) {
         let seed = Seed::new();
         let initial = |yaml: String| yaml.replace("    remote: bank\n", "    remote: bank\n    initial: true\n");
-        let world = World::filled(version, initial).await;
+        let world = World::filled(version, customers(), initial).await;
         world.survive(End::Killed, &seed).await;
-        world.equal(&seed).await;
-        let open = "select count(*) from rowcall.run where state <> 'done'";
         let within = LONG + Duration::from_secs(u64::from(customers()) / 20);
+        world.equal_within(within, &seed).await;
+        let open = "select count(*) from rowcall.run where state <> 'done'";
         eventually("every run is done", within, async || {
             let open = world.postgres.text(open).await;
             if open.as_deref() == Some("0") { Ok(()) } else { Err(open) }
@@ -141,67 +142,7 @@ enum End {
     InOrder,
 }
 
-/// What every random choice follows from.
-struct Seed(u64);
-
-impl Seed {
-    fn new() -> Self {
-        let given = std::env::var("ROWCALL_SEED").ok();
-        let seed = given.map(|seed| seed.parse().expect("ROWCALL_SEED is a number"));
-        Self(seed.unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32))
-    }
-}
-
-impl std::fmt::Display for Seed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ROWCALL_SEED={}", self.0)
-    }
-}
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("to make the same choices again: {self}");
-        }
-    }
-}
-
-struct World {
-    postgres: Postgres,
-    bank: Bank,
-    rowcall: Rowcall,
-}
-
 impl World {
-    async fn new(version: crate::harness::Version, adapt: fn(String) -> String) -> Self {
-        let world = Self::empty(version, adapt).await;
-        world.rowcall.command(&["init"]).await.expect_code(0);
-        // Only what is written after `init` is captured.
-        seed(&*world.postgres.client().await, 20).await.expect("the rows");
-        world
-    }
-
-    /// With rows that nothing in the log tells of.
-    async fn filled(version: crate::harness::Version, adapt: fn(String) -> String) -> Self {
-        let world = Self::empty(version, adapt).await;
-        seed(&*world.postgres.client().await, customers()).await.expect("the rows");
-        world.rowcall.command(&["init"]).await.expect_code(0);
-        world
-    }
-
-    async fn empty(version: crate::harness::Version, adapt: fn(String) -> String) -> Self {
-        let postgres = Postgres::start(version).await;
-        let bank = Bank::start("127.0.0.1:0").await.expect("a bank");
-        let client = postgres.client().await;
-        create(&client).await.expect("the tables");
-        client.batch_execute(HISTORY).await.expect("the history");
-        let yaml = configuration(&postgres.url(), &bank.url(), "rowcall");
-        // It opens at nearly every outage and is soon closed again.
-        let yaml = yaml.replace("open: 1s, max: 5s", "failures: 2, open: 30ms, max: 100ms");
-        let rowcall = Rowcall::with_config(&adapt(yaml));
-        Self { postgres, bank, rowcall }
-    }
-
     /// Two writers write and the bank misbehaves, while the service ends again and again.
     async fn survive(&self, end: End, seed: &Seed) {
         let mut dice = Dice::new(seed.0);
@@ -252,143 +193,4 @@ impl World {
         }
         faults.clear();
     }
-
-    /// Runs the service until both sides are equal, and ends it in good order.
-    async fn equal(&self, seed: &Seed) {
-        let client = self.postgres.client().await;
-        let expected = expected(&client).await.expect("the rows");
-        let service = self.rowcall.run();
-        settled(&self.postgres).await;
-        let within = LONG + Duration::from_secs(u64::from(customers()) / 20);
-        eventually(&format!("the bank equals the database; {seed}"), within, async || {
-            let comparison = compare(&expected, &held(&self.bank.dump()));
-            let parked = parked_lines(&client).await;
-            // Both sides may look alike while versions of what is gone by now are still to come.
-            if comparison.is_equal() && parked.is_empty() {
-                return Ok(());
-            }
-            Err(format!("{comparison}\nparked: {parked:#?}"))
-        })
-        .await;
-        service.sigterm();
-        assert_eq!(service.wait().await.code(), Some(0), "{seed}");
-        // The end in good order changed nothing.
-        let comparison = compare(&expected, &held(&self.bank.dump()));
-        assert!(comparison.is_equal(), "{comparison}; {seed}");
-    }
-
-    /// Every version of every row that was ever committed.
-    async fn history(&self) -> Vec<Version> {
-        let rows = self.postgres.client().await.query("select name, version from history", &[]).await;
-        rows.expect("the history").iter().map(|row| (row.get(0), row.get(1))).collect()
-    }
-}
-
-/// An object's name in the database, such as `loan 7`, and the version.
-type Version = (String, i64);
-
-const HISTORY: &str = "
-    create table history (name text, version bigint);
-    create function remember() returns trigger language plpgsql as $$ begin
-        insert into history values (tg_argv[0] || ' ' || new.id, new.version); return null; end $$;
-    create trigger remember after insert or update on customers for each row execute function remember('customer');
-    create trigger remember after insert or update on loans for each row execute function remember('loan');
-    create trigger remember after insert or update on collateral for each row execute function remember('collateral');";
-
-/// Writes in bursts: until there is enough, but a hundred transactions at least.
-async fn write(mut writer: Writer, mut client: Client, enough: Arc<AtomicBool>) {
-    let mut transactions = 0;
-    while transactions < 100 || !enough.load(Ordering::Relaxed) {
-        writer.write(&mut client).await.expect("a transaction");
-        transactions += 1;
-        // Leaves the machine to the service; what comes of it holds at any speed.
-        sleep(Duration::from_millis(transactions % 10)).await;
-    }
-}
-
-/// One write of a row that the bank applied: which call of its sequence, and the version it carried.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Applied {
-    object: String,
-    step: &'static str,
-    version: i64,
-}
-
-/// The row writes in the order they were applied, loans by their own ids instead of the bank's.
-fn applied(journal: &[Entry]) -> Vec<Applied> {
-    let mut loans = HashMap::new();
-    let mut writes = Vec::new();
-    for entry in journal.iter().filter(|entry| entry.effect == Effect::Applied && &*entry.method != "DELETE")
-    {
-        let body = entry.body();
-        let (object, step) = match entry.path.split('/').collect::<Vec<_>>()[..] {
-            ["", "loans"] => {
-                loans.insert(entry.object.clone(), body["ref"].clone());
-                (format!("loan {}", body["ref"]), "put")
-            }
-            ["", "loans", _] => (format!("loan {}", loans[&entry.object]), "put"),
-            ["", "loans", _, "schedule"] => (format!("loan {}", loans[&entry.object]), "schedule"),
-            ["", "customers", id] => (format!("customer {id}"), "put"),
-            ["", "objects", kind, id] => (format!("{kind} {id}"), "put"),
-            _ => panic!("who wrote {}?", entry.path),
-        };
-        let version = body["version"].as_i64().unwrap_or_else(|| panic!("no version in {entry:?}"));
-        writes.push(Applied { object, step, version });
-    }
-    writes
-}
-
-/// What of an object's versions came after a newer one.
-fn out_of_order(writes: &[Applied]) -> Vec<String> {
-    let mut newest: HashMap<&str, i64> = HashMap::new();
-    let mut wrong = Vec::new();
-    for write in writes {
-        let newest = newest.entry(&write.object).or_insert(write.version);
-        if *newest > write.version {
-            wrong.push(format!("{write:?} was applied after version {newest}"));
-        }
-        *newest = write.version.max(*newest);
-    }
-    wrong
-}
-
-/// Which calls of committed versions were not made exactly once, or of versions never committed.
-fn not_once(writes: &[Applied], history: &[Version]) -> Vec<String> {
-    let mut times: BTreeMap<Applied, u32> = BTreeMap::new();
-    for write in writes {
-        *times.entry(write.clone()).or_default() += 1;
-    }
-    let mut wrong = Vec::new();
-    for (object, version) in history {
-        let steps: &[&str] = if object.starts_with("loan") { &["put", "schedule"] } else { &["put"] };
-        for step in steps {
-            let expected = Applied { object: object.clone(), step, version: *version };
-            let times = times.remove(&expected).unwrap_or(0);
-            if times != 1 {
-                wrong.push(format!("{expected:?} was applied {times} times"));
-            }
-        }
-    }
-    wrong.extend(times.keys().map(|write| format!("{write:?} was never committed")));
-    wrong
-}
-
-#[test]
-fn the_oracle_sees_what_is_repeated_reordered_lost_or_invented() {
-    let write = |object: &str, step, version| Applied { object: object.to_owned(), step, version };
-    let history = [("customer 1", 1), ("loan 7", 2), ("customer 1", 3)];
-    let history = history.map(|(object, version)| (object.to_owned(), version));
-    let good = [
-        write("loan 7", "put", 2),
-        write("customer 1", "put", 1),
-        write("customer 1", "put", 3),
-        write("loan 7", "schedule", 2),
-    ];
-    assert!(out_of_order(&good).is_empty() && not_once(&good, &history).is_empty());
-    let mut swapped = good.clone();
-    swapped.swap(1, 2);
-    assert_eq!(out_of_order(&swapped).len(), 1);
-    assert_eq!(not_once(&good[1..], &history).len(), 1, "lost");
-    assert_eq!(not_once(&[&good[..], &good[..1]].concat(), &history).len(), 1, "repeated");
-    assert_eq!(not_once(&good, &history[..2]).len(), 1, "invented");
 }

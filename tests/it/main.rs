@@ -2,6 +2,7 @@
 //! installs; `scripts/test` sees to that.
 
 mod harness;
+mod world;
 
 mod audit;
 mod auth;
@@ -16,6 +17,8 @@ mod convergence;
 mod demo_show;
 mod demo_world;
 mod depends;
+#[cfg(debug_assertions)]
+mod faults;
 mod harness_itself;
 mod limits;
 mod memory;

@@ -1,8 +1,11 @@
 //! The same while what was sent before is sent again. A remote sees older states by that, so only the end
 //! can be held against the database: nothing older stays behind, and nothing that is gone comes back.
 
-use super::{End, Seed, World};
-use crate::harness::{each_version, eventually, settled, wait::LONG};
+use super::End;
+use crate::{
+    harness::{each_version, eventually, settled, wait::LONG},
+    world::{Seed, World},
+};
 
 /// Several versions of the rows that are there, and some that come and go.
 const WRITTEN: &str = "

@@ -10,6 +10,7 @@ mod kept;
 pub mod live;
 pub mod mongodb;
 pub mod postgres;
+pub mod proxy;
 pub mod rabbitmq;
 pub mod rowcall;
 pub mod wait;

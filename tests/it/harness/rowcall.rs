@@ -132,8 +132,13 @@ impl Service {
 
     /// Asks it to end.
     pub fn sigterm(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it this signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it still runs").to_string();
-        let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
         assert!(sent.is_ok_and(|status| status.success()), "cannot signal rowcall");
     }
 
