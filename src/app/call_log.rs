@@ -3,10 +3,9 @@
 use super::{App, AppError, clock};
 use crate::{
     call_log::{
-        CallLogError, CallLogStore, CallRecord, Direct, Line, Outlet, Pipeline, PipelineOptions, Prepare,
+        CallLogError, CallLogSink, CallLogStore, CallRecord, Direct, Line, Outlet, Pipeline, PipelineOptions, Prepare,
         Redaction, Seal, Spool, SqliteCallLog, mongodb::MongoCallLog, rabbitmq::RabbitOutlet,
     },
-    engine::CallLog,
     log_keeper::Keeper,
     model::Span,
 };
@@ -22,7 +21,7 @@ const FORGET: Duration = Duration::from_secs(3_600);
 /// The log of calls of a running process.
 pub(super) struct RunningCallLog {
     /// What the engine is given.
-    pub(super) log: CallLog,
+    pub(super) sink: Arc<dyn CallLogSink>,
     pipeline: Arc<Pipeline>,
     /// Stops the keeper in this process.
     stop: watch::Sender<bool>,
@@ -74,8 +73,8 @@ impl App {
         let options = PipelineOptions { required: settings.required, ..PipelineOptions::default() };
         let pipeline = Pipeline::start(outlet, self.prepare()?, self.spool().await?, options);
         let pipeline = Arc::new(pipeline);
-        let log = CallLog { sink: Arc::clone(&pipeline) as _, clock: clock::now };
-        Ok(Some(RunningCallLog { log, pipeline, stop, keeping, _forgetting: forgetting }))
+        let sink = Arc::clone(&pipeline) as _;
+        Ok(Some(RunningCallLog { sink, pipeline, stop, keeping, _forgetting: forgetting }))
     }
 
     /// The spool, read and checked.
