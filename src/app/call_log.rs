@@ -29,6 +29,18 @@ pub(super) struct RunningCallLog {
     _forgetting: JoinSet<()>,
 }
 
+/// What must not be told, by remote.
+pub(super) struct Redactions {
+    all: Redaction,
+    by_remote: BTreeMap<String, Redaction>,
+}
+
+impl Redactions {
+    pub(super) fn of(&self, remote: &str) -> &Redaction {
+        self.by_remote.get(remote).unwrap_or(&self.all)
+    }
+}
+
 impl RunningCallLog {
     /// Lets out what is still in memory.
     pub(super) async fn close(mut self) {
@@ -94,13 +106,18 @@ impl App {
             return Err(AppError::Configuration(vec![message.to_owned()]));
         };
         let store = Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?);
+        let keeper = Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?;
+        let exporting = self.start_telemetry()?;
         tracing::info!("keeping the log of calls");
-        Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?.run(stop).await;
+        keeper.run(stop).await;
+        if let Some(exporting) = exporting {
+            exporting.close().await;
+        }
         Ok(())
     }
 
-    /// Makes of a record what leaves the process.
-    fn prepare(&self) -> Result<Prepare, AppError> {
+    /// What must not be told of each remote's calls.
+    pub(super) fn redactions(&self) -> Result<Redactions, AppError> {
         let config = &self.loaded.config;
         let common = &config.call_log.redact;
         let of = |redact| Redaction::new([common].into_iter().chain(redact)).map_err(AppError::failed);
@@ -109,10 +126,16 @@ impl App {
         for (name, remote) in config.remotes.iter().filter(|(_, remote)| remote.redact.is_some()) {
             by_remote.insert(name.clone(), of(remote.redact.as_ref())?);
         }
-        let (seal, limit) = (self.seal()?, config.call_log.body_limit.0);
+        Ok(Redactions { all, by_remote })
+    }
+
+    /// Makes of a record what leaves the process.
+    fn prepare(&self) -> Result<Prepare, AppError> {
+        let redactions = self.redactions()?;
+        let (seal, limit) = (self.seal()?, self.loaded.config.call_log.body_limit.0);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(Arc::new(move |mut record: CallRecord| {
-            by_remote.get(&*record.remote).unwrap_or(&all).apply(&mut record, limit);
+            redactions.of(&record.remote).apply(&mut record, limit);
             if let Some(seal) = &seal {
                 seal.close(&mut record, Seal::nonce);
             }

@@ -34,7 +34,8 @@ impl App {
         let memory = ByteSize(limits.memory.0 / plans.len().max(1) as u64);
         let limits = Limits { memory, ..limits.clone() };
         let running = self.start_call_log().await?;
-        let call_log = running.as_ref().map(|it| Arc::clone(&it.sink));
+        let call_log = self.told(running.as_ref().map(|it| Arc::clone(&it.sink)))?;
+        let exporting = self.start_telemetry()?;
         let all = watch::Sender::new(false);
         let mut supervisors = JoinSet::new();
         for plan in plans {
@@ -66,6 +67,10 @@ impl App {
         }
         if let Some(running) = running {
             running.close().await;
+        }
+        // Last: it is told how the others end.
+        if let Some(exporting) = exporting {
+            exporting.close().await;
         }
         result
     }
