@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn a_batch_comes_again_until_it_is_done() {
         let queue = Queue::new(100);
-        ["1", "2"].map(|it| queue.push(it.to_owned()));
+        queue.push("1".to_owned());
+        queue.push("2".to_owned());
         assert_eq!(queue.batch().as_deref(), Some("1,2"));
         queue.push("3".to_owned());
         assert_eq!(queue.batch().as_deref(), Some("1,2"), "it was not sent");

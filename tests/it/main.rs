@@ -18,6 +18,7 @@ mod demo_world;
 mod depends;
 mod harness_itself;
 mod limits;
+mod logs;
 mod memory;
 mod outage;
 mod parking;
