@@ -3,8 +3,8 @@
 use super::{App, AppError, clock};
 use crate::{
     call_log::{
-        CallLogError, CallLogSink, CallLogStore, CallRecord, Direct, Line, Outlet, Pipeline, PipelineOptions, Prepare,
-        Redaction, Seal, Spool, SqliteCallLog, mongodb::MongoCallLog, rabbitmq::RabbitOutlet,
+        CallLogError, CallLogSink, CallLogStore, CallRecord, Direct, Line, Outlet, Pipeline, PipelineOptions,
+        Prepare, Redaction, Seal, Spool, SqliteCallLog, mongodb::MongoCallLog, rabbitmq::RabbitOutlet,
     },
     log_keeper::Keeper,
     model::Span,

@@ -131,7 +131,10 @@ impl CallRecord {
             method: Arc::clone(&self.method),
             url: self.url.clone(),
             request: Content::default(),
-            response: self.response.as_ref().map(|it| Exchange { status: it.status, content: Content::default() }),
+            response: self
+                .response
+                .as_ref()
+                .map(|it| Exchange { status: it.status, content: Content::default() }),
             class: self.class.clone(),
             error: self.error.clone(),
             outcome: Arc::clone(&self.outcome),

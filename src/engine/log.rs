@@ -88,7 +88,8 @@ impl<'a> Watch<'a> {
 
     pub(super) fn sends(&mut self, shown: Shown) {
         // Finer than a microsecond not every store keeps it.
-        let at = jiff::Timestamp::from_microsecond((self.ground.clock)().as_microsecond()).unwrap_or_default();
+        let at =
+            jiff::Timestamp::from_microsecond((self.ground.clock)().as_microsecond()).unwrap_or_default();
         if let Some(under_way) = &mut self.under_way {
             under_way.shown = Some((shown, at));
         }

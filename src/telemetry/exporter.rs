@@ -135,10 +135,13 @@ impl Way<'_> {
                     self.queue.done(true);
                     health.works(self.queue.take_dropped());
                 }
-                Err(Refusal::Passing(why)) => return health.fails(&why),
+                Err(Refusal::Passing(why)) => {
+                    let meanwhile = format!("they wait; beyond {} MiB the oldest are dropped", LIMIT >> 20);
+                    return health.fails(&why, &meanwhile);
+                }
                 Err(Refusal::Lasting(why)) => {
                     self.queue.done(false);
-                    return health.fails(&why);
+                    return health.fails(&why, "what it refuses is dropped");
                 }
             }
         }
@@ -151,7 +154,8 @@ impl Way<'_> {
         let why = || format!("{} was answered with {}", self.kind.path(), answer.status);
         match answer.status {
             200..300 => Ok(()),
-            408 | 429 | 500.. => Err(Refusal::Passing(why())),
+            // As OTLP has it: what it answers otherwise it would answer again.
+            408 | 429 | 502..=504 => Err(Refusal::Passing(why())),
             404 if self.kind == Kind::Lines => {
                 Err(Refusal::Lasting(format!("{}; `lines: false` sends spans alone", why())))
             }
@@ -170,7 +174,7 @@ struct Health {
 }
 
 impl Health {
-    fn fails(&mut self, why: &str) {
+    fn fails(&mut self, why: &str, meanwhile: &str) {
         let kind = self.kind.name();
         match &mut self.wait {
             Some(wait) => {
@@ -179,11 +183,7 @@ impl Health {
             }
             None => {
                 self.wait = Some(LINGER);
-                tracing::warn!(
-                    error = why,
-                    "{kind} cannot be sent to `log.otlp` and wait; beyond {} MiB the oldest are dropped",
-                    LIMIT >> 20
-                );
+                tracing::warn!(error = why, "{kind} cannot be sent to `log.otlp`: {meanwhile}");
             }
         }
     }
@@ -193,7 +193,10 @@ impl Health {
         if self.wait.take().is_some() {
             tracing::info!(dropped, "{kind} are sent to `log.otlp` again; {dropped} were dropped");
         } else if dropped > 0 && !self.dropping {
-            tracing::warn!(dropped, "`log.otlp` takes {kind} more slowly than they come: {dropped} were dropped");
+            tracing::warn!(
+                dropped,
+                "`log.otlp` takes {kind} more slowly than they come: {dropped} were dropped"
+            );
         }
         self.dropping = dropped > 0;
     }

@@ -172,8 +172,7 @@ mod tests {
 
     #[test]
     fn items_travel_in_an_envelope_that_names_the_service() {
-        let sent: Value =
-            serde_json::from_str(&envelope(Kind::Spans, "mine \"x\"", "{},{}")).expect("JSON");
+        let sent: Value = serde_json::from_str(&envelope(Kind::Spans, "mine \"x\"", "{},{}")).expect("JSON");
         let resource = &sent["resourceSpans"][0];
         let name = &resource["resource"]["attributes"][0];
         assert_eq!(*name, json!({ "key": "service.name", "value": { "stringValue": "mine \"x\"" } }));

@@ -106,7 +106,10 @@ async fn a_span_has_the_names_of_its_record_and_of_what_the_remote_was_told() {
     let lines = collected(&collector, "/v1/logs").await;
     let outcome = lines.iter().find(|it| attribute(it, "target").as_deref() == Some("rowcall::outcome"));
     let outcome = outcome.expect("the outcome's line");
-    assert_eq!((&outcome["traceId"], &outcome["body"]["stringValue"]), (&spans[0]["traceId"], &"applied".into()));
+    assert_eq!(
+        (&outcome["traceId"], &outcome["body"]["stringValue"]),
+        (&spans[0]["traceId"], &"applied".into())
+    );
     let all = requests(&collector, "/v1").await;
     assert!(all.iter().all(|it| it.headers["authorization"] == "Bearer s3cr3t"));
     let shown = home.command(&["config", "show"]).await.expect_code(0).stdout;
@@ -120,7 +123,9 @@ async fn a_collector_that_is_away_and_comes_back_misses_nothing() {
     let (remote, away) = (server(|_| 200).await, Arc::new(AtomicBool::new(true)));
     let is_away = Arc::clone(&away);
     let collector = server(move |_| if is_away.load(Ordering::Relaxed) { 503 } else { 200 }).await;
-    let home = home(&postgres, &remote.uri(), &format!("{{ endpoint: \"{}\", lines: false }}", collector.uri())).await;
+    let home =
+        home(&postgres, &remote.uri(), &format!("{{ endpoint: \"{}\", lines: false }}", collector.uri()))
+            .await;
     let check = home.command(&["check"]).await.expect_code(0);
     assert!(check.stdout.contains("log.otlp: 127.0.0.1"), "{}", check.stdout);
 
@@ -181,14 +186,13 @@ async fn where_no_terminal_is_a_line_is_json_and_a_run_is_not_a_line_for_each_un
     let lines: Vec<Value> = said.lines().map(|it| serde_json::from_str(it).expect(it)).collect();
     let outcomes = lines.iter().filter(|it| it["target"] == "rowcall::outcome");
     let shown: Vec<String> = outcomes
-        .map(|it| ["level", "route", "key", "op", "outcome", "calls"].map(|key| it[key].to_string()).join(" "))
+        .map(|it| {
+            ["level", "route", "key", "op", "outcome", "calls"].map(|key| it[key].to_string()).join(" ")
+        })
         .collect();
     assert_eq!(
         shown,
-        [
-            r#""INFO" "customer" "1" "insert" "applied" 1"#,
-            r#""INFO" "customer" "1" "update" "unchanged" 0"#
-        ],
+        [r#""INFO" "customer" "1" "insert" "applied" 1"#, r#""INFO" "customer" "1" "update" "unchanged" 0"#],
         "{said}"
     );
     assert!(!lines.iter().any(|it| it["target"] == "rowcall::attempt"), "{said}");

@@ -116,7 +116,7 @@ fn a_collector_that_cannot_be_called_is_an_error_that_names_its_key() {
 fn health_waits_longer_each_time_and_forgets_that_once_it_works() {
     let mut health = Health { kind: Kind::Spans, wait: None, dropping: false };
     let waits = [(); 7].map(|()| {
-        health.fails("away");
+        health.fails("away", "they wait");
         health.wait.map(|it| it.as_secs())
     });
     assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30].map(Some));
