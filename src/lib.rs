@@ -11,7 +11,7 @@
 //! 6. [`state`]: what survives a crash: checkpoint, links, parked changes.
 //!
 //! 7. [`call_log`]: what was sent and what came back, attempt by attempt;
-//!    [`log_keeper`] brings that from the broker to where it is kept.
+//!    [`log_keeper`] brings that from the broker to where it is kept, and [`telemetry`] tells a collector.
 //!
 //! And on the way back: [`write_back`] brings what was captured into the rows. [`audit`] asks whether
 //! all of it is right.
@@ -36,4 +36,5 @@ pub mod remote;
 pub mod routing;
 pub mod state;
 pub mod synchronize;
+pub mod telemetry;
 pub mod write_back;

@@ -110,3 +110,11 @@ fn the_examples_about_checkpoints_work() {
     assert!(!examples.is_empty());
     examples.iter().for_each(|example| build(page, example));
 }
+
+#[test]
+fn the_examples_about_logs_work() {
+    let page = "docs/logs.md";
+    let examples = examples(page);
+    assert_eq!(examples.len(), 2);
+    examples.iter().for_each(|example| build(page, example));
+}

@@ -3,10 +3,9 @@
 use super::{App, AppError, clock};
 use crate::{
     call_log::{
-        CallLogError, CallLogStore, CallRecord, Direct, Line, Outlet, Pipeline, PipelineOptions, Prepare,
-        Redaction, Seal, Spool, SqliteCallLog, mongodb::MongoCallLog, rabbitmq::RabbitOutlet,
+        CallLogError, CallLogSink, CallLogStore, CallRecord, Direct, Line, Outlet, Pipeline, PipelineOptions,
+        Prepare, Redaction, Seal, Spool, SqliteCallLog, mongodb::MongoCallLog, rabbitmq::RabbitOutlet,
     },
-    engine::CallLog,
     log_keeper::Keeper,
     model::Span,
 };
@@ -22,12 +21,24 @@ const FORGET: Duration = Duration::from_secs(3_600);
 /// The log of calls of a running process.
 pub(super) struct RunningCallLog {
     /// What the engine is given.
-    pub(super) log: CallLog,
+    pub(super) sink: Arc<dyn CallLogSink>,
     pipeline: Arc<Pipeline>,
     /// Stops the keeper in this process.
     stop: watch::Sender<bool>,
     keeping: JoinSet<()>,
     _forgetting: JoinSet<()>,
+}
+
+/// What must not be told, by remote.
+pub(super) struct Redactions {
+    all: Redaction,
+    by_remote: BTreeMap<String, Redaction>,
+}
+
+impl Redactions {
+    pub(super) fn of(&self, remote: &str) -> &Redaction {
+        self.by_remote.get(remote).unwrap_or(&self.all)
+    }
 }
 
 impl RunningCallLog {
@@ -74,8 +85,8 @@ impl App {
         let options = PipelineOptions { required: settings.required, ..PipelineOptions::default() };
         let pipeline = Pipeline::start(outlet, self.prepare()?, self.spool().await?, options);
         let pipeline = Arc::new(pipeline);
-        let log = CallLog { sink: Arc::clone(&pipeline) as _, clock: clock::now };
-        Ok(Some(RunningCallLog { log, pipeline, stop, keeping, _forgetting: forgetting }))
+        let sink = Arc::clone(&pipeline) as _;
+        Ok(Some(RunningCallLog { sink, pipeline, stop, keeping, _forgetting: forgetting }))
     }
 
     /// The spool, read and checked.
@@ -95,13 +106,18 @@ impl App {
             return Err(AppError::Configuration(vec![message.to_owned()]));
         };
         let store = Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?);
+        let keeper = Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?;
+        let exporting = self.start_telemetry()?;
         tracing::info!("keeping the log of calls");
-        Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?.run(stop).await;
+        keeper.run(stop).await;
+        if let Some(exporting) = exporting {
+            exporting.close().await;
+        }
         Ok(())
     }
 
-    /// Makes of a record what leaves the process.
-    fn prepare(&self) -> Result<Prepare, AppError> {
+    /// What must not be told of each remote's calls.
+    pub(super) fn redactions(&self) -> Result<Redactions, AppError> {
         let config = &self.loaded.config;
         let common = &config.call_log.redact;
         let of = |redact| Redaction::new([common].into_iter().chain(redact)).map_err(AppError::failed);
@@ -110,10 +126,16 @@ impl App {
         for (name, remote) in config.remotes.iter().filter(|(_, remote)| remote.redact.is_some()) {
             by_remote.insert(name.clone(), of(remote.redact.as_ref())?);
         }
-        let (seal, limit) = (self.seal()?, config.call_log.body_limit.0);
+        Ok(Redactions { all, by_remote })
+    }
+
+    /// Makes of a record what leaves the process.
+    fn prepare(&self) -> Result<Prepare, AppError> {
+        let redactions = self.redactions()?;
+        let (seal, limit) = (self.seal()?, self.loaded.config.call_log.body_limit.0);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(Arc::new(move |mut record: CallRecord| {
-            by_remote.get(&*record.remote).unwrap_or(&all).apply(&mut record, limit);
+            redactions.of(&record.remote).apply(&mut record, limit);
             if let Some(seal) = &seal {
                 seal.close(&mut record, Seal::nonce);
             }

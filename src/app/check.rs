@@ -1,6 +1,7 @@
 //! `rowcall check`: everything that can be found out before running, each with its cure.
 
 mod slots;
+mod telemetry;
 
 use super::{
     App, AppError, clock,
@@ -73,6 +74,9 @@ impl App {
         }
         for (name, settings) in &self.loaded.config.remotes {
             check_remote(name, settings, &mut findings).await;
+        }
+        if let Some(otlp) = &self.loaded.config.log.otlp {
+            telemetry::check(otlp, &mut findings).await;
         }
         Ok(findings.0)
     }

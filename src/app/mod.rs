@@ -27,6 +27,7 @@ mod slot_watch;
 mod snapshot;
 mod state;
 mod status;
+mod telemetry;
 
 pub use audit::Audit;
 pub use calls::CallArchive;
@@ -42,7 +43,7 @@ pub use snapshot::SnapshotRequest;
 pub use state::StateConnection;
 pub use status::Status;
 
-use crate::{capture::SourceError, config::Loaded, synchronize::Classes};
+use crate::{capture::SourceError, config::Loaded, synchronize::Classes, telemetry::Exporter};
 use plan::SourcePlan;
 use std::sync::Arc;
 
@@ -77,17 +78,24 @@ impl From<SourceError> for AppError {
 pub struct App {
     loaded: Arc<Loaded>,
     classes: Classes,
+    exporter: Option<Exporter>,
 }
 
 impl App {
     /// Takes a configuration that was loaded, and the classes its entities may name.
     pub fn new(loaded: Loaded, classes: Classes) -> Self {
-        Self { loaded: Arc::new(loaded), classes }
+        let exporter = loaded.config.log.otlp.clone().map(|it| Exporter::new(it, clock::now));
+        Self { loaded: Arc::new(loaded), classes, exporter }
     }
 
     /// Everything that can be said about the configuration without a database.
     pub fn validate(&self) -> Result<(), AppError> {
         self.plans().map(|_| ())
+    }
+
+    /// Takes the lines of the log for `log.otlp`, if there is one; they are sent while this runs.
+    pub fn exporter(&self) -> Option<&Exporter> {
+        self.exporter.as_ref()
     }
 
     /// The time, for what is said relative to it.

@@ -2,8 +2,9 @@
 
 use super::{App, AppError, plan::SourcePlan, session, session::SessionError, state};
 use crate::{
+    call_log::CallLogSink,
     capture::Budget,
-    engine::{CallLog, Limits, stopped},
+    engine::{Limits, stopped},
     model::ByteSize,
     postgres,
     state::postgres::{InstanceState, Lease, PostgresStore, report_instance},
@@ -33,7 +34,8 @@ impl App {
         let memory = ByteSize(limits.memory.0 / plans.len().max(1) as u64);
         let limits = Limits { memory, ..limits.clone() };
         let running = self.start_call_log().await?;
-        let call_log = running.as_ref().map(|it| it.log.clone());
+        let call_log = self.told(running.as_ref().map(|it| Arc::clone(&it.sink)))?;
+        let exporting = self.start_telemetry()?;
         let all = watch::Sender::new(false);
         let mut supervisors = JoinSet::new();
         for plan in plans {
@@ -66,6 +68,10 @@ impl App {
         if let Some(running) = running {
             running.close().await;
         }
+        // Last: it is told how the others end.
+        if let Some(exporting) = exporting {
+            exporting.close().await;
+        }
         result
     }
 }
@@ -73,7 +79,7 @@ impl App {
 async fn supervise(
     plan: &SourcePlan,
     limits: &Limits,
-    call_log: Option<&CallLog>,
+    call_log: Option<&Arc<dyn CallLogSink>>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), AppError> {
     let mut wait = FIRST_WAIT;
@@ -101,7 +107,7 @@ async fn supervise(
 async fn hold(
     plan: &SourcePlan,
     limits: &Limits,
-    call_log: Option<&CallLog>,
+    call_log: Option<&Arc<dyn CallLogSink>>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), SessionError> {
     let client = postgres::connect(&plan.state).await?;

@@ -9,11 +9,12 @@ use super::{
     slot_watch::watch_slot,
 };
 use crate::{
+    call_log::CallLogSink,
     capture::{
         Budget, ChangeSource, PostgresChunks, PostgresReader, SourceError,
         logical::{Identity, LogicalSource, Options, identify, inspect},
     },
-    engine::{CallLog, Engine, EngineError, Limits, Parts, stopped},
+    engine::{Engine, EngineError, Limits, Parts, stopped},
     model::Lsn,
     postgres,
     routing::{OnDead, Route, Router},
@@ -72,7 +73,7 @@ pub(super) async fn run(
     store: Arc<PostgresStore>,
     limits: &Limits,
     budget: &Budget,
-    call_log: Option<&CallLog>,
+    call_log: Option<&Arc<dyn CallLogSink>>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), SessionError> {
     let client = postgres::connect(&plan.target).await?;
@@ -140,6 +141,7 @@ pub(super) async fn run(
         reader,
         budget: budget.clone(),
         call_log: call_log.cloned(),
+        clock: super::clock::now,
         limits: limits.clone(),
         // After a recovery to an earlier point the same position is another change.
         origin: xxh3_64(format!("{}/{}/{}", identity.system_id, identity.timeline, plan.name).as_bytes())

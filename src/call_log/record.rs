@@ -111,6 +111,39 @@ pub struct CallRecord {
     pub span: String,
 }
 
+impl CallRecord {
+    /// The same without headers and bodies.
+    pub fn bare(&self) -> Self {
+        Self {
+            v: self.v,
+            id: self.id.clone(),
+            at: self.at,
+            took_us: self.took_us,
+            route: Arc::clone(&self.route),
+            entity: Arc::clone(&self.entity),
+            keys: self.keys.clone(),
+            changes: self.changes.clone(),
+            run: self.run,
+            step: Arc::clone(&self.step),
+            attempt: self.attempt,
+            call_key: Arc::clone(&self.call_key),
+            remote: Arc::clone(&self.remote),
+            method: Arc::clone(&self.method),
+            url: self.url.clone(),
+            request: Content::default(),
+            response: self
+                .response
+                .as_ref()
+                .map(|it| Exchange { status: it.status, content: Content::default() }),
+            class: self.class.clone(),
+            error: self.error.clone(),
+            outcome: Arc::clone(&self.outcome),
+            trace: self.trace.clone(),
+            span: self.span.clone(),
+        }
+    }
+}
+
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exchange {

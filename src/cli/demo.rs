@@ -57,7 +57,7 @@ impl Demo {
     pub async fn run(self) -> Result<bool, String> {
         // What disturbs the picture had better be worth it.
         let log = config::Log { level: "warn".to_owned(), ..config::Log::default() };
-        let _ = start_log(&log);
+        let _ = start_log(&log, None);
         let interrupted = interrupted()?;
         if self.only_bank {
             return self.bank(interrupted).await;

@@ -10,6 +10,6 @@ use clap::Args;
 pub(super) struct Arguments {}
 
 pub(super) async fn execute(Arguments {}: Arguments, app: App, log: &Log) -> Result<(), Failure> {
-    run::start_log(log)?;
+    run::start_log(log, app.exporter())?;
     run::until_stopped(|stop| async move { app.keep_log(stop).await }).await
 }

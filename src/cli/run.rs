@@ -2,6 +2,7 @@ use super::Failure;
 use crate::{
     app::{App, AppError},
     config::{Log, LogFormat},
+    telemetry::Exporter,
 };
 use clap::Args;
 use std::io::{IsTerminal, stderr};
@@ -9,7 +10,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
 /// Stops in order on SIGTERM or Ctrl-C; a second one stops at once.
 #[derive(Debug, Args)]
@@ -17,7 +18,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub(super) struct Arguments {}
 
 pub(super) async fn execute(Arguments {}: Arguments, app: App, log: &Log) -> Result<(), Failure> {
-    start_log(log)?;
+    start_log(log, app.exporter())?;
     until_stopped(|stop| async move { app.run(stop).await }).await
 }
 
@@ -65,17 +66,23 @@ impl Signals {
     }
 }
 
-pub(super) fn start_log(log: &Log) -> Result<(), Failure> {
+/// `exporter` is told the lines too.
+pub(super) fn start_log(log: &Log, exporter: Option<&Exporter>) -> Result<(), Failure> {
     // At `debug` these print whole rows and headers, which only who names them wants to see.
     let quiet = ["tokio_postgres", "h2"].into_iter().filter(|it| !log.level.contains(it));
     let level = quiet.fold(log.level.clone(), |level, it| format!("{level},{it}=warn"));
     // It says at `error` what the call log says itself, once, with what to do.
     let level = if log.level.contains("lapin") { level } else { format!("{level},lapin=off") };
     let filter = EnvFilter::try_new(&level).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
-    let base = fmt().with_env_filter(filter).with_writer(stderr);
-    let started = match log.format {
-        LogFormat::Text => base.with_ansi(stderr().is_terminal()).with_target(false).try_init(),
-        LogFormat::Json => base.json().flatten_event(true).try_init(),
+    let base = registry().with(filter).with(exporter.and_then(Exporter::lines));
+    let (layer, terminal) = (fmt::layer().with_writer(stderr), stderr().is_terminal());
+    let started = match (log.format, terminal) {
+        (LogFormat::Text, _) | (LogFormat::Auto, true) => {
+            base.with(layer.with_ansi(terminal).with_target(false)).try_init()
+        }
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => {
+            base.with(layer.json().flatten_event(true)).try_init()
+        }
     };
     // A log that is there already will do.
     let _ = started;

@@ -3,6 +3,7 @@
 mod call_log;
 mod dependencies;
 mod limits;
+mod log;
 mod replay;
 mod rules;
 mod schedules;
@@ -49,9 +50,7 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
         check.say(&["limits", "memory"], "`limits.memory` must be at least 1MiB: a change has to fit in");
     }
     check.call_log(config);
-    if let Err(message) = log_level(&config.log.level) {
-        check.say(&["log", "level"], message);
-    }
+    check.log(&config.log);
 }
 
 struct Check<'a> {
@@ -302,7 +301,12 @@ fn is_split_password(url: &str) -> bool {
 
 /// The base URL of a remote must be one that calls can be appended to, safely.
 fn remote_url(url: &str, allow_http: bool) -> Result<(), String> {
-    let shape = "expected something like `https://api.bank.example/v2`";
+    base_url(url, allow_http, "https://api.bank.example/v2", "put them under `auth`")
+}
+
+/// The same for whatever else is called; `example` shows such a URL, `cure` says where credentials belong.
+fn base_url(url: &str, allow_http: bool, example: &str, cure: &str) -> Result<(), String> {
+    let shape = format!("expected something like `{example}`");
     // Before an `@` there may be a password (invariant 7).
     let text = if url.contains('@') { "this" } else { &format!("`{url}`") };
     let url = reqwest::Url::parse(url).map_err(|error| format!("{text} is not a URL ({error}); {shape}"))?;
@@ -310,7 +314,7 @@ fn remote_url(url: &str, allow_http: bool) -> Result<(), String> {
         return Err(format!("{text} names no host; {shape}"));
     };
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("credentials do not belong in the URL; put them under `auth`".to_owned());
+        return Err(format!("credentials do not belong in the URL; {cure}"));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("a base URL has no `?` or `#`: paths are appended to it".to_owned());
@@ -329,21 +333,4 @@ fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let local = bare == "localhost" || bare.ends_with(".localhost");
     local || bare.parse::<std::net::IpAddr>().is_ok_and(|it| it.is_loopback())
-}
-
-fn log_level(text: &str) -> Result<(), String> {
-    const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];
-    let is_word = text.chars().all(|c| c.is_ascii_alphanumeric());
-    if is_word && !LEVELS.contains(&text.to_lowercase().as_str()) {
-        let meant = did_you_mean(text, LEVELS.iter().copied()).map(|it| format!("; did you mean `{it}`?"));
-        let meant = meant.unwrap_or_default();
-        return Err(format!(
-            "`{text}` is not a log level; known are {}{meant}",
-            quoted(LEVELS.iter().copied())
-        ));
-    }
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("`{text}` is not a log level or a list of directives: {error}")),
-    }
 }

@@ -1,4 +1,4 @@
-use crate::{call_log, capture, engine, model::DataRules, remote, routing};
+use crate::{call_log, capture, engine, model::DataRules, remote, routing, telemetry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -35,13 +35,15 @@ pub struct Log {
     /// How a line looks.
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug` or `trace`, or directives such as
-    /// `info,rowcall::remote=debug`.
+    /// `info,rowcall::outcome=warn`.
     pub level: String,
+    /// A collector that spans of the calls, and the lines of the log, are sent to.
+    pub otlp: Option<telemetry::Settings>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned() }
+        Self { format: LogFormat::Auto, level: "info".to_owned(), otlp: None }
     }
 }
 
@@ -49,8 +51,10 @@ impl Default for Log {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// For a person at a terminal.
+    /// Text where a person reads it at a terminal, else JSON.
     #[default]
+    Auto,
+    /// For a person.
     Text,
     /// One JSON object a line.
     Json,

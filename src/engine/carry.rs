@@ -4,17 +4,18 @@ use super::{
     batch::Joining,
     lanes::LaneId,
     leave::Departure,
-    log::{self, CallLog, Subject, Watch},
+    log::{Subject, Watch},
     parents::Need,
     reading::Prepared,
     work::{Charge, Work},
 };
 use crate::{
+    call_log::CallLogSink,
     capture::{Budget, RowReader},
     model::{
         Answer, Answered, Call, CallKey, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked, ParkedState,
     },
-    remote::{Attempt, Blame, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
+    remote::{Attempt, Blame, Clock, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
     routing::{Route, RouteId},
     state::{StateError, StateStore},
     synchronize::{self, Step},
@@ -45,7 +46,9 @@ pub(super) struct Ground {
     pub(super) reader: Arc<dyn RowReader>,
     pub(super) budget: Budget,
     /// Where a record of each request goes.
-    pub(super) call_log: Option<CallLog>,
+    pub(super) call_log: Option<Arc<dyn CallLogSink>>,
+    /// Dates what is told.
+    pub(super) clock: Clock,
     /// Tells databases apart in call keys.
     pub(super) origin: u32,
     /// Changes committed before this may have been sent by an earlier process.
@@ -94,6 +97,14 @@ impl Verdict {
             Self::Again { .. } => "retry",
             Self::Held { .. } => "held",
             _ => "interrupted",
+        }
+    }
+
+    /// How long it is until another attempt.
+    fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Again { after, .. } => Some(*after),
+            _ => None,
         }
     }
 }
@@ -218,14 +229,16 @@ impl Pass {
         self.work.attempts += 1;
         let work = &mut self.work;
         let replayed = work.for_run.and_then(|it| it.replayed);
-        let watch = Watch::new(&ground, &call, &key, || Subject {
+        let subject = Subject {
             route: &route.name,
             remote: &remote.name,
             keys: vec![Arc::clone(&self.key)],
-            changes: vec![work.id().to_string().into()],
-            run: work.called.run().or(replayed.and_then(|it| it.run)),
+            changes: vec![work.id()],
+            run: work.run(),
             again: replayed.map(|it| it.until),
-        });
+        };
+        let watch = Watch::new(&ground, &call, &key, subject);
+        work.trace = Some(watch.trace);
         let mut departure = Departure::new(slot, &mut work.renewed, &mut work.requests, watch);
         let result = tokio::select! {
             biased;
@@ -238,7 +251,7 @@ impl Pass {
             Some(Ok(Attempt::Answered(answer))) => Ok(answer),
             Some(Ok(Attempt::Held)) => {
                 self.work.attempts -= 1;
-                log::write(watch, &mut self.phase).await;
+                watch.write(&mut self.phase).await;
                 return Err(Verdict::Held { error: None });
             }
             Some(Err(error)) => Err(error),
@@ -246,8 +259,8 @@ impl Pass {
                 if unanswered {
                     self.lose_answer(&call);
                 }
-                log::end(&mut watch, None, "interrupted");
-                log::write(watch, &mut self.phase).await;
+                watch.ends(None, "interrupted", None);
+                watch.write(&mut self.phase).await;
                 return Err(Verdict::Interrupted);
             }
         };
@@ -256,23 +269,22 @@ impl Pass {
             Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
                 #[cfg(debug_assertions)]
                 super::failpoint::reached("after-answer");
-                log::end(&mut watch, Some(Ok(answer)), "answered");
-                result.into_iter().for_each(|answer| self.answered(&call, &key, answer));
-                log::write(watch, &mut self.phase).await;
+                watch.ends(Some(Ok(answer)), "answered", None);
+                result.into_iter().for_each(|answer| self.answered(&call, answer));
+                watch.write(&mut self.phase).await;
                 return Ok(());
             }
             Ok(answer) => Failure::Answer(answer),
             Err(error) => Failure::Error(error),
         };
         let verdict = self.failed(remote, &call, &key, failure);
-        log::end(&mut watch, Some(result.as_ref()), verdict.name());
-        log::write(watch, &mut self.phase).await;
+        watch.ends(Some(result.as_ref()), verdict.name(), verdict.wait());
+        watch.write(&mut self.phase).await;
         Err(verdict)
     }
 
     /// The synchronizer is to see the answer.
-    fn answered(&mut self, call: &Call, key: &CallKey, answer: Answer) {
-        tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, "answered");
+    fn answered(&mut self, call: &Call, answer: Answer) {
         if call.accepts(answer.status) {
             self.slot.iter_mut().for_each(|slot| slot.succeeded(&answer, Instant::now()));
         } else {
@@ -281,7 +293,8 @@ impl Pass {
         }
         self.keep(answer.body.len());
         self.work.answers.push(Answered { step: Arc::clone(&call.step), answer });
-        (self.work.attempts, self.work.requests) = (0, 0);
+        self.work.spent += std::mem::take(&mut self.work.requests);
+        self.work.attempts = 0;
         self.work.suspicion = None;
         self.work.doubt = false;
     }
@@ -294,16 +307,12 @@ impl Pass {
         let blame = self.blame(failure, &error);
         if blame == Blame::Remote && remote.retry.may_pass(failure) {
             self.work.attempts -= 1;
-            tracing::info!(call = %key, error, "the call failed and waits until the remote takes calls again");
             return Verdict::Held { error: Some(error) };
         }
         let decision = remote.retry.decide(failure, key, self.work.attempts);
         self.work.attempts -= u32::from(!failure.is_an_attempt());
         match decision {
-            Decision::RetryAfter(after) => {
-                tracing::info!(call = %key, attempt = self.work.attempts, wait_ms = after.as_millis() as u64, error, "the call failed and will be tried again");
-                Verdict::Again { after, error }
-            }
+            Decision::RetryAfter(after) => Verdict::Again { after, error },
             Decision::GiveUp { state, reason } => self.parked(state, reason, error),
         }
     }

@@ -180,6 +180,8 @@ impl Engine {
             answers,
             attempts,
             requests,
+            spent: 0,
+            trace: None,
             suspicion: None,
             tried: false,
             renewed: false,

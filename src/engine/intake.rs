@@ -89,6 +89,8 @@ impl Engine {
             answers: Vec::new(),
             attempts: 0,
             requests: 0,
+            spent: 0,
+            trace: None,
             suspicion: None,
             tried: false,
             renewed: false,

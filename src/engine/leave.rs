@@ -14,8 +14,8 @@ pub(super) struct Departure<'a, 'w> {
     renewed: &'a mut bool,
     /// Requests that were sent for the call.
     requests: &'a mut u32,
-    /// Keeps a record of each.
-    pub(super) watch: Option<Watch<'w>>,
+    /// Tells of each.
+    pub(super) watch: Watch<'w>,
     /// A request was sent.
     pub(super) sent: bool,
     /// The last one has no answer.
@@ -27,7 +27,7 @@ impl<'a, 'w> Departure<'a, 'w> {
         slot: &'a mut Slot,
         renewed: &'a mut bool,
         requests: &'a mut u32,
-        watch: Option<Watch<'w>>,
+        watch: Watch<'w>,
     ) -> Self {
         Self { slot, renewed, requests, watch, sent: false, unanswered: false }
     }
@@ -38,22 +38,23 @@ impl Leave for Departure<'_, '_> {
         let may = self.slot.begin(Instant::now());
         self.sent |= may;
         self.unanswered = may;
-        *self.requests += u32::from(may);
+        if may {
+            *self.requests += 1;
+            self.watch.begins(*self.requests);
+        }
         may
     }
 
     fn trace(&self) -> Option<String> {
-        Some(self.watch.as_ref()?.parent(*self.requests + 1))
+        Some(self.watch.parent(*self.requests + 1))
     }
 
     fn watches(&self) -> bool {
-        self.watch.is_some()
+        self.watch.records()
     }
 
     fn sends(&mut self, request: Shown) {
-        if let Some(watch) = &mut self.watch {
-            watch.sends(request, *self.requests);
-        }
+        self.watch.sends(request);
     }
 
     fn refused(&mut self, answer: &Answer) -> bool {
@@ -61,9 +62,7 @@ impl Leave for Departure<'_, '_> {
             return false;
         }
         self.slot.refused(answer, Instant::now());
-        if let Some(watch) = &mut self.watch {
-            watch.ends(Some(Ok(answer)), "renewed");
-        }
+        self.watch.ends(Some(Ok(answer)), "renewed", None);
         self.unanswered = false;
         true
     }

@@ -1,71 +1,75 @@
-//! What is told to the call log: one record for each request that is sent.
+//! What is told of each request that is sent: a record to the call log, a line to the process's own log.
 //!
 //! Upholds invariant 6: a record is named by its call key and its number among the requests for that call,
-//! which goes on counting where a parked change is taken up again.
+//! which goes on counting where a parked change is taken up again. And 7: a line has neither the query of
+//! a URL nor anything of a header or a body.
 
 use super::carry::{Ground, Phase, leaving};
 use crate::{
     call_log::{CallLogSink, CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace},
-    model::{Answer, Call, CallKey, Lsn, RunId},
-    remote::{CallError, Clock, Failure, Shown, reason},
+    model::{Answer, Call, CallKey, ChangeId, Lsn, RunId},
+    remote::{CallError, Failure, Shown, reason},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch::Receiver, time::Instant};
-
-/// Where records go.
-#[derive(Clone)]
-pub struct CallLog {
-    /// Takes them.
-    pub sink: Arc<dyn CallLogSink>,
-    /// Dates them.
-    pub clock: Clock,
-}
 
 /// What a call is made for.
 pub(super) struct Subject<'a> {
-    pub(super) route: &'a str,
+    pub(super) route: &'a Arc<str>,
     pub(super) remote: &'a str,
     pub(super) keys: Vec<Arc<str>>,
-    pub(super) changes: Vec<Arc<str>>,
+    pub(super) changes: Vec<ChangeId>,
     pub(super) run: Option<RunId>,
     /// It was read to be sent again, among what was committed before this: the same call was made before.
     pub(super) again: Option<Lsn>,
 }
 
+impl Subject<'_> {
+    fn entity(&self) -> &str {
+        entity(self.route)
+    }
+}
+
+/// The entity in a route's name.
+pub(super) fn entity(route: &str) -> &str {
+    route.split_once('.').map_or(route, |(entity, _)| entity)
+}
+
 /// An eye on the requests of one attempt.
 pub(super) struct Watch<'a> {
-    log: &'a CallLog,
+    ground: &'a Ground,
     call: &'a Call,
     call_key: Arc<str>,
     /// What makes the same call once more.
     scope: Option<String>,
     subject: Subject<'a>,
-    trace: Trace,
+    pub(super) trace: Trace,
     under_way: Option<UnderWay>,
     records: Vec<CallRecord>,
 }
 
 struct UnderWay {
-    shown: Shown,
+    /// For the record.
+    shown: Option<(Shown, jiff::Timestamp)>,
     number: u32,
-    at: jiff::Timestamp,
     began: Instant,
 }
 
+/// How a request ended.
+struct End<'e> {
+    result: Option<Result<&'e Answer, &'e CallError>>,
+    failure: Option<Failure<'e>>,
+    outcome: &'e str,
+    /// How long it is until the next one.
+    wait: Option<Duration>,
+}
+
 impl<'a> Watch<'a> {
-    /// `None` where no log is kept.
-    pub(super) fn new(
-        ground: &'a Ground,
-        call: &'a Call,
-        key: &'a CallKey,
-        subject: impl FnOnce() -> Subject<'a>,
-    ) -> Option<Self> {
-        let log = ground.call_log.as_ref()?;
+    pub(super) fn new(ground: &'a Ground, call: &'a Call, key: &'a CallKey, subject: Subject<'a>) -> Self {
         let trace = Trace::of(&format!("{:08x}-{}", key.origin, key.change));
-        let subject = subject();
         let scope = subject.run.map(|it| it.to_string()).or_else(|| subject.again.map(|it| it.to_string()));
         let (call_key, under_way, records) = (key.to_string().into(), None, Vec::new());
-        Some(Self { log, call, call_key, scope, subject, trace, under_way, records })
+        Self { ground, call, call_key, scope, subject, trace, under_way, records }
     }
 
     /// The header of the request with this number.
@@ -73,24 +77,88 @@ impl<'a> Watch<'a> {
         self.trace.parent(self.id(number).span())
     }
 
-    pub(super) fn sends(&mut self, shown: Shown, number: u32) {
-        // Finer than a microsecond not every store keeps it.
-        let at = jiff::Timestamp::from_microsecond((self.log.clock)().as_microsecond()).unwrap_or_default();
-        let began = Instant::now();
-        self.under_way = Some(UnderWay { shown, number, at, began });
+    /// A record is kept.
+    pub(super) fn records(&self) -> bool {
+        self.ground.call_log.is_some()
     }
 
-    /// The request under way is answered, or will not be.
-    pub(super) fn ends(&mut self, result: Option<Result<&Answer, &CallError>>, outcome: &str) {
-        let Some(UnderWay { shown, number, at, began }) = self.under_way.take() else { return };
-        let Subject { route, remote, keys, changes, run, again: _ } = &self.subject;
-        let id = self.id(number);
-        let sent = self.call.body.bytes();
+    pub(super) fn begins(&mut self, number: u32) {
+        self.under_way = Some(UnderWay { shown: None, number, began: Instant::now() });
+    }
+
+    pub(super) fn sends(&mut self, shown: Shown) {
+        // Finer than a microsecond not every store keeps it.
+        let at =
+            jiff::Timestamp::from_microsecond((self.ground.clock)().as_microsecond()).unwrap_or_default();
+        if let Some(under_way) = &mut self.under_way {
+            under_way.shown = Some((shown, at));
+        }
+    }
+
+    /// The request under way is answered, or will not be; or none could be sent.
+    pub(super) fn ends(
+        &mut self,
+        result: Option<Result<&Answer, &CallError>>,
+        outcome: &str,
+        wait: Option<Duration>,
+    ) {
         let failure = match (result, outcome) {
             (_, "answered") | (None, _) => None,
             (Some(Ok(answer)), _) => Some(Failure::Answer(answer)),
             (Some(Err(error)), _) => Some(Failure::Error(error)),
         };
+        let (end, under_way) = (End { result, failure, outcome, wait }, self.under_way.take());
+        self.say(&end, under_way.as_ref());
+        if let Some(UnderWay { shown: Some((shown, at)), number, began }) = under_way {
+            self.record(&end, shown, (number, at, began));
+        }
+    }
+
+    /// What goes wrong in a way that its change does not end by is said where nobody asked for all of it.
+    fn say(&self, end: &End<'_>, under_way: Option<&UnderWay>) {
+        let Self { call, subject, .. } = self;
+        let End { result, failure, outcome, wait } = *end;
+        if under_way.is_none() && !matches!(result, Some(Err(_))) {
+            return;
+        }
+        macro_rules! say {
+            ($level:ident) => {
+                tracing::event!(
+                    target: "rowcall::attempt",
+                    tracing::Level::$level,
+                    route = &**subject.route,
+                    entity = subject.entity(),
+                    key = subject.keys.first().map(|it| &**it),
+                    change = subject.changes.first().map(tracing::field::display),
+                    rows = Some(subject.keys.len()).filter(|it| *it > 1),
+                    run = subject.run.map(|it| it.0),
+                    step = &*call.step,
+                    attempt = under_way.map(|it| it.number),
+                    method = call.method.name(),
+                    path = call.path.split('?').next(),
+                    status = result.and_then(Result::ok).map(|it| it.status),
+                    class = failure.map(|it| reason(it).name()),
+                    error = result.and_then(Result::err).map(tracing::field::display),
+                    outcome,
+                    wait_ms = wait.map(|it| it.as_millis() as u64),
+                    duration_ms = under_way.map(|it| it.began.elapsed().as_secs_f64() * 1e3),
+                    trace = %self.trace,
+                    span = under_way.map(|it| format!("{:016x}", self.id(it.number).span())),
+                    "call: {outcome}"
+                )
+            };
+        }
+        match outcome {
+            "retry" | "held" | "halved" => say!(INFO),
+            _ => say!(DEBUG),
+        }
+    }
+
+    fn record(&mut self, end: &End<'_>, shown: Shown, (number, at, began): (u32, jiff::Timestamp, Instant)) {
+        let Subject { route, remote, keys, changes, run, again: _ } = &self.subject;
+        let End { result, failure, outcome, wait: _ } = *end;
+        let id = self.id(number);
+        let sent = self.call.body.bytes();
         let answer = result.and_then(Result::ok);
         self.records.push(CallRecord {
             v: RECORD_VERSION,
@@ -98,10 +166,10 @@ impl<'a> Watch<'a> {
             id,
             at,
             took_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-            route: Arc::from(*route),
-            entity: Arc::from(route.split_once('.').map_or(*route, |(entity, _)| entity)),
+            route: Arc::clone(route),
+            entity: Arc::from(self.subject.entity()),
             keys: keys.clone(),
-            changes: changes.clone(),
+            changes: changes.iter().map(|it| it.to_string().into()).collect(),
             run: run.map(|run| run.0),
             step: Arc::clone(&self.call.step),
             attempt: number,
@@ -127,27 +195,21 @@ impl<'a> Watch<'a> {
     fn id(&self, number: u32) -> RecordId {
         RecordId::new(&self.call_key, self.scope.as_deref(), number)
     }
-}
 
-/// The request under way has ended like this.
-pub(super) fn end(watch: &mut Option<Watch<'_>>, result: Option<Result<&Answer, &CallError>>, outcome: &str) {
-    if let Some(watch) = watch {
-        watch.ends(result, outcome);
-    }
-}
-
-/// Gives the records away. It waits only where the log has to be kept before all else, and no longer than a
-/// stop does: what the remote answered must not be lost for the sake of what is told of it.
-pub(super) async fn write(watch: Option<Watch<'_>>, phase: &mut Receiver<Phase>) {
-    let Some(Watch { log, records, .. }) = watch else { return };
-    let taken = async {
-        for record in records {
-            log.sink.write(record).await;
+    /// Gives the records away. It waits only where the log has to be kept before all else, and no longer
+    /// than a stop does: what the remote answered must not be lost for the sake of what is told of it.
+    pub(super) async fn write(self, phase: &mut Receiver<Phase>) {
+        let Some(log) = &self.ground.call_log else { return };
+        let log: &dyn CallLogSink = &**log;
+        let taken = async {
+            for record in self.records {
+                log.write(record).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = taken => {}
+            () = leaving(phase) => {}
         }
-    };
-    tokio::select! {
-        biased;
-        () = taken => {}
-        () = leaving(phase) => {}
     }
 }

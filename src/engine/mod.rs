@@ -25,6 +25,7 @@ mod parents;
 mod pending;
 mod reading;
 mod runs;
+mod saying;
 mod settings;
 mod spill;
 mod stop;
@@ -34,15 +35,16 @@ mod work;
 mod write_back;
 
 pub use carry::Remote;
-pub use log::CallLog;
 pub use outage::KeptLog;
 pub use runs::{Assignment, Replay, ReplayFeed, RunOrder, RunWork, Window};
 pub use settings::Limits;
 pub use watermark::{Reached, Watermark};
 
 use crate::{
+    call_log::CallLogSink,
     capture::{Budget, ChangeSource, ChunkReader, RowReader, SourceError, WalGuard},
     model::{ChangeId, Lsn, ParkReason, Parked, ParkedState},
+    remote::Clock,
     routing::{Errand, RouteId, Router},
     state::{Due, Known, RemoteGauges, Settled, StateError, StateStore},
 };
@@ -93,7 +95,9 @@ pub struct Parts {
     /// The byte budget, shared with the source.
     pub budget: Budget,
     /// Where a record of each request goes; `None`: no log is kept.
-    pub call_log: Option<CallLog>,
+    pub call_log: Option<Arc<dyn CallLogSink>>,
+    /// Dates what is told.
+    pub clock: Clock,
     /// What the process may use.
     pub limits: Limits,
     /// Tells databases apart in call keys.
@@ -227,6 +231,7 @@ impl Engine {
             reader,
             budget,
             call_log,
+            clock,
             limits,
             origin,
             sent_before,
@@ -255,6 +260,7 @@ impl Engine {
                 reader,
                 budget: budget.clone(),
                 call_log,
+                clock,
                 origin,
                 sent_before,
             }),

@@ -116,15 +116,13 @@ impl Pending {
                 left.unsettled = !work.absorbed.is_empty();
             }
             Outcome::Unchanged => {
-                tracing::debug!(route = &*route.name, key = &**key, change = %work.id(), "skipped: nothing it sends has changed");
                 self.counts(id).skipped += changes;
                 let parents = parents(link, work, route.synchronizer.deletes());
                 left.link =
                     link.map(|link| Arc::new(Link { change: work.id(), parents, ..Link::clone(link) }));
                 left.unsettled = true;
             }
-            Outcome::Skipped { reason } => {
-                tracing::debug!(route = &*route.name, key = &**key, change = %work.id(), reason = &*reason, "skipped");
+            Outcome::Skipped { .. } => {
                 self.counts(id).skipped += changes;
                 if work.would_end_otherwise() && link.is_none_or(|link| link.change < work.id()) {
                     let known = left.link.as_ref().or(link);
@@ -197,17 +195,7 @@ impl Pending {
     ) -> Hold {
         let counts = self.counts(id);
         counts.parked += u64::from(!work.parked);
-        // Of an outage one line is enough.
         if parked.state != ParkedState::Queued && parked.reason != ParkReason::Outage {
-            let line = parked.message.lines().next().unwrap_or_default();
-            tracing::warn!(
-                route = &*at.route,
-                key = &*at.key,
-                change = %work.change.id,
-                state = parked.state.name(),
-                reason = parked.reason.name(),
-                "parked: {line}"
-            );
             counts.last_error = Some(format!("key {}: {}", at.key, parked.message));
         }
         self.charges.append(&mut work.charges);

@@ -26,6 +26,7 @@ mod family;
 mod fed;
 mod flow;
 mod limits;
+mod lines;
 mod lives;
 mod log;
 mod order;
@@ -291,7 +292,8 @@ impl Rig {
             store,
             reader,
             budget: self.budget.clone(),
-            call_log: Some(CallLog { sink: Arc::clone(&self.log) as _, clock: || Timestamp::UNIX_EPOCH }),
+            call_log: Some(Arc::clone(&self.log) as _),
+            clock: || Timestamp::UNIX_EPOCH,
             limits: Limits::default(),
             origin: 7,
             sent_before: self.sent_before,

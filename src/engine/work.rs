@@ -6,8 +6,9 @@ use super::{
     runs::{ForRun, Replayed},
 };
 use crate::{
+    call_log::Trace,
     capture::Budget,
-    model::{Answered, Change, ChangeId, Link, Lsn, Op},
+    model::{Answered, Change, ChangeId, Link, Lsn, Op, RunId},
     remote::Suspicion,
 };
 use std::sync::Arc;
@@ -85,6 +86,10 @@ pub(super) struct Work {
     pub(super) attempts: u32,
     /// Requests that were sent for the present call, also by earlier processes if it was parked.
     pub(super) requests: u32,
+    /// Requests that were sent for the calls before the present one.
+    pub(super) spent: u32,
+    /// The trace that its last request belonged to.
+    pub(super) trace: Option<Trace>,
     /// Whether its failures are its own, as far as they could be the remote's.
     pub(super) suspicion: Option<Suspicion>,
     /// An attempt was made in this process: what the remote may have heard is never merged.
@@ -126,6 +131,11 @@ impl Work {
     pub(super) fn has_to_be_read(&self, fetches: bool) -> bool {
         let removes = self.own && matches!(self.change.op(), Op::Delete | Op::Truncate);
         self.prepared.is_none() && !removes && (fetches || !self.own)
+    }
+
+    /// The run it belongs to.
+    pub(super) fn run(&self) -> Option<RunId> {
+        self.called.run().or_else(|| self.for_run?.replayed?.run)
     }
 
     /// It stands for every key of its route, and waits for a person's decision.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::model::{Answer, Body, Call, CallKey, MASK, Span};
 use async_trait::async_trait;
+use bytes::Bytes;
 use reqwest::{
     Client, Request, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -194,6 +195,15 @@ impl HttpRemote {
             self.scheme.mask(&mut shown);
             leave.sends(shown);
         }
+        let answer = self.execute(request).await?;
+        let answer = self.echoes.without(answer, token.as_ref().map(|it| it.text()));
+        if let Some(token) = token.as_ref().filter(|_| answer.status != UNAUTHORIZED) {
+            token.accept();
+        }
+        Ok(Some((answer, token)))
+    }
+
+    async fn execute(&self, request: Request) -> Result<Answer, CallError> {
         let mut response = self.client.execute(request).await.map_err(|error| self.failed(error))?;
         let status = response.status().as_u16();
         let headers = body::kept(response.headers());
@@ -201,12 +211,18 @@ impl HttpRemote {
             body::Unread::TooLong => CallError::TooLong { remote: self.label.clone(), limit: self.limit },
             body::Unread::Broken(error) => self.failed(error),
         })?;
-        let answer =
-            self.echoes.without(Answer { status, headers, body }, token.as_ref().map(|it| it.text()));
-        if let Some(token) = token.as_ref().filter(|_| status != UNAUTHORIZED) {
-            token.accept();
-        }
-        Ok(Some((answer, token)))
+        Ok(Answer { status, headers, body })
+    }
+
+    /// Sends JSON that no change caused, without limits and proof: the headers alone say who we are.
+    pub async fn post_json(&self, path: &str, json: Bytes) -> Result<Answer, CallError> {
+        let url = [self.base.as_str(), path].concat();
+        let bad = |error| CallError::BadRequest { message: format!("its URL cannot be read: {error}") };
+        let mut request = Request::new(reqwest::Method::POST, Url::parse(&url).map_err(bad)?);
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        *request.body_mut() = Some(json.into());
+        self.execute(request).await
     }
 
     /// The request before its proof is on it: what is put there afterwards is not shown at all.

@@ -21,6 +21,7 @@ mod depends;
 mod faults;
 mod harness_itself;
 mod limits;
+mod logs;
 mod memory;
 mod outage;
 mod parking;

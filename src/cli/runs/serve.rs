@@ -17,7 +17,7 @@ pub(in crate::cli) async fn serve_until_over(
     log: &Log,
     followed: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
-    start_log(log)?;
+    start_log(log, app.exporter())?;
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
     let served = app.run(stopped);

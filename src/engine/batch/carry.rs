@@ -5,7 +5,7 @@ use crate::{
     engine::{
         carry::{Ground, Phase, Remote, leaving, panicked, unstorable},
         leave::Departure,
-        log::{self, Subject, Watch},
+        log::{Subject, Watch},
         unchanged::told,
         work::Charge,
     },
@@ -48,6 +48,14 @@ impl BatchVerdict {
             Self::Held { .. } => "held",
             Self::Halve => "halved",
             Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// How long it is until another attempt.
+    fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Again { after, .. } => Some(*after),
+            _ => None,
         }
     }
 }
@@ -105,14 +113,16 @@ impl BatchPass {
         let _body = self.count(call.body.bytes().map_or(0, |it| it.len()));
         self.batch.count_attempt();
         let members = &self.batch.members;
-        let watch = Watch::new(&ground, call, &key, || Subject {
+        let subject = Subject {
             route: &route.name,
             remote: &remote.name,
             keys: members.iter().map(|it| Arc::clone(&it.key)).collect(),
-            changes: members.iter().map(|it| it.work.id().to_string().into()).collect(),
+            changes: members.iter().map(|it| it.work.id()).collect(),
             run: members.iter().find_map(|it| it.work.for_run?.replayed?.run),
             again: members.iter().find_map(|it| Some(it.work.for_run?.replayed?.until)),
-        });
+        };
+        let watch = Watch::new(&ground, call, &key, subject);
+        let trace = watch.trace;
         let mut requests = members.iter().map(|it| it.work.requests).max().unwrap_or_default();
         let mut departure = Departure::new(&mut self.slot, &mut self.batch.renewed, &mut requests, watch);
         let result = tokio::select! {
@@ -124,12 +134,13 @@ impl BatchPass {
         for Member { work, .. } in &mut self.batch.members {
             work.tried |= sent;
             work.requests = requests;
+            work.trace = Some(trace);
         }
         let result = match result {
             Some(Ok(Attempt::Answered(answer))) => Ok(answer),
             Some(Ok(Attempt::Held)) => {
                 self.batch.take_back();
-                log::write(watch, &mut self.phase).await;
+                watch.write(&mut self.phase).await;
                 return BatchVerdict::Held { error: None };
             }
             Some(Err(error)) => Err(error),
@@ -137,8 +148,8 @@ impl BatchPass {
                 if unanswered {
                     self.doubt(true);
                 }
-                log::end(&mut watch, None, "interrupted");
-                log::write(watch, &mut self.phase).await;
+                watch.ends(None, "interrupted", None);
+                watch.write(&mut self.phase).await;
                 return BatchVerdict::Interrupted;
             }
         };
@@ -147,29 +158,21 @@ impl BatchPass {
             Ok(answer) if call.accepts(answer.status) => {
                 #[cfg(debug_assertions)]
                 crate::engine::failpoint::reached("after-answer");
-                log::end(&mut watch, Some(Ok(answer)), "answered");
-                let verdict = self.answered(call, batching, &key, answer);
-                log::write(watch, &mut self.phase).await;
+                watch.ends(Some(Ok(answer)), "answered", None);
+                let verdict = self.answered(batching, answer);
+                watch.write(&mut self.phase).await;
                 return verdict;
             }
             Ok(answer) => Failure::Answer(answer),
             Err(error) => Failure::Error(error),
         };
         let verdict = self.failed(remote, call, &key, failure);
-        log::end(&mut watch, Some(result.as_ref()), verdict.name());
-        log::write(watch, &mut self.phase).await;
+        watch.ends(Some(result.as_ref()), verdict.name(), verdict.wait());
+        watch.write(&mut self.phase).await;
         verdict
     }
 
-    fn answered(
-        &mut self,
-        call: &Call,
-        batching: &dyn Batching,
-        key: &CallKey,
-        answer: &Answer,
-    ) -> BatchVerdict {
-        let rows = self.batch.members.len();
-        tracing::debug!(call = %key, method = call.method.name(), path = call.path.split('?').next(), status = answer.status, rows, "answered");
+    fn answered(&mut self, batching: &dyn Batching, answer: &Answer) -> BatchVerdict {
         self.slot.succeeded(answer, Instant::now());
         self.doubt(false);
         let _answer = self.count(answer.body.len());
@@ -188,7 +191,6 @@ impl BatchPass {
         let blame = self.slot.failed(failure, &error, &mut self.batch.suspicion, Instant::now());
         if blame == Blame::Remote && remote.retry.may_pass(failure) {
             self.batch.take_back();
-            tracing::info!(call = %key, rows, error, "the call failed and waits until the remote takes calls again");
             return BatchVerdict::Held { error: Some(error) };
         }
         let decision = remote.retry.decide(failure, key, self.batch.attempts);
@@ -196,12 +198,8 @@ impl BatchPass {
             self.batch.take_back();
         }
         match decision {
-            Decision::RetryAfter(after) => {
-                tracing::info!(call = %key, attempt = self.batch.attempts, rows, wait_ms = after.as_millis() as u64, error, "the call failed and will be tried again");
-                BatchVerdict::Again { after, error }
-            }
+            Decision::RetryAfter(after) => BatchVerdict::Again { after, error },
             Decision::GiveUp { state: ParkedState::Rejected, .. } if rows > 1 && may_be_one_rows(failure) => {
-                tracing::info!(call = %key, rows, error, "the batch was refused and will be sent in halves");
                 BatchVerdict::Halve
             }
             Decision::GiveUp { state, reason } => self.parked(state, reason, &error),

@@ -50,9 +50,12 @@ impl Rowcall {
         rowcall
     }
 
-    /// Replaces the configuration; what runs keeps its own.
+    /// Replaces the configuration; what runs keeps its own. Unless it has a `log` of its own, what is said
+    /// is text, which tests read most easily.
     pub fn configure(&self, yaml: &str) {
-        fs::write(self.config(), yaml).expect("to write the configuration");
+        let has_log = yaml.lines().any(|line| line.starts_with("log:"));
+        let log = if has_log { "" } else { "\nlog: { format: text }\n" };
+        fs::write(self.config(), format!("{yaml}{log}")).expect("to write the configuration");
     }
 
     /// Sets an environment variable for whatever is started from now on.
