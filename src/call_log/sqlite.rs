@@ -1,6 +1,6 @@
 //! The embedded call log: one SQLite file, so that a first run needs neither broker nor database.
 
-use super::{CallLogError, CallLogStore, CallQuery, CallRecord, RecordId};
+use super::{CallLogError, CallLogStore, CallQuery, CallRecord, RecordId, Refused};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, ToSql, params};
@@ -109,6 +109,12 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull))
 }
 
+/// It is about this one record, and will be so for ever.
+fn is_refusal(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
+}
+
 fn explain(error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => "it is no SQLite database".to_owned(),
@@ -150,8 +156,10 @@ impl Row {
     }
 }
 
-fn insert(connection: &mut Connection, rows: &[Row]) -> rusqlite::Result<()> {
+/// What this file will never take is named by its place, and costs no other.
+fn insert(connection: &mut Connection, rows: &[Row]) -> rusqlite::Result<Vec<Refused>> {
     let transaction = connection.transaction()?;
+    let mut refused = Vec::new();
     {
         let mut call = transaction.prepare_cached(
             "insert or ignore into call (id, at, entity, route, run, status, class, record)
@@ -160,12 +168,19 @@ fn insert(connection: &mut Connection, rows: &[Row]) -> rusqlite::Result<()> {
         let mut key = transaction.prepare_cached("insert or ignore into call_key (key, id) values (?, ?)")?;
         let mut change =
             transaction.prepare_cached("insert or ignore into call_change (change, id) values (?, ?)")?;
-        for Row { id, at, entity, route, run, status, class, keys, changes, json } in rows {
+        for (place, row) in rows.iter().enumerate() {
+            let Row { id, at, entity, route, run, status, class, keys, changes, json } = row;
             let id = &*id.0;
-            let new =
-                call.execute(params![id, at, &**entity, &**route, run, status, class.as_deref(), json])?;
-            if new == 0 {
-                continue;
+            let values = params![id, at, &**entity, &**route, run, status, class.as_deref(), json];
+            // Alone in its statement, so that nothing of a refused one stays.
+            match call.execute(values) {
+                Ok(0) => continue,
+                Ok(_) => {}
+                Err(error) if is_refusal(&error) => {
+                    refused.push(Refused { at: place, reason: explain(&error) });
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             for name in keys {
                 key.execute(params![&**name, id])?;
@@ -175,7 +190,8 @@ fn insert(connection: &mut Connection, rows: &[Row]) -> rusqlite::Result<()> {
             }
         }
     }
-    transaction.commit()
+    transaction.commit()?;
+    Ok(refused)
 }
 
 /// Good until the year 2262.
@@ -242,7 +258,7 @@ fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<Call
 
 #[async_trait]
 impl CallLogStore for SqliteCallLog {
-    async fn store(&self, records: &[CallRecord]) -> Result<(), CallLogError> {
+    async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError> {
         let doing = "storing calls";
         let rows = records.iter().map(Row::new).collect::<Result<Vec<_>, _>>();
         let rows = rows.map_err(|error| CallLogError { doing, message: error.to_string(), lasting: true })?;

@@ -5,6 +5,7 @@ mod keeper;
 mod mongodb;
 mod outlet;
 mod pipeline;
+mod refused;
 mod service;
 
 use rowcall::call_log::{
