@@ -1,12 +1,14 @@
 //! `rowcall run`: every source with its supervisor, until told to stop.
 
-use super::{App, AppError, plan::SourcePlan, session, session::SessionError, state};
+use super::{
+    App, AppError, call_log_status::LogWatch, plan::SourcePlan, session, session::SessionError, state,
+};
 use crate::{
     capture::Budget,
     engine::{CallLog, Limits, stopped},
     model::ByteSize,
     postgres,
-    state::postgres::{InstanceState, Lease, PostgresStore, report_instance},
+    state::postgres::{InstanceState, Lease, PostgresStore, report_call_log, report_instance},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -33,7 +35,7 @@ impl App {
         let memory = ByteSize(limits.memory.0 / plans.len().max(1) as u64);
         let limits = Limits { memory, ..limits.clone() };
         let running = self.start_call_log().await?;
-        let call_log = running.as_ref().map(|it| it.log.clone());
+        let call_log = running.as_ref().map(|it| Logging { log: it.log.clone(), watch: it.watch.clone() });
         let all = watch::Sender::new(false);
         let mut supervisors = JoinSet::new();
         for plan in plans {
@@ -70,10 +72,17 @@ impl App {
     }
 }
 
+/// The log of calls of this process.
+#[derive(Clone)]
+struct Logging {
+    log: CallLog,
+    watch: Arc<LogWatch>,
+}
+
 async fn supervise(
     plan: &SourcePlan,
     limits: &Limits,
-    call_log: Option<&CallLog>,
+    call_log: Option<&Logging>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), AppError> {
     let mut wait = FIRST_WAIT;
@@ -101,7 +110,7 @@ async fn supervise(
 async fn hold(
     plan: &SourcePlan,
     limits: &Limits,
-    call_log: Option<&CallLog>,
+    call_log: Option<&Logging>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), SessionError> {
     let client = postgres::connect(&plan.state).await?;
@@ -128,8 +137,8 @@ async fn hold(
     let budget = Budget::new(usize::try_from(limits.memory.0).unwrap_or(usize::MAX));
     let name = format!("{}:{}", host(), std::process::id());
     let result = tokio::select! {
-        result = session::run(plan, store, limits, &budget, call_log, stop) => result,
-        error = stay_alive(plan, &client, &name) => Err(error),
+        result = session::run(plan, store, limits, &budget, call_log.map(|it| &it.log), stop) => result,
+        error = stay_alive(plan, &client, &name, call_log.map(|it| &*it.watch)) => Err(error),
     };
     let state = match &result {
         Ok(()) => InstanceState::Stopped,
@@ -147,9 +156,22 @@ async fn hold(
 }
 
 /// Reports for as long as the session lasts; ends only with a failure.
-async fn stay_alive(plan: &SourcePlan, client: &postgres::Client, name: &str) -> SessionError {
+async fn stay_alive(
+    plan: &SourcePlan,
+    client: &postgres::Client,
+    name: &str,
+    log: Option<&LogWatch>,
+) -> SessionError {
     loop {
-        if let Err(error) = report_instance(client, &plan.name, name, InstanceState::Running, None).await {
+        let reporting = async {
+            report_instance(client, &plan.name, name, InstanceState::Running, None).await?;
+            let status = log.and_then(|log| serde_json::to_value(log.status()).ok());
+            match status {
+                Some(status) => report_call_log(client, &plan.name, &status).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = reporting.await {
             return SessionError::Passing(format!("the state database: {}", postgres::explain(&error)));
         }
         sleep(ALIVE).await;

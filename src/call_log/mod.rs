@@ -8,6 +8,7 @@
 //! records implements [`CallLogStore`] and runs the conformance suite of the stores.
 
 mod direct;
+pub mod lineage;
 mod memory;
 pub mod mongodb;
 mod pauses;
@@ -22,6 +23,7 @@ mod spool;
 mod sqlite;
 
 pub use direct::Direct;
+pub use lineage::{Passage, Spot, Trail};
 pub use memory::MemoryCallLog;
 pub use pauses::Pauses;
 pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Prepare};

@@ -82,6 +82,12 @@ impl SqliteCallLog {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.to_owned() })
     }
 
+    /// Whether it may be written to; nothing is.
+    pub async fn try_write(&self) -> Result<(), CallLogError> {
+        let work = |it: &mut Connection| it.execute_batch("begin immediate; rollback");
+        self.with("trying to write", work).await
+    }
+
     async fn with<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -203,7 +209,7 @@ fn unreadable(error: serde_json::Error) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
 }
 
-fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<CallRecord>> {
+fn select(query: &CallQuery) -> (String, Vec<Box<dyn ToSql>>) {
     let mut sql = String::from("select record from call where true");
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
     let mut narrow = |clause: &str, value: Box<dyn ToSql>| {
@@ -211,9 +217,11 @@ fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<Call
         sql.push_str(clause);
         values.push(value);
     };
+    // Those of a key or a change are few, and found by it: no other index is to be tried.
+    let by = if query.key.is_some() || query.change.is_some() { "+" } else { "" };
     for (column, text) in [("entity", &query.entity), ("route", &query.route), ("class", &query.class)] {
         if let Some(text) = text {
-            narrow(&format!("{column} = ?"), Box::new(text.clone()));
+            narrow(&format!("{by}{column} = ?"), Box::new(text.clone()));
         }
     }
     if let Some(key) = &query.key {
@@ -223,17 +231,17 @@ fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<Call
         narrow("id in (select id from call_change where change = ?)", Box::new(change.clone()));
     }
     if let Some(run) = query.run {
-        narrow("run = ?", Box::new(run));
+        narrow(&format!("{by}run = ?"), Box::new(run));
     }
     if let Some((from, to)) = query.status {
-        narrow("status >= ?", Box::new(from));
-        narrow("status <= ?", Box::new(to));
+        narrow(&format!("{by}status >= ?"), Box::new(from));
+        narrow(&format!("{by}status <= ?"), Box::new(to));
     }
     if let Some(since) = query.since {
-        narrow("at >= ?", Box::new(nanos(since)));
+        narrow(&format!("{by}at >= ?"), Box::new(nanos(since)));
     }
     if let Some(until) = query.until {
-        narrow("at < ?", Box::new(nanos(until)));
+        narrow(&format!("{by}at < ?"), Box::new(nanos(until)));
     }
     if let Some((at, id)) = &query.before {
         narrow("(at, id) < (?,", Box::new(nanos(*at)));
@@ -241,6 +249,11 @@ fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<Call
         values.push(Box::new(id.to_string()));
     }
     sql.push_str(" order by at desc, id desc");
+    (sql, values)
+}
+
+fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<CallRecord>> {
+    let (sql, values) = select(query);
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(&values))?;
     let mut found = Vec::new();
@@ -301,6 +314,34 @@ impl CallLogStore for SqliteCallLog {
             if gone < EXPIRE_AT_ONCE {
                 return Ok(all);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_of_a_key_or_a_change_is_found_by_it_whatever_else_is_asked() {
+        let connection = Connection::open_in_memory().expect("a database");
+        connection.execute_batch(SCHEMA).expect("its tables");
+        let text = || Some("x".to_owned());
+        let whole = || CallQuery {
+            entity: text(),
+            route: text(),
+            since: Some(Timestamp::UNIX_EPOCH),
+            status: Some((400, 499)),
+            ..CallQuery::default()
+        };
+        for query in [CallQuery { key: text(), ..whole() }, CallQuery { change: text(), ..whole() }] {
+            let (sql, values) = select(&query);
+            let mut plan = connection.prepare(&format!("explain query plan {sql}")).expect("a plan");
+            let steps = plan.query_map(rusqlite::params_from_iter(&values), |row| row.get::<_, String>(3));
+            let steps: Vec<String> = steps.and_then(Iterator::collect).expect("its steps");
+            let all = steps.join("; ");
+            assert!(all.contains("SEARCH call USING PRIMARY KEY (id=?)"), "{all}");
+            assert!(all.contains("PRIMARY KEY (key=?)") || all.contains("PRIMARY KEY (change=?)"), "{all}");
         }
     }
 }

@@ -8,6 +8,7 @@
 //! `document.rs`).
 
 mod document;
+mod look;
 mod query;
 mod refusal;
 mod settings;
