@@ -1,5 +1,6 @@
 //! `rowcall check`: everything that can be found out before running, each with its cure.
 
+mod call_log;
 mod slots;
 
 use super::{
@@ -74,6 +75,7 @@ impl App {
         for (name, settings) in &self.loaded.config.remotes {
             check_remote(name, settings, &mut findings).await;
         }
+        self.check_call_log(&mut findings).await;
         Ok(findings.0)
     }
 }
