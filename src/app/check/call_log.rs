@@ -54,10 +54,12 @@ async fn check_rabbitmq(settings: &RabbitMqSettings, wants_reader: bool, finding
         return;
     }
     if found.missing.is_empty() {
-        let waiting = found.waiting;
-        findings.good(format!(
-            "call log: RabbitMQ has `{exchange}` and `{queue}`, {waiting} messages wait there"
-        ));
+        let waiting = match found.waiting {
+            0 => "no message waits".to_owned(),
+            1 => "1 message waits".to_owned(),
+            more => format!("{more} messages wait"),
+        };
+        findings.good(format!("call log: RabbitMQ has `{exchange}` and `{queue}`, {waiting} there"));
     } else {
         let missing = found.missing.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ");
         findings.good(format!("call log: RabbitMQ is reached; the first start makes {missing}"));

@@ -60,7 +60,7 @@ async fn the_broker_and_the_store_are_looked_at_and_nothing_is_made() {
     let nowhere = format!("mongodb://u:pl4nted@127.0.0.1:{}/?serverSelectionTimeoutMS=500", unused_port());
     whole(
         &block(&format!("amqp://guest:guest@127.0.0.1:{}", unused_port()), &nowhere)
-            .replace("max: 1MiB", "max: 1000TiB"),
+            .replace("max: 1MiB", "max: 1000000GiB"),
     );
     let lines = checked(&live).await;
     has(&lines, "bad", &["connecting to the broker", "check `call_log.rabbitmq.url`"]);
@@ -78,7 +78,7 @@ async fn the_broker_and_the_store_are_looked_at_and_nothing_is_made() {
     })
     .await;
     let lines = checked(&live).await;
-    has(&lines, "good", &["RabbitMQ has `rowcall.call_log`", "1 messages wait"]);
+    has(&lines, "good", &["RabbitMQ has `rowcall.call_log`", "1 message waits there"]);
     has(&lines, "warning", &["nobody reads", "start `rowcall log-keeper`"]);
     service.sigterm();
     service.wait().await;
