@@ -65,7 +65,7 @@ struct ScriptedOutlet(Arc<Script>);
 
 #[async_trait]
 impl Outlet for ScriptedOutlet {
-    async fn send(&mut self, lines: &[Line]) -> Result<Vec<Refused>, CallLogError> {
+    async fn send(&mut self, lines: &[Line]) -> Result<Vec<crate::call_log::Refused>, CallLogError> {
         let mut mood = self.0.mood.subscribe();
         // One that hangs goes on as whatever it becomes.
         let mood = *mood.wait_for(|mood| *mood != Mood::Hangs).await.expect("a mood");
