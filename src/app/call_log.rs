@@ -1,10 +1,12 @@
 //! Puts the log of calls together: what is taken out of a record, the way it goes, where it is kept.
 
-use super::{App, AppError, clock};
+use super::{App, AppError, call_log_status::LogWatch, clock};
 use crate::{
     call_log::{
         CallLogError, CallLogSink, CallLogStore, CallRecord, Direct, Line, Outlet, Pipeline, PipelineOptions,
-        Prepare, Redaction, Seal, Spool, SqliteCallLog, mongodb::MongoCallLog, rabbitmq::RabbitOutlet,
+        Prepare, Redaction, Seal, Spool, SqliteCallLog,
+        mongodb::MongoCallLog,
+        rabbitmq::{Address, RabbitOutlet},
     },
     log_keeper::Keeper,
     model::Span,
@@ -22,6 +24,8 @@ const FORGET: Duration = Duration::from_secs(3_600);
 pub(super) struct RunningCallLog {
     /// What the engine is given.
     pub(super) sink: Arc<dyn CallLogSink>,
+    /// How it stands.
+    pub(super) watch: Arc<LogWatch>,
     pipeline: Arc<Pipeline>,
     /// Stops the keeper in this process.
     stop: watch::Sender<bool>,
@@ -60,18 +64,25 @@ impl App {
         }
         let (mut keeping, mut forgetting) = (JoinSet::new(), JoinSet::new());
         let stop = watch::Sender::new(false);
-        let outlet: Box<dyn Outlet> = match (&settings.rabbitmq, &settings.mongodb) {
+        let mut keeper = None;
+        let (outlet, goes_to): (Box<dyn Outlet>, String) = match (&settings.rabbitmq, &settings.mongodb) {
             (Some(rabbitmq), mongodb) => {
                 if let Some(mongodb) = mongodb.as_ref().filter(|_| settings.keeper) {
                     let store = Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?);
-                    let keeper = Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?;
+                    let place = format!("MongoDB, {}", store.place());
+                    let here = Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?;
+                    keeper = Some((place, here.counts()));
                     let stopped = stop.subscribe();
-                    keeping.spawn(async move { keeper.run(stopped).await });
+                    keeping.spawn(async move { here.run(stopped).await });
                 }
-                Box::new(RabbitOutlet::new(rabbitmq).map_err(wrong("rabbitmq"))?)
+                let address = Address::new(rabbitmq).map_err(wrong("rabbitmq"))?;
+                let outlet = RabbitOutlet::new(rabbitmq).map_err(wrong("rabbitmq"))?;
+                (Box::new(outlet), format!("RabbitMQ, {address}"))
             }
             (None, Some(mongodb)) => {
-                Box::new(Direct(Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?)))
+                let store = MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?;
+                let place = format!("MongoDB, {}", store.place());
+                (Box::new(Direct(Arc::new(store))), place)
             }
             (None, None) => {
                 let cure =
@@ -79,14 +90,17 @@ impl App {
                 let store = SqliteCallLog::open(&self.call_log_path())
                     .map_err(|error| AppError::Failed(format!("{error}; {cure}")))?;
                 forgetting.spawn(forget(store.clone(), settings.sqlite.keep));
-                Box::new(Direct(Arc::new(store)))
+                let place = format!("the file {}", self.call_log_path().display());
+                (Box::new(Direct(Arc::new(store))), place)
             }
         };
         let options = PipelineOptions { required: settings.required, ..PipelineOptions::default() };
         let pipeline = Pipeline::start(outlet, self.prepare()?, self.spool().await?, options);
         let pipeline = Arc::new(pipeline);
         let sink = Arc::clone(&pipeline) as _;
-        Ok(Some(RunningCallLog { sink, pipeline, stop, keeping, _forgetting: forgetting }))
+        let spool = settings.spool.as_ref().map(|it| it.max.0);
+        let watch = Arc::new(LogWatch { goes_to, pipeline: Arc::clone(&pipeline), spool, keeper });
+        Ok(Some(RunningCallLog { sink, watch, pipeline, stop, keeping, _forgetting: forgetting }))
     }
 
     /// The spool, read and checked.

@@ -1,5 +1,6 @@
 //! `rowcall check`: everything that can be found out before running, each with its cure.
 
+mod call_log;
 mod slots;
 mod telemetry;
 
@@ -78,6 +79,7 @@ impl App {
         if let Some(otlp) = &self.loaded.config.log.otlp {
             telemetry::check(otlp, &mut findings).await;
         }
+        self.check_call_log(&mut findings).await;
         Ok(findings.0)
     }
 }

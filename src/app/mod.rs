@@ -9,12 +9,14 @@
 
 mod audit;
 mod call_log;
+mod call_log_status;
 mod calls;
 mod check;
 mod checkpoints;
 mod clock;
 mod coordinator;
 mod init;
+mod lineage;
 mod mark_watch;
 mod plan;
 mod preview;
@@ -30,18 +32,20 @@ mod status;
 mod telemetry;
 
 pub use audit::Audit;
+pub use call_log_status::{CallLogStatus, KeeperStatus, SpoolStatus, Trouble};
 pub use calls::CallArchive;
 pub use check::{Finding, Verdict};
 pub use checkpoints::CheckpointLine;
 pub use coordinator::RunOptions;
 pub use init::Initialised;
+pub use lineage::{Lineage, LineageObject, LineageOf};
 pub use preview::{Preview, PreviewedCall};
 pub use replay::{BadPoint, Point, ReplayRequest};
 pub use runs::{RunWatch, Seen};
 pub use schedule::ScheduleLine;
 pub use snapshot::SnapshotRequest;
 pub use state::StateConnection;
-pub use status::Status;
+pub use status::{CallLogLine, Status};
 
 use crate::{capture::SourceError, config::Loaded, synchronize::Classes, telemetry::Exporter};
 use plan::SourcePlan;

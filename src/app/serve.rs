@@ -1,13 +1,15 @@
 //! `rowcall run`: every source with its supervisor, until told to stop.
 
-use super::{App, AppError, plan::SourcePlan, session, session::SessionError, state};
+use super::{
+    App, AppError, call_log_status::LogWatch, plan::SourcePlan, session, session::SessionError, state,
+};
 use crate::{
     call_log::CallLogSink,
     capture::Budget,
     engine::{Limits, stopped},
     model::ByteSize,
     postgres,
-    state::postgres::{InstanceState, Lease, PostgresStore, report_instance},
+    state::postgres::{InstanceState, Lease, PostgresStore, report_call_log, report_instance},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -34,15 +36,17 @@ impl App {
         let memory = ByteSize(limits.memory.0 / plans.len().max(1) as u64);
         let limits = Limits { memory, ..limits.clone() };
         let running = self.start_call_log().await?;
-        let call_log = self.told(running.as_ref().map(|it| Arc::clone(&it.sink)))?;
+        let logging = Logging {
+            sink: self.told(running.as_ref().map(|it| Arc::clone(&it.sink)))?,
+            watch: running.as_ref().map(|it| Arc::clone(&it.watch)),
+        };
         let exporting = self.start_telemetry()?;
         let all = watch::Sender::new(false);
         let mut supervisors = JoinSet::new();
         for plan in plans {
             let mut stop_one = all.subscribe();
-            let (limits, call_log) = (limits.clone(), call_log.clone());
-            supervisors
-                .spawn(async move { supervise(&plan, &limits, call_log.as_ref(), &mut stop_one).await });
+            let (limits, logging) = (limits.clone(), logging.clone());
+            supervisors.spawn(async move { supervise(&plan, &limits, &logging, &mut stop_one).await });
         }
         let mut stop = stop;
         let mut result = Ok(());
@@ -76,16 +80,24 @@ impl App {
     }
 }
 
+/// What every source is told of the log of calls.
+#[derive(Clone)]
+struct Logging {
+    /// Where records go.
+    sink: Option<Arc<dyn CallLogSink>>,
+    watch: Option<Arc<LogWatch>>,
+}
+
 async fn supervise(
     plan: &SourcePlan,
     limits: &Limits,
-    call_log: Option<&Arc<dyn CallLogSink>>,
+    logging: &Logging,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), AppError> {
     let mut wait = FIRST_WAIT;
     loop {
         let started = Instant::now();
-        match hold(plan, limits, call_log, stop).await {
+        match hold(plan, limits, logging, stop).await {
             Ok(()) => return Ok(()),
             Err(SessionError::Final(message)) => return Err(AppError::Failed(message)),
             Err(SessionError::Passing(message)) => {
@@ -107,7 +119,7 @@ async fn supervise(
 async fn hold(
     plan: &SourcePlan,
     limits: &Limits,
-    call_log: Option<&Arc<dyn CallLogSink>>,
+    logging: &Logging,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), SessionError> {
     let client = postgres::connect(&plan.state).await?;
@@ -134,8 +146,8 @@ async fn hold(
     let budget = Budget::new(usize::try_from(limits.memory.0).unwrap_or(usize::MAX));
     let name = format!("{}:{}", host(), std::process::id());
     let result = tokio::select! {
-        result = session::run(plan, store, limits, &budget, call_log, stop) => result,
-        error = stay_alive(plan, &client, &name) => Err(error),
+        result = session::run(plan, store, limits, &budget, logging.sink.as_ref(), stop) => result,
+        error = stay_alive(plan, &client, &name, logging.watch.as_deref()) => Err(error),
     };
     let state = match &result {
         Ok(()) => InstanceState::Stopped,
@@ -153,9 +165,22 @@ async fn hold(
 }
 
 /// Reports for as long as the session lasts; ends only with a failure.
-async fn stay_alive(plan: &SourcePlan, client: &postgres::Client, name: &str) -> SessionError {
+async fn stay_alive(
+    plan: &SourcePlan,
+    client: &postgres::Client,
+    name: &str,
+    log: Option<&LogWatch>,
+) -> SessionError {
     loop {
-        if let Err(error) = report_instance(client, &plan.name, name, InstanceState::Running, None).await {
+        let reporting = async {
+            report_instance(client, &plan.name, name, InstanceState::Running, None).await?;
+            let status = log.and_then(|log| serde_json::to_value(log.status()).ok());
+            match status {
+                Some(status) => report_call_log(client, &plan.name, &status).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = reporting.await {
             return SessionError::Passing(format!("the state database: {}", postgres::explain(&error)));
         }
         sleep(ALIVE).await;

@@ -1,7 +1,9 @@
 //! `rowcall status`: how far each source is, and what each route did.
 
 use super::{
-    App, AppError, clock,
+    App, AppError,
+    call_log_status::CallLogStatus,
+    clock,
     schedule::{Planned, ScheduleLine},
     slot_watch::danger,
 };
@@ -11,8 +13,8 @@ use crate::{
     state::{
         Run,
         postgres::{
-            RemoteStatus, RouteStatus, RunDesk, RunFilter, SourceStatus, read_remotes, read_schedules,
-            read_status,
+            RemoteStatus, RouteStatus, RunDesk, RunFilter, SourceStatus, read_call_log, read_remotes,
+            read_schedules, read_status,
         },
     },
 };
@@ -26,6 +28,8 @@ pub struct Status {
     pub sources: Vec<SourceLine>,
     /// Remote by remote, for each source that is at work.
     pub remotes: Vec<RemoteStatus>,
+    /// The log of calls of each service that is at work.
+    pub call_logs: Vec<CallLogLine>,
     /// Route by route.
     pub routes: Vec<RouteStatus>,
     /// The runs that are not over, in the order of their numbers.
@@ -34,6 +38,16 @@ pub struct Status {
     pub schedules: Vec<ScheduleLine>,
     /// When all this was read, by the clock of the state database.
     pub read_at: Option<Timestamp>,
+}
+
+/// The log of calls of the service that is at work on a source.
+#[derive(Debug, Serialize)]
+pub struct CallLogLine {
+    /// The source.
+    pub source: String,
+    /// As it last reported.
+    #[serde(flatten)]
+    pub status: CallLogStatus,
 }
 
 /// One source: what the state database knows, and what the server says of its slot.
@@ -64,7 +78,7 @@ impl App {
         let mut known = Vec::new();
         let plans = self.plans()?;
         let (mut routes, mut schedules) = (Vec::new(), Vec::new());
-        let mut remotes = Vec::new();
+        let (mut remotes, mut call_logs) = (Vec::new(), Vec::new());
         let (mut runs, mut read_at) = (Vec::new(), None);
         for connection in self.state_connections().await? {
             let read = read_status(&connection.client, &connection.sources).await;
@@ -73,6 +87,13 @@ impl App {
             routes.extend(more);
             let read = read_remotes(&connection.client, &connection.sources).await;
             remotes.extend(read.map_err(|error| AppError::Failed(postgres::explain(&error)))?);
+            let read = read_call_log(&connection.client, &connection.sources).await;
+            for (source, gauges, at) in read.map_err(|error| AppError::Failed(postgres::explain(&error)))? {
+                // What another version reported may read otherwise.
+                if let Ok(status) = serde_json::from_value::<CallLogStatus>(gauges) {
+                    call_logs.push(CallLogLine { source, status: status.reported(at) });
+                }
+            }
             let desk = RunDesk { client: &connection.client };
             let open = RunFilter { sources: connection.sources.clone(), open: true, ..RunFilter::default() };
             let failed = |error| AppError::Failed(postgres::explain(&error));
@@ -116,6 +137,6 @@ impl App {
             }
             sources.push(line);
         }
-        Ok(Status { sources, remotes, routes, runs, schedules, read_at })
+        Ok(Status { sources, remotes, call_logs, routes, runs, schedules, read_at })
     }
 }

@@ -1,4 +1,4 @@
-use super::{CallLogError, CallLogSink, CallLogStore, CallQuery, CallRecord, RecordId};
+use super::{CallLogError, CallLogSink, CallLogStore, CallQuery, CallRecord, RecordId, Refused};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::{
@@ -30,11 +30,11 @@ impl CallLogSink for MemoryCallLog {
 
 #[async_trait]
 impl CallLogStore for MemoryCallLog {
-    async fn store(&self, records: &[CallRecord]) -> Result<(), CallLogError> {
+    async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError> {
         for record in records {
             self.write(record.clone()).await;
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {

@@ -8,6 +8,7 @@
 //! records implements [`CallLogStore`] and runs the conformance suite of the stores.
 
 mod direct;
+pub mod lineage;
 mod memory;
 pub mod mongodb;
 mod pauses;
@@ -22,6 +23,7 @@ mod spool;
 mod sqlite;
 
 pub use direct::Direct;
+pub use lineage::{Passage, Spot, Trail};
 pub use memory::MemoryCallLog;
 pub use pauses::Pauses;
 pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Prepare};
@@ -49,6 +51,15 @@ pub struct CallLogError {
     pub lasting: bool,
 }
 
+/// A record that a store will never take, however often it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its place among those that were brought.
+    pub at: usize,
+    /// Why, for a person.
+    pub reason: String,
+}
+
 /// Takes over the records of a process.
 #[async_trait]
 pub trait CallLogSink: Send + Sync {
@@ -59,9 +70,9 @@ pub trait CallLogSink: Send + Sync {
 /// The way out of the process.
 #[async_trait]
 pub trait Outlet: Send {
-    /// Sends these, in order. `Ok` only once the other end has them durably; those of a failed batch
-    /// come again, all of them.
-    async fn send(&mut self, lines: &[Line]) -> Result<(), CallLogError>;
+    /// Sends these, in order. `Ok` only once the other end has them durably, but for those that it will
+    /// never take; those of a failed batch come again, all of them.
+    async fn send(&mut self, lines: &[Line]) -> Result<Vec<Refused>, CallLogError>;
 }
 
 /// A record as it leaves the process.
@@ -78,8 +89,9 @@ pub struct Line {
 /// Where records are kept and found again.
 #[async_trait]
 pub trait CallLogStore: Send + Sync {
-    /// Stores records durably. One that is stored already stays as it is.
-    async fn store(&self, records: &[CallRecord]) -> Result<(), CallLogError>;
+    /// Stores records durably. One that is stored already stays as it is. One that is never taken holds
+    /// up no other: it is named, with the reason, and all others are stored.
+    async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError>;
 
     /// What is asked for, the newest first (by time, then by id).
     async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError>;

@@ -1,6 +1,6 @@
 //! The embedded call log: one SQLite file, so that a first run needs neither broker nor database.
 
-use super::{CallLogError, CallLogStore, CallQuery, CallRecord, RecordId};
+use super::{CallLogError, CallLogStore, CallQuery, CallRecord, RecordId, Refused};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, ToSql, params};
@@ -82,6 +82,12 @@ impl SqliteCallLog {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.to_owned() })
     }
 
+    /// Whether it may be written to; nothing is.
+    pub async fn try_write(&self) -> Result<(), CallLogError> {
+        let work = |it: &mut Connection| it.execute_batch("begin immediate; rollback");
+        self.with("trying to write", work).await
+    }
+
     async fn with<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -107,6 +113,12 @@ impl SqliteCallLog {
 fn is_busy(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull))
+}
+
+/// It is about this one record, and will be so for ever.
+fn is_refusal(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
 }
 
 fn explain(error: &rusqlite::Error) -> String {
@@ -150,8 +162,10 @@ impl Row {
     }
 }
 
-fn insert(connection: &mut Connection, rows: &[Row]) -> rusqlite::Result<()> {
+/// What this file will never take is named by its place, and costs no other.
+fn insert(connection: &mut Connection, rows: &[Row]) -> rusqlite::Result<Vec<Refused>> {
     let transaction = connection.transaction()?;
+    let mut refused = Vec::new();
     {
         let mut call = transaction.prepare_cached(
             "insert or ignore into call (id, at, entity, route, run, status, class, record)
@@ -160,12 +174,19 @@ fn insert(connection: &mut Connection, rows: &[Row]) -> rusqlite::Result<()> {
         let mut key = transaction.prepare_cached("insert or ignore into call_key (key, id) values (?, ?)")?;
         let mut change =
             transaction.prepare_cached("insert or ignore into call_change (change, id) values (?, ?)")?;
-        for Row { id, at, entity, route, run, status, class, keys, changes, json } in rows {
+        for (place, row) in rows.iter().enumerate() {
+            let Row { id, at, entity, route, run, status, class, keys, changes, json } = row;
             let id = &*id.0;
-            let new =
-                call.execute(params![id, at, &**entity, &**route, run, status, class.as_deref(), json])?;
-            if new == 0 {
-                continue;
+            let values = params![id, at, &**entity, &**route, run, status, class.as_deref(), json];
+            // Alone in its statement, so that nothing of a refused one stays.
+            match call.execute(values) {
+                Ok(0) => continue,
+                Ok(_) => {}
+                Err(error) if is_refusal(&error) => {
+                    refused.push(Refused { at: place, reason: explain(&error) });
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             for name in keys {
                 key.execute(params![&**name, id])?;
@@ -175,7 +196,8 @@ fn insert(connection: &mut Connection, rows: &[Row]) -> rusqlite::Result<()> {
             }
         }
     }
-    transaction.commit()
+    transaction.commit()?;
+    Ok(refused)
 }
 
 /// Good until the year 2262.
@@ -187,7 +209,7 @@ fn unreadable(error: serde_json::Error) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
 }
 
-fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<CallRecord>> {
+fn select(query: &CallQuery) -> (String, Vec<Box<dyn ToSql>>) {
     let mut sql = String::from("select record from call where true");
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
     let mut narrow = |clause: &str, value: Box<dyn ToSql>| {
@@ -195,9 +217,11 @@ fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<Call
         sql.push_str(clause);
         values.push(value);
     };
+    // Those of a key or a change are few, and found by it: no other index is to be tried.
+    let by = if query.key.is_some() || query.change.is_some() { "+" } else { "" };
     for (column, text) in [("entity", &query.entity), ("route", &query.route), ("class", &query.class)] {
         if let Some(text) = text {
-            narrow(&format!("{column} = ?"), Box::new(text.clone()));
+            narrow(&format!("{by}{column} = ?"), Box::new(text.clone()));
         }
     }
     if let Some(key) = &query.key {
@@ -207,17 +231,17 @@ fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<Call
         narrow("id in (select id from call_change where change = ?)", Box::new(change.clone()));
     }
     if let Some(run) = query.run {
-        narrow("run = ?", Box::new(run));
+        narrow(&format!("{by}run = ?"), Box::new(run));
     }
     if let Some((from, to)) = query.status {
-        narrow("status >= ?", Box::new(from));
-        narrow("status <= ?", Box::new(to));
+        narrow(&format!("{by}status >= ?"), Box::new(from));
+        narrow(&format!("{by}status <= ?"), Box::new(to));
     }
     if let Some(since) = query.since {
-        narrow("at >= ?", Box::new(nanos(since)));
+        narrow(&format!("{by}at >= ?"), Box::new(nanos(since)));
     }
     if let Some(until) = query.until {
-        narrow("at < ?", Box::new(nanos(until)));
+        narrow(&format!("{by}at < ?"), Box::new(nanos(until)));
     }
     if let Some((at, id)) = &query.before {
         narrow("(at, id) < (?,", Box::new(nanos(*at)));
@@ -225,6 +249,11 @@ fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<Call
         values.push(Box::new(id.to_string()));
     }
     sql.push_str(" order by at desc, id desc");
+    (sql, values)
+}
+
+fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<CallRecord>> {
+    let (sql, values) = select(query);
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(&values))?;
     let mut found = Vec::new();
@@ -242,7 +271,7 @@ fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<Call
 
 #[async_trait]
 impl CallLogStore for SqliteCallLog {
-    async fn store(&self, records: &[CallRecord]) -> Result<(), CallLogError> {
+    async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError> {
         let doing = "storing calls";
         let rows = records.iter().map(Row::new).collect::<Result<Vec<_>, _>>();
         let rows = rows.map_err(|error| CallLogError { doing, message: error.to_string(), lasting: true })?;
@@ -285,6 +314,34 @@ impl CallLogStore for SqliteCallLog {
             if gone < EXPIRE_AT_ONCE {
                 return Ok(all);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_of_a_key_or_a_change_is_found_by_it_whatever_else_is_asked() {
+        let connection = Connection::open_in_memory().expect("a database");
+        connection.execute_batch(SCHEMA).expect("its tables");
+        let text = || Some("x".to_owned());
+        let whole = || CallQuery {
+            entity: text(),
+            route: text(),
+            since: Some(Timestamp::UNIX_EPOCH),
+            status: Some((400, 499)),
+            ..CallQuery::default()
+        };
+        for query in [CallQuery { key: text(), ..whole() }, CallQuery { change: text(), ..whole() }] {
+            let (sql, values) = select(&query);
+            let mut plan = connection.prepare(&format!("explain query plan {sql}")).expect("a plan");
+            let steps = plan.query_map(rusqlite::params_from_iter(&values), |row| row.get::<_, String>(3));
+            let steps: Vec<String> = steps.and_then(Iterator::collect).expect("its steps");
+            let all = steps.join("; ");
+            assert!(all.contains("SEARCH call USING PRIMARY KEY (id=?)"), "{all}");
+            assert!(all.contains("PRIMARY KEY (key=?)") || all.contains("PRIMARY KEY (change=?)"), "{all}");
         }
     }
 }

@@ -1,3 +1,4 @@
+mod lineage;
 mod print;
 
 use super::{
@@ -16,7 +17,7 @@ use std::{collections::HashSet, time::Duration};
 /// Reads the log of calls: what was sent, and what came back.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  rowcall calls tail --follow\n  rowcall calls search --entity loan --key 42 --since 7d\n  rowcall calls search --status 4xx --since 1h --json\n  rowcall calls show 'loan-1f2e3d4c-16B3748-0-create#1'"
+    after_help = "Example:\n  rowcall calls tail --follow\n  rowcall calls search --entity loan --key 42 --since 7d\n  rowcall calls search --status 4xx --since 1h --json\n  rowcall calls lineage --remote-id L169 --entity loan\n  rowcall calls show 'loan-1f2e3d4c-16B3748-0-create#1'"
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -50,6 +51,8 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// From a change to what the remote made of it, and from the remote's id back to its changes.
+    Lineage(lineage::Arguments),
     /// Show one attempt: request and answer.
     Show {
         /// Its id, as listed.
@@ -162,6 +165,7 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
             archive.open(&mut record);
             if json { print_json(&record) } else { say(&print::show(&record)) }
         }
+        What::Lineage(arguments) => lineage::execute(arguments, &archive, &app).await,
         What::Tail { which, lines: count, follow, json } => {
             let query = which.query(app.now(), count)?;
             tail(&archive, query, follow, json).await

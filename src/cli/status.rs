@@ -1,3 +1,4 @@
+mod call_log;
 mod remote;
 
 use super::{
@@ -54,6 +55,7 @@ fn text(status: &Status) -> String {
             text.push_str(&format!("  ✗ {problem}\n"));
         }
     }
+    status.call_logs.iter().for_each(|it| text.push_str(&call_log::text(it)));
     status.remotes.iter().for_each(|it| text.push_str(&remote::text(it)));
     let now = status.read_at.unwrap_or_default();
     status.runs.iter().for_each(|run| text.push_str(&format!("{}\n", super::runs::line(run, now))));

@@ -13,8 +13,15 @@ pub(super) struct Bad<'a> {
     pub body: &'a [u8],
 }
 
+/// A record, and what it was read from.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    pub record: CallRecord,
+    pub body: &'a [u8],
+}
+
 /// A message is a record, or an array of records. What is wrong with one of an array is that one's.
-pub(super) fn read(body: &[u8]) -> Vec<Result<CallRecord, Bad<'_>>> {
+pub(super) fn read(body: &[u8]) -> Vec<Result<Part<'_>, Bad<'_>>> {
     let is_array = body.iter().find(|it| !it.is_ascii_whitespace()) == Some(&b'[');
     if !is_array {
         return vec![record(body)];
@@ -25,7 +32,7 @@ pub(super) fn read(body: &[u8]) -> Vec<Result<CallRecord, Bad<'_>>> {
     }
 }
 
-fn record(body: &[u8]) -> Result<CallRecord, Bad<'_>> {
+fn record(body: &[u8]) -> Result<Part<'_>, Bad<'_>> {
     #[derive(Deserialize)]
     struct Versioned {
         v: u32,
@@ -40,7 +47,9 @@ fn record(body: &[u8]) -> Result<CallRecord, Bad<'_>> {
     if v != RECORD_VERSION {
         return Err(bad(format!("version {v} of the schema is not known here, only {RECORD_VERSION}")));
     }
-    serde_json::from_slice(body).map_err(|error| bad(format!("no record of a call: {error}")))
+    let record = serde_json::from_slice(body);
+    let record = record.map_err(|error| bad(format!("no record of a call: {error}")))?;
+    Ok(Part { record, body })
 }
 
 #[cfg(test)]
@@ -52,8 +61,8 @@ mod tests {
         "method":"POST","url":"u","request":{"headers":[],"size":0},"outcome":"answered","trace":"t","span":"s"}"#;
 
     fn said(body: &str) -> Vec<String> {
-        let say = |part: Result<CallRecord, Bad<'_>>| match part {
-            Ok(record) => record.id.to_string(),
+        let say = |part: Result<Part<'_>, Bad<'_>>| match part {
+            Ok(part) => part.record.id.to_string(),
             Err(bad) => format!(
                 "{} | {}",
                 bad.reason.split_inclusive(':').next().unwrap_or(""),

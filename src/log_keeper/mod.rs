@@ -21,10 +21,13 @@ use crate::call_log::{
 use dead::DeadLetters;
 use session::Ended;
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 /// What a keeper has done since it was made.
 #[derive(Debug, Default)]
@@ -34,6 +37,7 @@ pub struct KeeperCounts {
     batches: AtomicU64,
     store_failures: AtomicU64,
     connections: AtomicU64,
+    failing: Mutex<Option<(Instant, Arc<str>)>>,
 }
 
 impl KeeperCounts {
@@ -60,6 +64,21 @@ impl KeeperCounts {
     /// How often it connected to the broker.
     pub fn connections(&self) -> u64 {
         self.connections.load(Relaxed)
+    }
+
+    /// Since when the broker or the store keeps it from working, and what happened last.
+    pub fn failing(&self) -> Option<(Instant, Arc<str>)> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn fails(&self, error: &CallLogError) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = failing.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        *failing = Some((since, error.to_string().into()));
+    }
+
+    fn works(&self) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -93,6 +112,7 @@ impl Keeper {
                 Ok(Ended::Stopped) => break,
                 Err(error) => error,
             };
+            self.counts.fails(&failed);
             if pauses.is_failing() {
                 tracing::debug!(error = %failed, "the log keeper still has no broker");
             } else if failed.lasting {

@@ -1,6 +1,10 @@
-use super::{DeadLetters, Keeper, message, stopped};
+use super::{
+    DeadLetters, Keeper,
+    message::{self, Bad},
+    stopped,
+};
 use crate::call_log::{
-    CallLogError, CallRecord, Pauses,
+    CallLogError, CallRecord, Pauses, Refused,
     rabbitmq::{Link, declare},
 };
 use futures_util::StreamExt;
@@ -51,6 +55,7 @@ impl Keeper {
         };
         let (link, mut consumer) = opened;
         self.counts.connections.fetch_add(1, Relaxed);
+        self.counts.works();
         loop {
             // What was gathered and is thrown away here was not acknowledged: the broker has it still.
             let batch = tokio::select! {
@@ -93,37 +98,47 @@ impl Keeper {
         batch: &[Delivery],
         stop: &mut watch::Receiver<bool>,
     ) -> Result<bool, CallLogError> {
-        let mut records = Vec::with_capacity(batch.len());
+        let (mut records, mut origins) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         let mut poison = Vec::new();
         for delivery in batch {
             for part in message::read(&delivery.data) {
                 match part {
-                    Ok(record) => records.push(record),
+                    Ok(part) => {
+                        records.push(part.record);
+                        origins.push((delivery, part.body));
+                    }
                     Err(bad) => poison.push((delivery, bad)),
                 }
             }
         }
-        if !self.store(&records, stop).await {
-            return Ok(false);
-        }
+        let Some(refused) = self.store(&records, stop).await else { return Ok(false) };
+        poison.extend(refused.into_iter().filter_map(|it| {
+            let (delivery, body) = *origins.get(it.at)?;
+            Some((delivery, Bad { reason: format!("the store will never take it: {}", it.reason), body }))
+        }));
         for (delivery, bad) in poison {
-            tracing::warn!(reason = %bad.reason, "a message in the call log's queue is no record: it goes to the dead-letter queue");
+            tracing::warn!(reason = %bad.reason, "what is in the call log's queue cannot be stored: it goes to the dead-letter queue");
             dead.put(delivery, &bad).await?;
             self.counts.dead.fetch_add(1, Relaxed);
         }
         Ok(true)
     }
 
-    /// Stores, however long that takes; `false` if it was told to stop before that was done.
-    async fn store(&self, records: &[CallRecord], stop: &mut watch::Receiver<bool>) -> bool {
+    /// Stores, however long that takes, but for what it says is refused; `None` if it was told to stop
+    /// before that was done.
+    async fn store(&self, records: &[CallRecord], stop: &mut watch::Receiver<bool>) -> Option<Vec<Refused>> {
         if records.is_empty() {
-            return true;
+            return Some(Vec::new());
         }
         let mut pauses = Pauses::of("store");
-        loop {
+        let refused = loop {
             // Not interrupted: it has deadlines of its own, and what was begun may well succeed.
-            let Err(error) = self.store.store(records).await else { break };
+            let error = match self.store.store(records).await {
+                Ok(refused) => break refused,
+                Err(error) => error,
+            };
             self.counts.store_failures.fetch_add(1, Relaxed);
+            self.counts.fails(&error);
             if pauses.is_failing() {
                 tracing::debug!(%error, "the call log's store still takes no records");
             } else if error.lasting {
@@ -132,15 +147,16 @@ impl Keeper {
                 tracing::warn!(%error, "the call log's store takes no records; they wait in the queue");
             }
             if timeout(pauses.lengthen(), stopped(stop)).await.is_ok() {
-                return false;
+                return None;
             }
-        }
+        };
+        self.counts.works();
         if pauses.is_failing() {
             tracing::info!("the call log's store takes records again");
         }
-        self.counts.stored.fetch_add(records.len() as u64, Relaxed);
+        self.counts.stored.fetch_add((records.len() - refused.len()) as u64, Relaxed);
         self.counts.batches.fetch_add(1, Relaxed);
-        true
+        Some(refused)
     }
 
     /// All up to the last of the batch: what came before it was acknowledged before.

@@ -1,10 +1,15 @@
 //! The call log's way: out of the process, through the broker, into what keeps it.
 
+mod access;
+mod checked;
 mod clauses;
 mod keeper;
+mod lineage;
 mod mongodb;
 mod outlet;
 mod pipeline;
+mod refused;
+mod secrets;
 mod service;
 
 use rowcall::call_log::{

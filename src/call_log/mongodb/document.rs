@@ -5,13 +5,14 @@
 
 use crate::call_log::{CallRecord, Content};
 use ::mongodb::{
-    bson::{self, Bson, DateTime, Document, doc},
+    bson::{self, Bson, DateTime, Document, RawDocumentBuf, doc},
     error::Error,
 };
 use jiff::{SignedDuration, Timestamp};
 
 /// A document has 16 MiB at most. What the texts of a record need is told by their bytes.
 const LARGEST_BODIES: usize = 12 << 20;
+const LARGEST: usize = 16 << 20;
 
 /// A time as it is stored: milliseconds since the epoch, and the nanoseconds below, never negative.
 pub(super) fn time(at: Timestamp) -> (DateTime, i32) {
@@ -20,7 +21,7 @@ pub(super) fn time(at: Timestamp) -> (DateTime, i32) {
     (DateTime::from_millis(millis as i64), below as i32)
 }
 
-pub(super) fn write(record: &CallRecord) -> Result<Document, Error> {
+fn write(record: &CallRecord) -> Result<Document, Error> {
     let mut record = record.clone();
     let largest = i64::MAX.unsigned_abs();
     record.took_us = record.took_us.min(largest);
@@ -34,9 +35,7 @@ pub(super) fn write(record: &CallRecord) -> Result<Document, Error> {
     for content in bodies {
         if whole > LARGEST_BODIES {
             whole -= content.body.len();
-            content.body.clear();
-            // So that it counts as cut.
-            content.base64 = false;
+            leave_out(content);
         }
     }
     let (at, at_ns) = time(record.at);
@@ -47,6 +46,35 @@ pub(super) fn write(record: &CallRecord) -> Result<Document, Error> {
         }
     }
     Ok(document)
+}
+
+/// As it is sent, or why no server would take it.
+pub(super) fn raw(record: &CallRecord) -> Result<RawDocumentBuf, String> {
+    let whole = made(record)?;
+    if whole.as_bytes().len() <= LARGEST {
+        return Ok(whole);
+    }
+    let mut bare = record.clone();
+    let bodies = bare.response.iter_mut().map(|it| &mut it.content).chain([&mut bare.request]);
+    bodies.for_each(leave_out);
+    let bare = made(&bare)?;
+    match bare.as_bytes().len() {
+        bytes if bytes > LARGEST => Err(format!(
+            "without its bodies it has {bytes} bytes, and a document of MongoDB {LARGEST} at most"
+        )),
+        _ => Ok(bare),
+    }
+}
+
+fn made(record: &CallRecord) -> Result<RawDocumentBuf, String> {
+    let document = write(record).map_err(|error| error.to_string())?;
+    RawDocumentBuf::from_document(&document).map_err(|error| error.to_string())
+}
+
+fn leave_out(content: &mut Content) {
+    content.body.clear();
+    // So that it counts as cut.
+    content.base64 = false;
 }
 
 pub(super) fn read(mut document: Document) -> Result<CallRecord, Error> {

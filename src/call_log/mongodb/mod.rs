@@ -8,22 +8,25 @@
 //! `document.rs`).
 
 mod document;
+mod look;
 mod query;
+mod refusal;
 mod settings;
 mod setup;
 
 pub use settings::MongoDbSettings;
 
-use super::{CallLogError, CallLogStore, CallQuery, CallRecord, RecordId};
+use super::{CallLogError, CallLogStore, CallQuery, CallRecord, RecordId, Refused};
 use ::mongodb::{
     Client, Collection,
-    bson::{Document, doc},
+    bson::{Document, RawDocumentBuf, doc},
     error::{Error, ErrorKind},
     options::ConnectionString,
 };
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
+use refusal::Verdict;
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use tokio::{sync::OnceCell, time::timeout};
@@ -95,7 +98,8 @@ impl MongoCallLog {
         let message = match &*error.kind {
             // Not each of a thousand.
             ErrorKind::InsertMany(failed) => {
-                let errors = failed.write_errors.iter().flatten().filter(|it| it.code != DUPLICATE);
+                let errors = failed.write_errors.iter().flatten();
+                let errors = errors.filter(|it| matches!(refusal::of(it), Verdict::Fails));
                 match (errors.clone().next(), &failed.write_concern_error) {
                     (Some(first), _) => format!("{} records, the first: {}", errors.count(), first.message),
                     (None, Some(concern)) => format!("not on a majority yet: {}", concern.message),
@@ -119,26 +123,39 @@ async fn in_time<T>(
     timeout(within, work).await.unwrap_or_else(late)
 }
 
-/// What the server says of an id that is there already.
-const DUPLICATE: i32 = 11_000;
-
 #[async_trait]
 impl CallLogStore for MongoCallLog {
-    async fn store(&self, records: &[CallRecord]) -> Result<(), CallLogError> {
+    async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError> {
         const DOING: &str = "storing records of calls in MongoDB";
         if records.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let collection = self.indexed().await?;
-        let documents = records.iter().map(document::write).collect::<Result<Vec<_>, _>>();
-        let documents = documents.map_err(|error| self.failed(DOING, &error))?;
-        let inserting = async {
-            match collection.insert_many(documents).ordered(false).await {
-                Err(error) if !is_there_already(&error) => Err(self.failed(DOING, &error)),
-                _ => Ok(()),
+        let (mut documents, mut places, mut refused) =
+            (Vec::with_capacity(records.len()), Vec::new(), Vec::new());
+        for (at, record) in records.iter().enumerate() {
+            match document::raw(record) {
+                Ok(document) => {
+                    documents.push(document);
+                    places.push(at);
+                }
+                Err(reason) => refused.push(Refused { at, reason }),
             }
+        }
+        if documents.is_empty() {
+            return Ok(refused);
+        }
+        let collection = collection.clone_with_type::<RawDocumentBuf>();
+        let inserting = async {
+            let Err(error) = collection.insert_many(documents).ordered(false).await else {
+                return Ok(Vec::new());
+            };
+            refusal::all(&error).ok_or_else(|| self.failed(DOING, &error))
         };
-        in_time(ANSWERING, DOING, inserting).await
+        let by_server = in_time(ANSWERING, DOING, inserting).await?;
+        refused
+            .extend(by_server.into_iter().filter_map(|it| Some(Refused { at: *places.get(it.at)?, ..it })));
+        Ok(refused)
     }
 
     async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {
@@ -183,13 +200,6 @@ impl CallLogStore for MongoCallLog {
         };
         in_time(SEARCHING, DOING, deleting).await
     }
-}
-
-/// All that went wrong is that some are stored already.
-fn is_there_already(error: &Error) -> bool {
-    let ErrorKind::InsertMany(failed) = &*error.kind else { return false };
-    failed.write_concern_error.is_none()
-        && failed.write_errors.as_ref().is_some_and(|errors| errors.iter().all(|it| it.code == DUPLICATE))
 }
 
 /// The text without what stands before the `@` of the URL, of which a message may quote a part.

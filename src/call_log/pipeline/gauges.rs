@@ -12,6 +12,8 @@ pub struct PipelineGauges {
     pub spooled: u64,
     /// How many were dropped, or lost by damage of the spool.
     pub dropped: u64,
+    /// How many the outlet will never take, which were left out.
+    pub refused: u64,
     /// What is only in memory now.
     pub memory_bytes: u64,
     /// What lies in the spool now.

@@ -1,5 +1,5 @@
 use super::queue::Waiting;
-use crate::call_log::{CallLogError, Line, Outlet};
+use crate::call_log::{CallLogError, Line, Outlet, Refused};
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::{
@@ -57,7 +57,9 @@ impl Hand {
 }
 
 /// The outlet is out while it sends, and comes back with what came of it.
-pub(super) type Sending = BoxFuture<'static, (Box<dyn Outlet>, Result<(), CallLogError>)>;
+pub(super) type Sending = BoxFuture<'static, (Box<dyn Outlet>, Sent)>;
+
+pub(super) type Sent = Result<Vec<Refused>, CallLogError>;
 
 /// Sends a batch, within this time whatever the outlet does.
 pub(super) fn send(mut outlet: Box<dyn Outlet>, lines: Arc<[Line]>, within: Duration) -> Sending {

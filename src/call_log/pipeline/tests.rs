@@ -65,7 +65,7 @@ struct ScriptedOutlet(Arc<Script>);
 
 #[async_trait]
 impl Outlet for ScriptedOutlet {
-    async fn send(&mut self, lines: &[Line]) -> Result<(), CallLogError> {
+    async fn send(&mut self, lines: &[Line]) -> Result<Vec<crate::call_log::Refused>, CallLogError> {
         let mut mood = self.0.mood.subscribe();
         // One that hangs goes on as whatever it becomes.
         let mood = *mood.wait_for(|mood| *mood != Mood::Hangs).await.expect("a mood");
@@ -73,10 +73,10 @@ impl Outlet for ScriptedOutlet {
             self.0.batches().push(lines.iter().map(|it| it.id.0.parse().expect("a number")).collect());
         }
         match mood {
-            Mood::Takes => Ok(()),
+            Mood::Takes => Ok(Vec::new()),
             Mood::TakesOne => {
                 self.0.is(Mood::Fails);
-                Ok(())
+                Ok(Vec::new())
             }
             _ => Err(CallLogError { doing: "sending", message: "away".to_owned(), lasting: false }),
         }

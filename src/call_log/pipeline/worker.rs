@@ -3,11 +3,11 @@
 
 use super::{
     depot::{Depot, Visit, Visited},
-    hand::{self, Hand, Place, Sending},
+    hand::{self, Hand, Place, Sending, Sent},
     health::Health,
     queue::{Queue, Seen, Waiting},
 };
-use crate::call_log::{CallLogError, Cap, Outlet, Spool, WhenFull};
+use crate::call_log::{Cap, Outlet, Spool, WhenFull};
 use std::{future, mem, sync::Arc};
 use tokio::{
     select,
@@ -247,21 +247,29 @@ impl Worker {
         }
     }
 
-    fn sent(&mut self, outlet: Box<dyn Outlet>, sent: Result<(), CallLogError>) {
+    fn sent(&mut self, outlet: Box<dyn Outlet>, sent: Sent) {
         self.sending = None;
         self.outlet = Some(outlet);
-        if let Err(error) = sent {
-            let now = Instant::now();
-            self.health.failed(&error, self.has_spool, now);
-            return self.queue.lock().note_failure(&error, now);
-        }
+        let refused = match sent {
+            Ok(refused) => refused,
+            Err(error) => {
+                let now = Instant::now();
+                self.health.failed(&error, self.has_spool, now);
+                return self.queue.lock().note_failure(&error, now);
+            }
+        };
         self.health.sent();
         let Some(mut hand) = self.hand.take() else { return };
+        let left_out = refused.iter().filter_map(|it| Some((hand.lines.get(it.at)?, &*it.reason)));
+        for (line, reason) in left_out {
+            tracing::error!(id = %line.id, "a record of the call log is left out: its store will never take it: {reason}");
+        }
         // If it is just being moved, it is in the spool as read when it comes to that.
         self.depot.confirm |= self.has_spool && hand.place != Place::Nowhere;
         self.queue.release(hand.settle());
         let mut state = self.queue.lock();
-        state.gauges.sent += hand.lines.len() as u64;
+        state.gauges.refused += refused.len() as u64;
+        state.gauges.sent += (hand.lines.len() - refused.len()) as u64;
         state.gauges.since_failing = None;
         if self.has_spool && state.bytes <= self.queue.options.limit() / 2 {
             // Should the memory fill up again, the spool is asked again first.
@@ -296,7 +304,7 @@ impl Drop for Worker {
     }
 }
 
-async fn sent(sending: &mut Option<Sending>) -> (Box<dyn Outlet>, Result<(), CallLogError>) {
+async fn sent(sending: &mut Option<Sending>) -> (Box<dyn Outlet>, Sent) {
     match sending {
         Some(sending) => sending.await,
         None => future::pending().await,

@@ -89,6 +89,11 @@ impl Link {
         Ok(Self { connection, channel, _wire: wire })
     }
 
+    /// One more channel: an answer that says no ends the one it came on.
+    pub(super) async fn another_channel(&self) -> lapin::Result<Channel> {
+        self.connection.create_channel().await
+    }
+
     /// Whether it can still be used.
     pub fn is_up(&self) -> bool {
         self.connection.status().connected() && self.channel.status().connected()

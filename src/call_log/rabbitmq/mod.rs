@@ -19,7 +19,7 @@ pub use address::Address;
 pub use link::Link;
 pub use outlet::RabbitOutlet;
 pub use settings::RabbitMqSettings;
-pub use topology::{DEAD_REASON, declare};
+pub use topology::{DEAD_REASON, Inspection, declare, inspect};
 
 use super::CallLogError;
 use lapin::{

@@ -1,5 +1,5 @@
 use super::{Address, CallLogError, Link, RabbitMqSettings, declare, failed, passing, short};
-use crate::call_log::{Line, Outlet, Pauses};
+use crate::call_log::{Line, Outlet, Pauses, Refused};
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use lapin::{
@@ -127,9 +127,9 @@ impl RabbitOutlet {
 
 #[async_trait]
 impl Outlet for RabbitOutlet {
-    async fn send(&mut self, lines: &[Line]) -> Result<(), CallLogError> {
+    async fn send(&mut self, lines: &[Line]) -> Result<Vec<Refused>, CallLogError> {
         if lines.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let sent = self.try_send(lines).await;
         match &sent {
@@ -139,7 +139,7 @@ impl Outlet for RabbitOutlet {
             }
             Err(_) => self.not_before = Some(Instant::now() + self.pauses.lengthen()),
         }
-        sent
+        sent.map(|()| Vec::new())
     }
 }
 

@@ -39,6 +39,15 @@ fn row(record: &CallRecord) -> Vec<String> {
     ]
 }
 
+/// One of a change's, in its place.
+pub(super) fn attempt(record: &CallRecord) -> Vec<String> {
+    let mut row = row(record);
+    // The key and the change stand above.
+    row.remove(1);
+    row.insert(1, record.step.to_string());
+    row
+}
+
 fn status(record: &CallRecord) -> String {
     match (&record.response, &record.class) {
         (Some(response), _) => response.status.to_string(),

@@ -4,6 +4,8 @@
 //! process that lost it can write nothing more, so two instances never settle the same source.
 //! Reads go through a small pool and are never waited for by writes.
 
+mod call_log_status;
+mod link_desk;
 mod marks;
 mod migrate;
 mod park;
@@ -20,6 +22,8 @@ mod status;
 mod stored_change;
 mod write_back;
 
+pub use call_log_status::{read_call_log, report_call_log};
+pub use link_desk::{LinkLine, ParkedLine, links_of, links_with, parked_of};
 pub use marks::{Mark, MarkDesk, ReplayPoint};
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
 pub use parked_desk::{Filter, Listed, ParkedDesk, Shown, Total};

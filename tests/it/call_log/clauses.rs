@@ -4,7 +4,8 @@ use super::record;
 use crate::harness::MongoDb;
 use jiff::Timestamp;
 use rowcall::call_log::{
-    CallLogStore, CallQuery, CallRecord, Content, Exchange, MemoryCallLog, RecordId, SqliteCallLog,
+    CallLogStore, CallQuery, CallRecord, Content, Exchange, MemoryCallLog, Passage, RecordId, Spot,
+    SqliteCallLog, Trail, lineage,
     mongodb::{MongoCallLog, MongoDbSettings},
 };
 use std::{collections::BTreeSet, pin::Pin};
@@ -332,5 +333,58 @@ clauses! {
         // And may come again.
         put(store, &old).await;
         assert_eq!(ids(store, all).await.len(), records.len());
+    }
+    async fn a_change_and_a_key_lead_to_their_calls_in_order(store: &dyn CallLogStore) {
+        let at = |second: i64| Timestamp::from_second(second).expect("a time");
+        let of = |n: u32, second: i64, pairs: &[(&str, &str)]| CallRecord {
+            at: at(second),
+            keys: pairs.iter().map(|it| it.0.into()).collect(),
+            changes: pairs.iter().map(|it| it.1.into()).collect(),
+            ..record(n)
+        };
+        let elsewhere = CallRecord { route: "loan@other".into(), ..of(6, 6, &[("1", "c1")]) };
+        let batch = [("2", "c2"), ("1", "c3"), ("1", "c4")];
+        put(store, &[of(5, 5, &batch), of(2, 2, &[("1", "c1")]), of(1, 1, &[("1", "c1")]), of(3, 3, &[("2", "c1")]), elsewhere, of(7, 7, &[("1", "c1")])]).await;
+        let told = |trail: &Trail| {
+            let passage = |it: &Passage| {
+                format!("{}:{}", it.change, it.calls.iter().map(|it| it.at.as_second().to_string()).collect::<String>())
+            };
+            let more = if trail.more { "…" } else { "" };
+            format!("{} {} {}{more}", trail.route, trail.key, trail.changes.iter().map(passage).collect::<Vec<_>>().join(" "))
+        };
+        let trails = lineage::of_change(store, "c1", 100).await.expect("an answer");
+        assert_eq!(trails.iter().map(told).collect::<Vec<_>>(), ["loan@lender 1 c1:127", "loan@lender 2 c1:3", "loan@other 1 c1:6"]);
+        let trails = lineage::of_change(store, "c4", 100).await.expect("an answer");
+        assert_eq!(trails.iter().map(told).collect::<Vec<_>>(), ["loan@lender 1 c4:5"]);
+        assert_eq!(lineage::of_change(store, "c", 100).await, Ok(Vec::new()));
+        let spot = Spot { entity: "loan".into(), route: "loan@lender".into(), key: "1".into() };
+        let told_of = async |limit| told(&lineage::of_key(store, &spot, limit).await.expect("an answer"));
+        assert_eq!(told_of(100).await, "loan@lender 1 c1:127 c3:5 c4:5");
+        assert_eq!(told_of(2).await, "loan@lender 1 c3:5 c4:5 c1:7…");
+    }
+
+    async fn what_a_remote_calls_it_leads_back_to_its_key(store: &dyn CallLogStore) {
+        let answered = |n: u32, body: &str| {
+            let content = Content { body: body.to_owned(), ..Content::default() };
+            CallRecord { response: Some(Exchange { status: 200, content }), ..record(n) }
+        };
+        let sent = Content { body: r#"{"loan":"L169"}"#.to_owned(), ..Content::default() };
+        put(store, &[
+            answered(1, r#"{"id":"L169"}"#),
+            CallRecord { url: "https://x/loans/L169/schedule".to_owned(), keys: vec!["1".into()], ..record(2) },
+            answered(3, r#"{"id":"L1690"}"#),
+            // Another's, sent along.
+            CallRecord { request: sent, ..record(4) },
+            CallRecord { entity: "fee".into(), ..answered(5, "L169") },
+            CallRecord { keys: vec!["6".into(), "7".into()], changes: vec!["a".into(), "b".into()], ..answered(6, "L169") },
+            CallRecord { at: time("2020-01-01T00:00:00Z"), ..answered(8, "L169") },
+        ]).await;
+        let found = async |id: &str, entity: Option<&str>, since: &str| {
+            let spots = lineage::spots_of(store, id, entity, time(since), 100).await.expect("an answer");
+            spots.iter().map(|it| format!("{} {}", it.entity, it.key)).collect::<Vec<_>>()
+        };
+        assert_eq!(found("L169", None, "2024-01-01T00:00:00Z").await, ["fee 5", "loan 1"]);
+        assert_eq!(found("L169", Some("loan"), "2019-01-01T00:00:00Z").await, ["loan 1", "loan 8"]);
+        assert_eq!(found("L16", None, "2019-01-01T00:00:00Z").await, [""; 0]);
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use lapin::{BasicProperties, options::*, types::AMQPValue};
 use rowcall::{
     call_log::{
-        CallLogError, CallLogStore, CallQuery, CallRecord, MemoryCallLog, Outlet, RecordId,
+        CallLogError, CallLogStore, CallQuery, CallRecord, MemoryCallLog, Outlet, RecordId, Refused,
         rabbitmq::{DEAD_REASON, RabbitMqSettings, RabbitOutlet},
     },
     log_keeper::{Keeper, KeeperCounts},
@@ -58,16 +58,16 @@ struct Faulty {
 
 #[async_trait]
 impl CallLogStore for Faulty {
-    async fn store(&self, records: &[CallRecord]) -> Result<(), CallLogError> {
+    async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError> {
         let away = || CallLogError { doing: "storing", message: "it is away".to_owned(), lasting: false };
         if self.away.load(SeqCst) {
             return Err(away());
         }
-        self.store.store(records).await?;
+        let refused = self.store.store(records).await?;
         if self.forgets_to_answer.swap(false, SeqCst) {
             return Err(away());
         }
-        Ok(())
+        Ok(refused)
     }
 
     async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {
