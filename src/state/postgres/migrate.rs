@@ -23,9 +23,9 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 6, name: "replay", sql: include_str!("../../../sql/0006_replay.sql") },
     Migration { number: 7, name: "call_log", sql: include_str!("../../../sql/0007_call_log.sql") },
     Migration {
-        number: 8,
+        number: 9,
         name: "call_log_status",
-        sql: include_str!("../../../sql/0008_call_log_status.sql"),
+        sql: include_str!("../../../sql/0009_call_log_status.sql"),
     },
 ];
 

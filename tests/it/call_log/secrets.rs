@@ -57,7 +57,6 @@ fn answer(request: &Request) -> ResponseTemplate {
         "note": "pattern pl4nted-by-pattern-7", "body": String::from_utf8_lossy(&request.body).replace("pl4nted-at-path", "***"),
     });
     let said = format!("{} {}", request.url, told.join(" "));
-    // The first time it does not work, and says why at length.
     ResponseTemplate::new(200)
         .set_body_json(body)
         .insert_header("set-cookie", "session=pl4nted-cookie")
