@@ -27,7 +27,7 @@ pub(super) struct RunningCallLog {
     /// Stops the keeper in this process.
     stop: watch::Sender<bool>,
     keeping: JoinSet<()>,
-    _forgetting: JoinSet<()>,
+    forgetting: JoinSet<()>,
 }
 
 impl RunningCallLog {
@@ -36,29 +36,48 @@ impl RunningCallLog {
         let gauges = self.pipeline.close(CLOSE_WITHIN).await;
         self.stop.send_replace(true);
         while self.keeping.join_next().await.is_some() {}
+        self.forgetting.abort_all();
         tracing::debug!(written = gauges.written, sent = gauges.sent, "the call log is closed");
     }
 }
 
 impl App {
-    /// Starts the log of calls; `None` if none is kept.
+    /// Starts the log of calls of a service; `None` if none is kept.
     pub(super) async fn start_call_log(&self) -> Result<Option<RunningCallLog>, AppError> {
+        let settings = &self.loaded.config.call_log;
+        let spool = if settings.enabled { self.spool().await? } else { None };
+        let Some((mut running, store)) = self.started(spool)? else { return Ok(None) };
+        if let (Some(rabbitmq), Some(mongodb), true) =
+            (&settings.rabbitmq, &settings.mongodb, settings.keeper)
+        {
+            let store = Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?);
+            let keeper = Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?;
+            let stopped = running.stop.subscribe();
+            running.keeping.spawn(async move { keeper.run(stopped).await });
+        }
+        if let Some(store) = store {
+            running.forgetting.spawn(forget(store, settings.sqlite.keep));
+        }
+        Ok(Some(running))
+    }
+
+    /// The same for a command, which may work beside a service: the spool is the service's, and so is
+    /// keeping and forgetting.
+    pub(super) fn start_command_log(&self) -> Result<Option<RunningCallLog>, AppError> {
+        Ok(self.started(None)?.map(|(running, _)| running))
+    }
+
+    fn started(
+        &self,
+        spool: Option<Spool>,
+    ) -> Result<Option<(RunningCallLog, Option<SqliteCallLog>)>, AppError> {
         let settings = &self.loaded.config.call_log;
         if !settings.enabled {
             return Ok(None);
         }
-        let (mut keeping, mut forgetting) = (JoinSet::new(), JoinSet::new());
-        let stop = watch::Sender::new(false);
+        let mut embedded = None;
         let outlet: Box<dyn Outlet> = match (&settings.rabbitmq, &settings.mongodb) {
-            (Some(rabbitmq), mongodb) => {
-                if let Some(mongodb) = mongodb.as_ref().filter(|_| settings.keeper) {
-                    let store = Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?);
-                    let keeper = Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?;
-                    let stopped = stop.subscribe();
-                    keeping.spawn(async move { keeper.run(stopped).await });
-                }
-                Box::new(RabbitOutlet::new(rabbitmq).map_err(wrong("rabbitmq"))?)
-            }
+            (Some(rabbitmq), _) => Box::new(RabbitOutlet::new(rabbitmq).map_err(wrong("rabbitmq"))?),
             (None, Some(mongodb)) => {
                 Box::new(Direct(Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?)))
             }
@@ -67,15 +86,15 @@ impl App {
                     "`call_log.sqlite.path` names another place, `call_log.enabled: false` keeps no log";
                 let store = SqliteCallLog::open(&self.call_log_path())
                     .map_err(|error| AppError::Failed(format!("{error}; {cure}")))?;
-                forgetting.spawn(forget(store.clone(), settings.sqlite.keep));
-                Box::new(Direct(Arc::new(store)))
+                Box::new(Direct(Arc::new(embedded.insert(store).clone())))
             }
         };
         let options = PipelineOptions { required: settings.required, ..PipelineOptions::default() };
-        let pipeline = Pipeline::start(outlet, self.prepare()?, self.spool().await?, options);
-        let pipeline = Arc::new(pipeline);
+        let pipeline = Arc::new(Pipeline::start(outlet, self.prepare()?, spool, options));
         let log = CallLog { sink: Arc::clone(&pipeline) as _, clock: clock::now };
-        Ok(Some(RunningCallLog { log, pipeline, stop, keeping, _forgetting: forgetting }))
+        let (keeping, forgetting) = (JoinSet::new(), JoinSet::new());
+        let running = RunningCallLog { log, pipeline, stop: watch::Sender::new(false), keeping, forgetting };
+        Ok(Some((running, embedded)))
     }
 
     /// The spool, read and checked.

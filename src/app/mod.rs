@@ -8,6 +8,7 @@
 //! nothing about a change: that is the engine's.
 
 mod audit;
+mod audits;
 mod call_log;
 mod calls;
 mod check;
@@ -29,6 +30,7 @@ mod state;
 mod status;
 
 pub use audit::Audit;
+pub use audits::AuditOptions;
 pub use calls::CallArchive;
 pub use check::{Finding, Verdict};
 pub use checkpoints::CheckpointLine;

@@ -1,7 +1,9 @@
 //! One stretch of streaming: from a held lease to a lost connection or a stop.
 
 use super::{
-    AppError, check, clock,
+    AppError,
+    audits::Audits,
+    check, clock,
     coordinator::{Coordinator, Resumed},
     plan::SourcePlan,
     replay::Replays,
@@ -127,7 +129,9 @@ pub(super) async fn run(
     };
     let (orders, ordered) = mpsc::unbounded_channel();
     let replays = Replays::new(plan, budget.clone());
-    let mut coordinator = Coordinator::new(plan, router.routes(), Arc::clone(&store) as _, orders, replays);
+    let audits = Audits::new(plan, Arc::clone(&store) as _, budget.clone(), call_log.cloned());
+    let mut coordinator =
+        Coordinator::new(plan, router.routes(), Arc::clone(&store) as _, orders, replays, audits);
     coordinator.ask_initial().await?;
     let Resumed { run: resumed, replaying } = coordinator.resumed().await?;
     let scheduler = Scheduler::new(plan, Arc::clone(&store));

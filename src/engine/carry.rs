@@ -218,13 +218,14 @@ impl Pass {
         self.work.attempts += 1;
         let work = &mut self.work;
         let replayed = work.for_run.and_then(|it| it.replayed);
-        let watch = Watch::new(&ground, &call, &key, || Subject {
+        let run = work.called.run().or(replayed.and_then(|it| it.run));
+        let watch = Watch::new(ground.call_log.as_ref(), &call, &key, || Subject {
             route: &route.name,
             remote: &remote.name,
             keys: vec![Arc::clone(&self.key)],
             changes: vec![work.id().to_string().into()],
-            run: work.called.run().or(replayed.and_then(|it| it.run)),
-            again: replayed.map(|it| it.until),
+            run,
+            scope: log::scope(run, replayed.map(|it| it.until)),
         });
         let mut departure = Departure::new(slot, &mut work.renewed, &mut work.requests, watch);
         let result = tokio::select! {

@@ -3,7 +3,7 @@
 //! Upholds invariant 6: a record is named by its call key and its number among the requests for that call,
 //! which goes on counting where a parked change is taken up again.
 
-use super::carry::{Ground, Phase, leaving};
+use super::carry::{Phase, leaving};
 use crate::{
     call_log::{CallLogSink, CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace},
     model::{Answer, Call, CallKey, Lsn, RunId},
@@ -22,23 +22,26 @@ pub struct CallLog {
 }
 
 /// What a call is made for.
-pub(super) struct Subject<'a> {
-    pub(super) route: &'a str,
-    pub(super) remote: &'a str,
-    pub(super) keys: Vec<Arc<str>>,
-    pub(super) changes: Vec<Arc<str>>,
-    pub(super) run: Option<RunId>,
-    /// It was read to be sent again, among what was committed before this: the same call was made before.
-    pub(super) again: Option<Lsn>,
+pub struct Subject<'a> {
+    /// The route's name.
+    pub route: &'a str,
+    /// The remote's name.
+    pub remote: &'a str,
+    /// The keys it concerns.
+    pub keys: Vec<Arc<str>>,
+    /// Their changes; none where the remote is only asked.
+    pub changes: Vec<Arc<str>>,
+    /// The run it belongs to.
+    pub run: Option<RunId>,
+    /// What makes the same call once more, such as the run.
+    pub scope: Option<String>,
 }
 
 /// An eye on the requests of one attempt.
-pub(super) struct Watch<'a> {
+pub struct Watch<'a> {
     log: &'a CallLog,
     call: &'a Call,
     call_key: Arc<str>,
-    /// What makes the same call once more.
-    scope: Option<String>,
     subject: Subject<'a>,
     trace: Trace,
     under_way: Option<UnderWay>,
@@ -54,26 +57,28 @@ struct UnderWay {
 
 impl<'a> Watch<'a> {
     /// `None` where no log is kept.
-    pub(super) fn new(
-        ground: &'a Ground,
+    pub fn new(
+        log: Option<&'a CallLog>,
         call: &'a Call,
         key: &'a CallKey,
         subject: impl FnOnce() -> Subject<'a>,
     ) -> Option<Self> {
-        let log = ground.call_log.as_ref()?;
-        let trace = Trace::of(&format!("{:08x}-{}", key.origin, key.change));
-        let subject = subject();
-        let scope = subject.run.map(|it| it.to_string()).or_else(|| subject.again.map(|it| it.to_string()));
+        let (log, subject) = (log?, subject());
+        let trace = match &subject.scope {
+            Some(scope) if subject.changes.is_empty() => Trace::of(&format!("{key}#{scope}")),
+            _ => Trace::of(&format!("{:08x}-{}", key.origin, key.change)),
+        };
         let (call_key, under_way, records) = (key.to_string().into(), None, Vec::new());
-        Some(Self { log, call, call_key, scope, subject, trace, under_way, records })
+        Some(Self { log, call, call_key, subject, trace, under_way, records })
     }
 
     /// The header of the request with this number.
-    pub(super) fn parent(&self, number: u32) -> String {
+    pub fn parent(&self, number: u32) -> String {
         self.trace.parent(self.id(number).span())
     }
 
-    pub(super) fn sends(&mut self, shown: Shown, number: u32) {
+    /// This is sent now, as the request of this number.
+    pub fn sends(&mut self, shown: Shown, number: u32) {
         // Finer than a microsecond not every store keeps it.
         let at = jiff::Timestamp::from_microsecond((self.log.clock)().as_microsecond()).unwrap_or_default();
         let began = Instant::now();
@@ -81,9 +86,9 @@ impl<'a> Watch<'a> {
     }
 
     /// The request under way is answered, or will not be.
-    pub(super) fn ends(&mut self, result: Option<Result<&Answer, &CallError>>, outcome: &str) {
+    pub fn ends(&mut self, result: Option<Result<&Answer, &CallError>>, outcome: &str) {
         let Some(UnderWay { shown, number, at, began }) = self.under_way.take() else { return };
-        let Subject { route, remote, keys, changes, run, again: _ } = &self.subject;
+        let Subject { route, remote, keys, changes, run, scope: _ } = &self.subject;
         let id = self.id(number);
         let sent = self.call.body.bytes();
         let failure = match (result, outcome) {
@@ -125,12 +130,25 @@ impl<'a> Watch<'a> {
     }
 
     fn id(&self, number: u32) -> RecordId {
-        RecordId::new(&self.call_key, self.scope.as_deref(), number)
+        RecordId::new(&self.call_key, self.subject.scope.as_deref(), number)
+    }
+
+    /// Gives the records away. It waits where the log has to be kept before all else.
+    pub async fn write(self) {
+        for record in self.records {
+            self.log.sink.write(record).await;
+        }
     }
 }
 
+/// What makes the same call once more: a run, or that its change was read to be sent again, among what was
+/// committed before `until`.
+pub(super) fn scope(run: Option<RunId>, until: Option<Lsn>) -> Option<String> {
+    run.map(|it| it.to_string()).or_else(|| until.map(|it| it.to_string()))
+}
+
 /// The request under way has ended like this.
-pub(super) fn end(watch: &mut Option<Watch<'_>>, result: Option<Result<&Answer, &CallError>>, outcome: &str) {
+pub fn end(watch: &mut Option<Watch<'_>>, result: Option<Result<&Answer, &CallError>>, outcome: &str) {
     if let Some(watch) = watch {
         watch.ends(result, outcome);
     }
@@ -139,15 +157,10 @@ pub(super) fn end(watch: &mut Option<Watch<'_>>, result: Option<Result<&Answer, 
 /// Gives the records away. It waits only where the log has to be kept before all else, and no longer than a
 /// stop does: what the remote answered must not be lost for the sake of what is told of it.
 pub(super) async fn write(watch: Option<Watch<'_>>, phase: &mut Receiver<Phase>) {
-    let Some(Watch { log, records, .. }) = watch else { return };
-    let taken = async {
-        for record in records {
-            log.sink.write(record).await;
-        }
-    };
+    let Some(watch) = watch else { return };
     tokio::select! {
         biased;
-        () = taken => {}
+        () = watch.write() => {}
         () = leaving(phase) => {}
     }
 }

@@ -19,7 +19,7 @@ mod failpoint;
 mod intake;
 mod lanes;
 mod leave;
-mod log;
+pub mod log;
 mod outage;
 mod parents;
 mod pending;
@@ -34,6 +34,7 @@ mod work;
 mod write_back;
 
 pub use carry::Remote;
+pub use leave::Departure;
 pub use log::CallLog;
 pub use outage::KeptLog;
 pub use runs::{Assignment, Replay, ReplayFeed, RunOrder, RunWork, Window};

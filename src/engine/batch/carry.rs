@@ -105,13 +105,15 @@ impl BatchPass {
         let _body = self.count(call.body.bytes().map_or(0, |it| it.len()));
         self.batch.count_attempt();
         let members = &self.batch.members;
-        let watch = Watch::new(&ground, call, &key, || Subject {
+        let run = members.iter().find_map(|it| it.work.for_run?.replayed?.run);
+        let until = members.iter().find_map(|it| Some(it.work.for_run?.replayed?.until));
+        let watch = Watch::new(ground.call_log.as_ref(), call, &key, || Subject {
             route: &route.name,
             remote: &remote.name,
             keys: members.iter().map(|it| Arc::clone(&it.key)).collect(),
             changes: members.iter().map(|it| it.work.id().to_string().into()).collect(),
-            run: members.iter().find_map(|it| it.work.for_run?.replayed?.run),
-            again: members.iter().find_map(|it| Some(it.work.for_run?.replayed?.until)),
+            run,
+            scope: log::scope(run, until),
         });
         let mut requests = members.iter().map(|it| it.work.requests).max().unwrap_or_default();
         let mut departure = Departure::new(&mut self.slot, &mut self.batch.renewed, &mut requests, watch);
