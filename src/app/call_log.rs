@@ -22,15 +22,13 @@ const FORGET: Duration = Duration::from_secs(3_600);
 
 /// The log of calls of a running process.
 pub(super) struct RunningCallLog {
-    /// What the engine is given.
-    pub(super) sink: Arc<dyn CallLogSink>,
     /// How it stands.
     pub(super) watch: Arc<LogWatch>,
     pipeline: Arc<Pipeline>,
     /// Stops the keeper in this process.
     stop: watch::Sender<bool>,
     keeping: JoinSet<()>,
-    _forgetting: JoinSet<()>,
+    forgetting: JoinSet<()>,
 }
 
 /// What must not be told, by remote.
@@ -45,18 +43,33 @@ impl Redactions {
     }
 }
 
+/// Where records go in the end, as far as this process brings them.
+struct LogEnd {
+    outlet: Box<dyn Outlet>,
+    /// In words.
+    place: String,
+    /// The file, if it is one of this process.
+    embedded: Option<SqliteCallLog>,
+}
+
 impl RunningCallLog {
+    /// Who takes records.
+    pub(super) fn sink(&self) -> Arc<dyn CallLogSink> {
+        Arc::clone(&self.pipeline) as _
+    }
+
     /// Lets out what is still in memory.
     pub(super) async fn close(mut self) {
         let gauges = self.pipeline.close(CLOSE_WITHIN).await;
         self.stop.send_replace(true);
         while self.keeping.join_next().await.is_some() {}
+        self.forgetting.abort_all();
         tracing::debug!(written = gauges.written, sent = gauges.sent, "the call log is closed");
     }
 }
 
 impl App {
-    /// Starts the log of calls; `None` if none is kept.
+    /// Starts the log of calls of a service; `None` if none is kept.
     pub(super) async fn start_call_log(&self) -> Result<Option<RunningCallLog>, AppError> {
         let settings = &self.loaded.config.call_log;
         if !settings.enabled {
@@ -65,42 +78,65 @@ impl App {
         let (mut keeping, mut forgetting) = (JoinSet::new(), JoinSet::new());
         let stop = watch::Sender::new(false);
         let mut keeper = None;
-        let (outlet, goes_to): (Box<dyn Outlet>, String) = match (&settings.rabbitmq, &settings.mongodb) {
-            (Some(rabbitmq), mongodb) => {
-                if let Some(mongodb) = mongodb.as_ref().filter(|_| settings.keeper) {
-                    let store = Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?);
-                    let place = format!("MongoDB, {}", store.place());
-                    let here = Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?;
-                    keeper = Some((place, here.counts()));
-                    let stopped = stop.subscribe();
-                    keeping.spawn(async move { here.run(stopped).await });
-                }
-                let address = Address::new(rabbitmq).map_err(wrong("rabbitmq"))?;
-                let outlet = RabbitOutlet::new(rabbitmq).map_err(wrong("rabbitmq"))?;
-                (Box::new(outlet), format!("RabbitMQ, {address}"))
-            }
-            (None, Some(mongodb)) => {
-                let store = MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?;
-                let place = format!("MongoDB, {}", store.place());
-                (Box::new(Direct(Arc::new(store))), place)
-            }
-            (None, None) => {
-                let cure =
-                    "`call_log.sqlite.path` names another place, `call_log.enabled: false` keeps no log";
-                let store = SqliteCallLog::open(&self.call_log_path())
-                    .map_err(|error| AppError::Failed(format!("{error}; {cure}")))?;
-                forgetting.spawn(forget(store.clone(), settings.sqlite.keep));
-                let place = format!("the file {}", self.call_log_path().display());
-                (Box::new(Direct(Arc::new(store))), place)
-            }
-        };
-        let options = PipelineOptions { required: settings.required, ..PipelineOptions::default() };
-        let pipeline = Pipeline::start(outlet, self.prepare()?, self.spool().await?, options);
-        let pipeline = Arc::new(pipeline);
-        let sink = Arc::clone(&pipeline) as _;
+        if let (Some(rabbitmq), Some(mongodb), true) =
+            (&settings.rabbitmq, &settings.mongodb, settings.keeper)
+        {
+            let store = Arc::new(MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?);
+            let place = format!("MongoDB, {}", store.place());
+            let here = Keeper::new(rabbitmq, store).map_err(wrong("rabbitmq"))?;
+            keeper = Some((place, here.counts()));
+            let stopped = stop.subscribe();
+            keeping.spawn(async move { here.run(stopped).await });
+        }
+        let end = self.call_log_end()?;
+        if let Some(embedded) = end.embedded {
+            forgetting.spawn(forget(embedded, settings.sqlite.keep));
+        }
+        let pipeline = self.pipeline(end.outlet, self.spool().await?)?;
         let spool = settings.spool.as_ref().map(|it| it.max.0);
-        let watch = Arc::new(LogWatch { goes_to, pipeline: Arc::clone(&pipeline), spool, keeper });
-        Ok(Some(RunningCallLog { sink, watch, pipeline, stop, keeping, _forgetting: forgetting }))
+        let watch = LogWatch { goes_to: end.place, pipeline: Arc::clone(&pipeline), spool, keeper };
+        Ok(Some(RunningCallLog { watch: Arc::new(watch), pipeline, stop, keeping, forgetting }))
+    }
+
+    /// The same for a command, which may work beside a service: the spool is the service's, and so is
+    /// keeping and forgetting.
+    pub(super) fn start_command_log(&self) -> Result<Option<RunningCallLog>, AppError> {
+        if !self.loaded.config.call_log.enabled {
+            return Ok(None);
+        }
+        let end = self.call_log_end()?;
+        let pipeline = self.pipeline(end.outlet, None)?;
+        let watch =
+            LogWatch { goes_to: end.place, pipeline: Arc::clone(&pipeline), spool: None, keeper: None };
+        let (watch, stop) = (Arc::new(watch), watch::Sender::new(false));
+        let (keeping, forgetting) = (JoinSet::new(), JoinSet::new());
+        Ok(Some(RunningCallLog { watch, pipeline, stop, keeping, forgetting }))
+    }
+
+    fn call_log_end(&self) -> Result<LogEnd, AppError> {
+        let settings = &self.loaded.config.call_log;
+        if let Some(rabbitmq) = &settings.rabbitmq {
+            let place = format!("RabbitMQ, {}", Address::new(rabbitmq).map_err(wrong("rabbitmq"))?);
+            let outlet = Box::new(RabbitOutlet::new(rabbitmq).map_err(wrong("rabbitmq"))?);
+            return Ok(LogEnd { outlet, place, embedded: None });
+        }
+        if let Some(mongodb) = &settings.mongodb {
+            let store = MongoCallLog::new(mongodb).map_err(wrong("mongodb"))?;
+            let place = format!("MongoDB, {}", store.place());
+            return Ok(LogEnd { outlet: Box::new(Direct(Arc::new(store))), place, embedded: None });
+        }
+        let path = self.call_log_path();
+        let cure = "`call_log.sqlite.path` names another place, `call_log.enabled: false` keeps no log";
+        let store =
+            SqliteCallLog::open(&path).map_err(|error| AppError::Failed(format!("{error}; {cure}")))?;
+        let outlet = Box::new(Direct(Arc::new(store.clone())));
+        Ok(LogEnd { outlet, place: format!("the file {}", path.display()), embedded: Some(store) })
+    }
+
+    fn pipeline(&self, outlet: Box<dyn Outlet>, spool: Option<Spool>) -> Result<Arc<Pipeline>, AppError> {
+        let required = self.loaded.config.call_log.required;
+        let options = PipelineOptions { required, ..PipelineOptions::default() };
+        Ok(Arc::new(Pipeline::start(outlet, self.prepare()?, spool, options)))
     }
 
     /// The spool, read and checked.

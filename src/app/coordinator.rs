@@ -1,7 +1,8 @@
 //! Which bounded run is carried: from the state database to the engine. One run of a source at a time,
-//! in the order they were asked for; one that is paused keeps its turn.
+//! in the order they were asked for; one that is paused keeps its turn. Audits are carried beside them.
 
 use super::{
+    audits::Audits,
     plan::SourcePlan,
     replay::{ReplayOptions, Replays, Unready},
     session::SessionError,
@@ -35,6 +36,9 @@ pub struct RunOptions {
     /// A condition in SQL on the rows.
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// A statement in SQL: only the keys that it yields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
     /// Only these keys, each with the values of its columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<Vec<KeyValues>>,
@@ -79,6 +83,7 @@ pub(super) struct Coordinator<'a> {
     initial: Vec<String>,
     orders: UnboundedSender<RunOrder>,
     replays: Replays<'a>,
+    audits: Audits,
     routes: Vec<Arc<Route>>,
     current: Option<RunId>,
     paused: bool,
@@ -106,6 +111,7 @@ impl<'a> Coordinator<'a> {
         store: Arc<dyn StateStore>,
         orders: UnboundedSender<RunOrder>,
         replays: Replays<'a>,
+        audits: Audits,
     ) -> Self {
         let feed = |name: &String| {
             let names = plan.route_names(name);
@@ -134,6 +140,7 @@ impl<'a> Coordinator<'a> {
             initial: initial.collect(),
             orders,
             replays,
+            audits,
             routes: routes.to_vec(),
             current: None,
             paused: false,
@@ -206,6 +213,7 @@ impl<'a> Coordinator<'a> {
                 Err(_) => {}
             }
         }
+        self.audits.leave().await;
         // A replay may have ended since the last look.
         if self.replaying {
             self.replays.leave().await;
@@ -236,6 +244,7 @@ impl<'a> Coordinator<'a> {
     async fn look(&mut self) -> Result<(), StateError> {
         let mut runs = self.store.runs().await?;
         self.tidy(&runs).await;
+        self.audits.look(&runs).await?;
         if let Some(current) = self.current {
             let Some(run) = runs.iter().find(|it| it.id == current) else {
                 // It is over; if a person ended it, the engine has not heard of it yet.
@@ -349,7 +358,8 @@ impl<'a> Coordinator<'a> {
                 feed.of.key.join(", ")
             ));
         }
-        let of = ChunkOf { filter: options.filter, keys: options.keys, ..feed.of.clone() };
+        let filter = options.filter.or_else(|| options.query.map(|it| feed.of.among(&it)));
+        let of = ChunkOf { filter, keys: options.keys, ..feed.of.clone() };
         let work = match run.kind {
             RunKind::Prune => RunWork::Prune { of, dry_run: options.dry_run },
             _ => RunWork::Rows { of, force: options.force },
@@ -367,13 +377,13 @@ impl<'a> Coordinator<'a> {
 
     async fn fail(&self, run: RunId, why: String) -> Result<(), StateError> {
         tracing::warn!(source = self.source, %run, "the run failed: {why}");
-        let end = Some(RunEnd::Failed(why));
-        let failed = RunProgress { run, cursor: None, counts: RunCounts::default(), expected: None, end };
+        let (counts, end) = (RunCounts::default(), Some(RunEnd::Failed(why)));
+        let failed = RunProgress { run, cursor: None, counts, expected: None, report: None, end };
         self.store.settle(Settlement { runs: vec![failed], ..Settlement::default() }).await.map(drop)
     }
 }
 
-/// The engine carries it.
+/// The engine carries it; audits are carried beside it.
 fn is_ours(run: &Run) -> bool {
     matches!(run.kind, RunKind::Snapshot | RunKind::Prune | RunKind::Replay)
 }

@@ -8,6 +8,7 @@
 //! nothing about a change: that is the engine's.
 
 mod audit;
+mod audits;
 mod call_log;
 mod call_log_status;
 mod calls;
@@ -32,6 +33,7 @@ mod status;
 mod telemetry;
 
 pub use audit::Audit;
+pub use audits::AuditOptions;
 pub use call_log_status::{CallLogStatus, KeeperStatus, SpoolStatus, Trouble};
 pub use calls::CallArchive;
 pub use check::{Finding, Verdict};

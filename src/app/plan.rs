@@ -25,6 +25,7 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 /// One source with everything that hangs on it.
+#[derive(Clone)]
 pub(super) struct SourcePlan {
     pub(super) name: String,
     pub(super) target: Target,

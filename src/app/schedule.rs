@@ -1,9 +1,9 @@
 //! Which schedules ask for a run now. They only ask: the coordinator has the run carried.
 
-use super::{clock, coordinator::RunOptions, plan::SourcePlan};
+use super::{audits::AuditOptions, clock, coordinator::RunOptions, plan::SourcePlan};
 use crate::{
-    model::{Cron, RunKind, RunRequest},
-    routing::Schedule,
+    model::{Cron, RunRequest},
+    routing::{Schedule, ScheduledRun},
     state::{Run, StateError, StateStore, postgres::PostgresStore},
 };
 use jiff::{Timestamp, tz::TimeZone};
@@ -28,8 +28,8 @@ pub struct ScheduleLine {
     pub source: String,
     /// The entity.
     pub entity: String,
-    /// `snapshot` or `prune`.
-    pub run: RunKind,
+    /// What is run.
+    pub run: ScheduledRun,
     /// When it comes, as configured.
     pub cron: String,
     /// By the clocks of which time zone.
@@ -76,7 +76,7 @@ impl Planned {
         ScheduleLine {
             source: source.to_owned(),
             entity: self.entity.clone(),
-            run: self.settings.run.into(),
+            run: self.settings.run,
             cron: self.settings.cron.clone(),
             zone: self.settings.zone.clone(),
             last,
@@ -85,12 +85,15 @@ impl Planned {
     }
 
     fn request(&self) -> RunRequest {
-        let Schedule { run, force, rate, filter, .. } = self.settings.clone();
-        let options = RunOptions { filter, force, rate, ..RunOptions::default() };
+        let Schedule { run, force, rate, filter, query, sample, repair, .. } = self.settings.clone();
+        let options = match run {
+            ScheduledRun::Audit => AuditOptions { sample, repair, rate }.to_map(),
+            _ => RunOptions { filter, query, force, rate, ..RunOptions::default() }.to_map(),
+        };
         RunRequest {
             kind: run.into(),
             entity: Some(self.entity.as_str().into()),
-            options: options.to_map(),
+            options,
             origin: ORIGIN.into(),
         }
     }
@@ -100,7 +103,9 @@ impl Planned {
     fn decide(&self, last: Option<Timestamp>, open: &[Run], now: Timestamp) -> Decision {
         let Some(last) = last else { return Decision::Begin };
         let like = |run: &Run| {
+            let query = run.options.get("query").and_then(|it| it.as_str());
             run.kind == self.settings.run.into()
+                && query == self.settings.query.as_deref()
                 && run.entity.as_deref() == Some(&*self.entity)
                 && &*run.origin == ORIGIN
         };
@@ -179,7 +184,7 @@ impl Scheduler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::RunId, routing::ScheduledRun};
+    use crate::model::{RunId, RunKind};
 
     #[test]
     fn a_schedule_asks_once_for_all_it_missed_and_not_beside_a_run_like_it() {
@@ -190,6 +195,9 @@ mod tests {
             force: false,
             rate: None,
             filter: None,
+            query: None,
+            sample: None,
+            repair: false,
         };
         let planned = Planned::new("loan", &settings).expect("a schedule");
         let at = |text: &str| text.parse::<Timestamp>().expect("a time");

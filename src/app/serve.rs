@@ -1,7 +1,8 @@
 //! `rowcall run`: every source with its supervisor, until told to stop.
 
 use super::{
-    App, AppError, call_log_status::LogWatch, plan::SourcePlan, session, session::SessionError, state,
+    App, AppError, call_log::RunningCallLog, call_log_status::LogWatch, plan::SourcePlan, session,
+    session::SessionError, state,
 };
 use crate::{
     call_log::CallLogSink,
@@ -37,7 +38,7 @@ impl App {
         let limits = Limits { memory, ..limits.clone() };
         let running = self.start_call_log().await?;
         let logging = Logging {
-            sink: self.told(running.as_ref().map(|it| Arc::clone(&it.sink)))?,
+            sink: self.told(running.as_ref().map(RunningCallLog::sink))?,
             watch: running.as_ref().map(|it| Arc::clone(&it.watch)),
         };
         let exporting = self.start_telemetry()?;

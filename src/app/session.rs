@@ -1,7 +1,9 @@
 //! One stretch of streaming: from a held lease to a lost connection or a stop.
 
 use super::{
-    AppError, check, clock,
+    AppError,
+    audits::Audits,
+    check, clock,
     coordinator::{Coordinator, Resumed},
     plan::SourcePlan,
     replay::Replays,
@@ -14,7 +16,7 @@ use crate::{
         Budget, ChangeSource, PostgresChunks, PostgresReader, SourceError,
         logical::{Identity, LogicalSource, Options, identify, inspect},
     },
-    engine::{Engine, EngineError, Limits, Parts, stopped},
+    engine::{CallLog, Engine, EngineError, Limits, Parts, stopped},
     model::Lsn,
     postgres,
     routing::{OnDead, Route, Router},
@@ -128,7 +130,10 @@ pub(super) async fn run(
     };
     let (orders, ordered) = mpsc::unbounded_channel();
     let replays = Replays::new(plan, budget.clone());
-    let mut coordinator = Coordinator::new(plan, router.routes(), Arc::clone(&store) as _, orders, replays);
+    let log = CallLog { sink: call_log.cloned(), clock: clock::now };
+    let audits = Audits::new(plan, Arc::clone(&store) as _, budget.clone(), log);
+    let mut coordinator =
+        Coordinator::new(plan, router.routes(), Arc::clone(&store) as _, orders, replays, audits);
     coordinator.ask_initial().await?;
     let Resumed { run: resumed, replaying } = coordinator.resumed().await?;
     let scheduler = Scheduler::new(plan, Arc::clone(&store));

@@ -1,78 +1,109 @@
 //! One question to the remote, under its limits, as often as its retries allow.
 
-use super::AuditError;
+use super::{AuditError, Subject};
 use crate::{
-    engine::Remote,
-    model::{Answer, Call, CallKey, ParkReason, ParkedState},
-    remote::{Attempt, CallError, Decision, Failure, Leave, Slot, Wait, describe},
+    engine::{
+        Departure, Remote,
+        log::{self, Watch},
+    },
+    model::{Answer, Call, CallKey, ChangeId, ParkReason, ParkedState},
+    remote::{Attempt, CallError, Decision, Failure, Slot, Wait, describe},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Even what costs no attempt is tried no more often.
 const MOST: u32 = 20;
 
-struct Leaving<'a> {
-    slot: &'a mut Slot,
-    again: bool,
-}
-
-impl Leave for Leaving<'_> {
-    fn begin(&mut self) -> bool {
-        self.slot.begin(Instant::now())
+impl Subject {
+    /// The answer for the object of this key, if it is one that the call accepts or handles; else what a
+    /// person reads about it. A remote that answers nobody ends the audit. `look` tells this look at the
+    /// key from all others.
+    pub(super) async fn ask(
+        &self,
+        call: &Call,
+        object: &str,
+        look: &str,
+    ) -> Result<Result<Answer, String>, AuditError> {
+        let remote = &self.remote;
+        let (route, step) = (Arc::clone(&self.route.name), Arc::clone(&call.step));
+        let hash = Some(xxh3_64(object.as_bytes()));
+        let key = CallKey { route, origin: 0, change: ChangeId::default(), key: hash, step };
+        let (mut attempt, mut requests, mut renewed, mut suspicion) = (0, 0, false, None);
+        loop {
+            let mut slot = self.unless_stopped(slot(remote, self.behind)).await?;
+            let subject = log::Subject {
+                route: &self.route.name,
+                remote: &remote.name,
+                keys: vec![object.into()],
+                changes: Vec::new(),
+                run: self.run,
+                scope: Some(look.to_owned()),
+            };
+            let watch = Watch::new(&self.call_log, call, &key, subject);
+            let mut departure = Departure::new(&mut slot, &mut renewed, &mut requests, watch);
+            let result = self.unless_stopped(remote.client.attempt(call, &key, &mut departure)).await;
+            let Departure { mut watch, .. } = departure;
+            let result = match result {
+                Ok(Ok(Attempt::Held)) => {
+                    drop(slot);
+                    self.write(watch).await;
+                    continue;
+                }
+                Ok(Ok(Attempt::Answered(answer))) => Ok(answer),
+                Ok(Err(error)) => Err(error),
+                Err(stopped) => {
+                    watch.ends(None, "interrupted", None);
+                    self.write(watch).await;
+                    return Err(stopped);
+                }
+            };
+            attempt += 1;
+            renewed = false;
+            let failure = match &result {
+                Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
+                    slot.succeeded(answer, Instant::now());
+                    drop(slot);
+                    watch.ends(Some(Ok(answer)), "answered", None);
+                    self.write(watch).await;
+                    return Ok(result.map_err(|error| error.to_string()));
+                }
+                Ok(answer) => Failure::Answer(answer),
+                Err(error) => Failure::Error(error),
+            };
+            let said = describe(call, failure);
+            slot.failed(failure, &said, &mut suspicion, Instant::now());
+            drop(slot);
+            let decision = remote.retry.decide(failure, &key, attempt);
+            let (outcome, ends) = match decision {
+                Decision::RetryAfter(_) if attempt >= MOST => (ParkedState::Dead.name(), true),
+                Decision::RetryAfter(_) => ("retry", false),
+                Decision::GiveUp { state, reason } => {
+                    let everyones = state == ParkedState::Dead && is_everyones(failure);
+                    (state.name(), everyones || reason == ParkReason::Auth)
+                }
+            };
+            let wait = match decision {
+                Decision::RetryAfter(wait) => Some(wait).filter(|_| !ends),
+                Decision::GiveUp { .. } => None,
+            };
+            watch.ends(Some(result.as_ref()), outcome, wait);
+            self.write(watch).await;
+            match decision {
+                _ if ends => return Err(AuditError::Remote { remote: remote.name.clone(), message: said }),
+                Decision::RetryAfter(wait) => self.unless_stopped(sleep(wait)).await?,
+                Decision::GiveUp { .. } => return Ok(Err(said)),
+            }
+        }
     }
 
-    fn refused(&mut self, answer: &Answer) -> bool {
-        if std::mem::replace(&mut self.again, true) {
-            return false;
-        }
-        self.slot.refused(answer, Instant::now());
-        true
-    }
-}
-
-/// The answer, if it is one that the call accepts or handles; else what a person reads about it. A
-/// remote that answers nobody ends the audit.
-pub(super) async fn ask(
-    remote: &Remote,
-    call: &Call,
-    key: &CallKey,
-) -> Result<Result<Answer, String>, AuditError> {
-    let (mut attempt, mut suspicion) = (0, None);
-    let gone = |message| AuditError::Remote { remote: remote.name.clone(), message };
-    loop {
-        let mut slot = slot(remote).await;
-        let mut leaving = Leaving { slot: &mut slot, again: false };
-        let result = remote.client.attempt(call, key, &mut leaving).await;
-        let answered = match &result {
-            Ok(Attempt::Held) => continue,
-            Ok(Attempt::Answered(answer)) => Ok(answer),
-            Err(error) => Err(error),
-        };
-        attempt += 1;
-        let failure = match answered {
-            Ok(answer) if call.accepts(answer.status) || call.handles.contains(&answer.status) => {
-                slot.succeeded(answer, Instant::now());
-                return Ok(Ok(answer.clone()));
-            }
-            Ok(answer) => Failure::Answer(answer),
-            Err(error) => Failure::Error(error),
-        };
-        let said = describe(call, failure);
-        slot.failed(failure, &said, &mut suspicion, Instant::now());
-        drop(slot);
-        match remote.retry.decide(failure, key, attempt) {
-            Decision::RetryAfter(_) if attempt >= MOST => return Err(gone(said)),
-            Decision::RetryAfter(wait) => sleep(wait).await,
-            Decision::GiveUp { reason: ParkReason::Auth, .. } => return Err(gone(said)),
-            Decision::GiveUp { state: ParkedState::Dead, .. } if is_everyones(failure) => {
-                return Err(gone(said));
-            }
-            Decision::GiveUp { .. } => return Ok(Err(said)),
-        }
+    /// Gives the records away, and waits for that as other calls do: until a stop.
+    async fn write(&self, watch: Watch<'_>) {
+        let _ = self.unless_stopped(watch.keep()).await;
     }
 }
 
@@ -84,9 +115,10 @@ fn is_everyones(failure: Failure<'_>) -> bool {
     }
 }
 
-async fn slot(remote: &Remote) -> Slot {
+/// Leave for one call, behind what others have waited `behind` less long for.
+async fn slot(remote: &Remote, behind: Duration) -> Slot {
     let bell = Arc::new(Notify::new());
-    let (seat, urgency) = (remote.governor.seat(Arc::clone(&bell)), Instant::now());
+    let (seat, urgency) = (remote.governor.seat(Arc::clone(&bell)), Instant::now() + behind);
     loop {
         match seat.claim(urgency, Instant::now()) {
             Ok(slot) => return slot,

@@ -1,9 +1,9 @@
 //! Going through rows and links, and looking again at what does not agree.
 
-use super::{AuditError, Field, Finding, Kind, Pacing, Subject, Summary, ask::ask};
+use super::{AuditError, Field, Finding, Kind, Pacing, Place, Subject, Summary};
 use crate::{
     capture::{ChunkLimit, ChunkOf, ChunkReader, KeyValues, RowReader},
-    model::{CallKey, Cell, Change, ChangeId, Image, Link, Lsn, Row},
+    model::{Cell, Change, ChangeId, Image, Link, Lsn, Row},
     postgres::explain,
     routing::{Fetch, join_key, split_key},
     state::{
@@ -16,10 +16,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
-use xxhash_rust::xxh3::xxh3_64;
 
-/// Rows and bytes of a piece.
-const PIECE: ChunkLimit = ChunkLimit { rows: 200, bytes: 4 << 20 };
+/// Rows of a piece.
+const PIECE: usize = 200;
+/// So many pieces' bytes may be held at once: one, and what is looked at again, of any size.
+pub(super) const HELD: usize = 5;
 /// How often what keeps changing is looked at again.
 const ROUNDS: usize = 3;
 /// How long it takes until something is looked at again where no service says how far it is.
@@ -32,19 +33,16 @@ pub struct Auditor {
     subject: Subject,
     pacing: Pacing,
     of: ChunkOf,
-    stage: Stage,
+    place: Place,
     /// The service fell behind once: it is not waited for as long any more.
     behind: bool,
     next_at: Option<Instant>,
+    /// When it began, which tells its questions from those of other audits.
+    began: i64,
+    /// How often it has looked, which tells them from each other.
+    looks: u32,
     /// What has been counted so far.
     pub summary: Summary,
-}
-
-enum Stage {
-    Begin,
-    Rows(Option<KeyValues>),
-    Links(Option<Arc<str>>),
-    Over,
 }
 
 /// How one look ended.
@@ -69,45 +67,69 @@ impl Auditor {
     pub fn new(subject: Subject, pacing: Pacing) -> Self {
         let (table, key) = (subject.route.table.clone(), subject.route.key.clone());
         let of = ChunkOf { table, key, filter: None, keys: None, until: None };
-        let summary = Summary::default();
-        Self { subject, pacing, of, stage: Stage::Begin, behind: false, next_at: None, summary }
+        let began = (subject.call_log.clock)().as_microsecond();
+        let (behind, next_at, looks, summary) = (false, None, 0, Summary::default());
+        Self { subject, pacing, of, place: Place::Begin, behind, next_at, began, looks, summary }
+    }
+
+    /// Goes on where another one was. A sample is drawn anew.
+    #[must_use]
+    pub fn going_on(self, pacing: Pacing, place: Place) -> Self {
+        let place = if pacing.sample.is_some() { Place::Begin } else { place };
+        Self { pacing, place, ..self }
+    }
+
+    /// The route's name.
+    pub fn route(&self) -> &Arc<str> {
+        &self.subject.route.name
+    }
+
+    /// Where it goes on: everything before is looked at.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// How many rows it will look at, about.
+    pub async fn rows_expected(&self) -> Result<u64, AuditError> {
+        let rows = self.subject.chunks.estimate(&self.of).await?;
+        Ok(self.pacing.sample.map_or(rows, |sample| rows.min(sample.get().into())))
     }
 
     /// The findings of the next piece; `None` behind the last.
     pub async fn next(&mut self) -> Result<Option<Vec<Finding>>, AuditError> {
-        let (looked, stage) = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Begin => {
+        let (looked, place) = match self.place.clone() {
+            Place::Begin => {
                 if let Some(sample) = self.pacing.sample {
                     self.of.keys = Some(self.subject.chunks.sample(&self.of, sample.get()).await?);
                 }
-                (Vec::new(), Stage::Rows(None))
+                (Vec::new(), Place::Rows(None))
             }
-            Stage::Rows(after) => {
-                let chunk = self.subject.chunks.chunk(&self.of, after.as_ref(), PIECE).await?;
+            Place::Rows(after) => {
+                let limit = ChunkLimit { rows: PIECE, bytes: self.subject.piece };
+                let chunk = self.subject.chunks.chunk(&self.of, after.as_ref(), limit).await?;
                 self.summary.rows += chunk.rows.len() as u64;
                 let after = chunk.rows.last().map(|row| values(row, &self.of.key));
-                let stage = match (chunk.last, self.pacing.sample) {
-                    (false, _) => Stage::Rows(after),
-                    (true, Some(_)) => Stage::Over,
-                    (true, None) => Stage::Links(None),
+                let place = match (chunk.last, self.pacing.sample) {
+                    (false, _) => Place::Rows(after),
+                    (true, Some(_)) => Place::Over,
+                    (true, None) => Place::Links(None),
                 };
-                (self.with_known(chunk.rows.into_iter().map(|row| (row, false))).await?, stage)
+                (self.with_known(chunk.rows.into_iter().map(|row| (row, false))).await?, place)
             }
-            Stage::Links(after) => {
+            Place::Links(after) => {
                 let client = self.subject.state.get().await.map_err(no_state)?;
                 let route = &self.subject.route.name;
-                let keys = linked_keys(&client, route, after.as_deref(), PIECE.rows).await.map_err(state)?;
+                let keys = linked_keys(&client, route, after.as_deref(), PIECE).await.map_err(state)?;
                 drop(client);
                 self.summary.links += keys.len() as u64;
                 let split: Vec<KeyValues> = keys.iter().map(|key| split_key(key)).collect();
                 let absent = self.subject.chunks.absent(&self.of, &split).await?;
-                let full = keys.len() >= PIECE.rows;
-                let stage = if full { Stage::Links(keys.last().cloned()) } else { Stage::Over };
-                (self.with_known(absent.rows.into_iter().map(|row| (row, true))).await?, stage)
+                let full = keys.len() >= PIECE;
+                let place = if full { Place::Links(keys.last().cloned()) } else { Place::Over };
+                (self.with_known(absent.rows.into_iter().map(|row| (row, true))).await?, place)
             }
-            Stage::Over => return Ok(None),
+            Place::Over => return Ok(None),
         };
-        self.stage = stage;
         let seen = self.look(&looked).await?;
         let mut doubtful = Vec::new();
         for (it, seen) in looked.iter().zip(seen) {
@@ -119,6 +141,7 @@ impl Auditor {
         }
         let findings = self.again(doubtful).await?;
         self.summary.findings += findings.len() as u64;
+        self.place = place;
         Ok(Some(findings))
     }
 
@@ -169,7 +192,7 @@ impl Auditor {
     async fn rows(&self, keys: &[String]) -> Result<Rows, AuditError> {
         let split: Vec<KeyValues> = keys.iter().map(|key| split_key(key)).collect();
         let of = ChunkOf { keys: Some(split.clone()), ..self.of.clone() };
-        let limit = ChunkLimit { rows: keys.len(), bytes: 4 * PIECE.bytes };
+        let limit = ChunkLimit { rows: keys.len(), bytes: (HELD - 1) * self.subject.piece };
         let there = self.subject.chunks.chunk(&of, None, limit).await?.rows;
         let absent = self.subject.chunks.absent(&self.of, &split).await?.rows;
         let there = there.into_iter().map(|row| (row, false));
@@ -184,7 +207,7 @@ impl Auditor {
     /// Whether the service settles everything up to there in time.
     async fn settled(&mut self, fence: Lsn) -> Result<bool, AuditError> {
         if !self.subject.served {
-            sleep(AGAIN).await;
+            self.subject.unless_stopped(sleep(AGAIN)).await?;
             return Ok(true);
         }
         let until =
@@ -198,7 +221,7 @@ impl Auditor {
                 self.behind = !passed;
                 return Ok(passed);
             }
-            sleep(LOOK).await;
+            self.subject.unless_stopped(sleep(LOOK)).await?;
         }
     }
 
@@ -229,19 +252,26 @@ impl Auditor {
         });
         let due: Vec<_> = due.collect();
         self.next_at = next_at;
-        let subject = &self.subject;
-        let asked = stream::iter(due).map(|(it, at)| async move {
-            if let Some(at) = at {
-                sleep_until(at).await;
-            }
-            subject.look(it).await
-        });
-        asked.buffered(subject.at_once.max(1)).try_collect().await
+        self.looks += 1;
+        let (subject, look) = (&self.subject, &format!("{:x}.{}", self.began, self.looks));
+        // Not by a closure, of which the compiler would not see that it may be sent to another thread.
+        let mut asked = Vec::with_capacity(due.len());
+        for (it, at) in due {
+            asked.push(subject.look_at(at, it, look));
+        }
+        stream::iter(asked).buffered(subject.at_once.max(1)).try_collect().await
     }
 }
 
 impl Subject {
-    async fn look(&self, it: &Looked) -> Result<Seen, AuditError> {
+    async fn look_at(&self, at: Option<Instant>, it: &Looked, look: &str) -> Result<Seen, AuditError> {
+        if let Some(at) = at {
+            self.unless_stopped(sleep_until(at)).await?;
+        }
+        self.look(it, look).await
+    }
+
+    async fn look(&self, it: &Looked, look: &str) -> Result<Seen, AuditError> {
         let unread = |message| Ok(Seen::Found(Kind::Unread, Vec::new(), Some(message)));
         let link: Option<&Link> = it.known.link.as_ref().filter(|link| !link.gone);
         if it.gone && link.is_none() {
@@ -272,10 +302,7 @@ impl Subject {
             Ok(call) => call,
             Err(message) => return unread(message),
         };
-        let (route, step) = (Arc::clone(&self.route.name), Arc::clone(&call.step));
-        let hash = Some(xxh3_64(key.as_bytes()));
-        let call_key = CallKey { route, origin: 0, change: change.id, key: hash, step };
-        let answer = match ask(&self.remote, &call, &call_key).await? {
+        let answer = match self.ask(&call, key, look).await? {
             Ok(answer) => answer,
             Err(message) => return unread(message),
         };

@@ -6,23 +6,29 @@
 //!
 //! What does not agree is looked at again before it is said: once the service has settled everything
 //! that could be seen when the row was read, and only if the row is the same before and after the
-//! object was asked for. Memory is bounded by one piece.
+//! object was asked for. Memory is bounded by a few pieces.
+//!
+//! Every question leaves a record in the log of calls (invariant 6), as every call does.
 
 mod ask;
 mod look;
+mod report;
 
 pub use look::Auditor;
+pub use report::{Place, Report, tally};
 
 use crate::{
     capture::{PostgresChunks, PostgresReader, SourceError},
-    engine::Remote,
+    engine::{CallLog, Remote, stopped},
+    model::{RunId, RunKind},
     postgres::Pool,
     routing::Route,
     synchronize::ObjectRead,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{num::NonZeroU32, time::Duration};
+use tokio::sync::watch;
 
 /// Why an audit cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +47,9 @@ pub enum AuditError {
         /// What was called, and what came back.
         message: String,
     },
+    /// It is to stop.
+    #[error("it was stopped")]
+    Stopped,
 }
 
 /// What is audited.
@@ -55,6 +64,14 @@ pub struct Subject {
     pub remote: Remote,
     /// How many calls at once, at most.
     pub at_once: usize,
+    /// How much longer than others a question has to wait before it goes first.
+    pub behind: Duration,
+    /// Where a record of each request goes; `None`: no log is kept.
+    pub call_log: CallLog,
+    /// The run that it is for.
+    pub run: Option<RunId>,
+    /// When to stop; `None`: never.
+    pub stop: Option<watch::Receiver<bool>>,
     /// The source's name.
     pub source: String,
     /// Reads rows in pieces.
@@ -65,6 +82,25 @@ pub struct Subject {
     pub state: Pool,
     /// A service is at work on the source.
     pub served: bool,
+    /// How many bytes of rows are read at once.
+    pub piece: usize,
+}
+
+impl Subject {
+    /// How many bytes of rows are held, at most, where no row is larger than a piece.
+    pub fn held(piece: usize) -> usize {
+        look::HELD * piece
+    }
+
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, AuditError> {
+        let Some(stop) = &self.stop else { return Ok(work.await) };
+        let mut stop = stop.clone();
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = stopped(&mut stop) => Err(AuditError::Stopped),
+        }
+    }
 }
 
 /// How much is looked at, and how fast.
@@ -85,7 +121,7 @@ impl Default for Pacing {
 }
 
 /// What was found about one key.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The source.
     pub source: String,
@@ -98,15 +134,15 @@ pub struct Finding {
     /// What is wrong.
     pub finding: Kind,
     /// The fields that differ.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<Field>,
     /// Why it could not be told.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
 /// One field that differs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
     /// Where it is in the object.
     pub field: String,
@@ -116,20 +152,20 @@ pub struct Field {
     pub there: Value,
 }
 
-/// What can be wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What can be wrong, in the order of the names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// There is a row and no object.
-    Missing,
-    /// There is a link and an object, and no row.
-    Extra,
-    /// The object is not what the row says.
-    Different,
-    /// A change of the key is parked, so they need not agree.
-    Parked,
     /// The service has not come far enough in time.
     Behind,
+    /// The object is not what the row says.
+    Different,
+    /// There is a link and an object, and no row.
+    Extra,
+    /// There is a row and no object.
+    Missing,
+    /// A change of the key is parked, so they need not agree.
+    Parked,
     /// The object could not be asked for, or the answer not be read.
     Unread,
 }
@@ -144,6 +180,15 @@ impl Kind {
             Self::Parked => "parked",
             Self::Behind => "behind",
             Self::Unread => "unread",
+        }
+    }
+
+    /// The run that brings it in step again; what is parked, behind or unread is left alone.
+    pub fn repair(self) -> Option<RunKind> {
+        match self {
+            Self::Missing | Self::Different => Some(RunKind::Snapshot),
+            Self::Extra => Some(RunKind::Prune),
+            Self::Parked | Self::Behind | Self::Unread => None,
         }
     }
 }

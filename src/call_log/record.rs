@@ -75,7 +75,7 @@ pub struct CallRecord {
     pub entity: Arc<str>,
     /// The keys of the rows it carried: one, or those of a batch.
     pub keys: Vec<Arc<str>>,
-    /// The changes it carried, in the order of the keys.
+    /// The changes it carried, in the order of the keys; none where an audit asks.
     pub changes: Vec<Arc<str>>,
     /// The bounded run it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-use super::{SourceError, visibility::Snapshot};
+use super::{SourceError, described::quoted, visibility::Snapshot};
 use crate::model::{Row, TableName};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -22,6 +22,15 @@ pub struct ChunkOf {
     pub keys: Option<Vec<KeyValues>>,
     /// Only up to this key.
     pub until: Option<KeyValues>,
+}
+
+impl ChunkOf {
+    /// A condition in SQL: the key is among those that this statement yields.
+    pub fn among(&self, query: &str) -> String {
+        let key: Vec<String> = self.key.iter().map(|it| quoted(it)).collect();
+        // The line break ends a comment in its last line.
+        format!("({}) in ({}\n)", key.join(", "), query.trim().trim_end_matches(';'))
+    }
 }
 
 /// How much to read at once.

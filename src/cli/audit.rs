@@ -1,7 +1,7 @@
 use super::{Failure, output::print};
 use crate::{
-    app::{App, AppError},
-    audit::{Finding, Kind, Pacing, Summary},
+    app::{App, AppError, Audit},
+    audit::{Finding, Kind, Pacing, Summary, tally},
     model::RunKind,
 };
 use clap::Args;
@@ -43,7 +43,13 @@ type ToRepair = BTreeMap<(String, String, &'static str), Vec<String>>;
 
 pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failure> {
     let pacing = Pacing { sample: arguments.sample, rate: arguments.rate, ..Pacing::default() };
-    let audit = app.audit(&arguments.entities, pacing).await?;
+    let mut audit = app.audit(&arguments.entities, pacing).await?;
+    let looked = look(&arguments, &app, &mut audit).await;
+    audit.close().await;
+    looked
+}
+
+async fn look(arguments: &Arguments, app: &App, audit: &mut Audit) -> Result<(), Failure> {
     for source in &audit.unserved {
         eprintln!(
             "no service is at work on source `{source}`: what it has not been told of yet counts as different"
@@ -53,22 +59,22 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
         print("entity,route,key,finding,field,here,there,message")?;
     }
     let (mut summary, mut counts, mut runs) = (Summary::default(), BTreeMap::new(), Vec::new());
-    for mut auditor in audit.auditors {
+    for mut auditor in std::mem::take(&mut audit.auditors) {
         let mut repairs = ToRepair::new();
         while let Some(findings) = auditor.next().await.map_err(AppError::from)? {
             for finding in findings {
-                *counts.entry(finding.finding.name()).or_insert(0_u64) += 1;
-                print_finding(&arguments, &finding)?;
+                *counts.entry(finding.finding).or_insert(0_u64) += 1;
+                print_finding(arguments, &finding)?;
                 if arguments.repair
-                    && let Some(kind) = repair(finding.finding)
+                    && let Some(kind) = finding.finding.repair()
                 {
                     let to = (finding.source, finding.entity, kind.name());
                     repairs.entry(to).or_default().push(finding.key);
                 }
             }
-            ask_for(&app, &mut repairs, REPAIRED, &mut runs).await?;
+            ask_for(app, &mut repairs, REPAIRED, &mut runs).await?;
         }
-        ask_for(&app, &mut repairs, 1, &mut runs).await?;
+        ask_for(app, &mut repairs, 1, &mut runs).await?;
         summary.add(auditor.summary);
     }
     let text = summarised(&summary, &counts);
@@ -83,15 +89,6 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
         eprintln!("asked for repair: `rowcall runs follow {ids}` shows how it comes on{who}");
     }
     if summary.findings == 0 { Ok(()) } else { Err(Failure::Said) }
-}
-
-/// What brings it in step again.
-fn repair(kind: Kind) -> Option<RunKind> {
-    match kind {
-        Kind::Missing | Kind::Different => Some(RunKind::Snapshot),
-        Kind::Extra => Some(RunKind::Prune),
-        Kind::Parked | Kind::Behind | Kind::Unread => None,
-    }
 }
 
 /// Asks for runs where so many keys have come together.
@@ -150,15 +147,9 @@ fn csv(text: &str) -> String {
     }
 }
 
-fn summarised(summary: &Summary, counts: &BTreeMap<&'static str, u64>) -> String {
-    let Summary { rows, skipped, changing, links, findings } = summary;
-    let mut text = format!("{rows} rows and {links} links looked at: ");
-    if *findings == 0 {
-        text.push_str("all agree");
-    } else {
-        let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
-        text.push_str(&counts.join(", "));
-    }
+fn summarised(summary: &Summary, counts: &BTreeMap<Kind, u64>) -> String {
+    let Summary { rows, skipped, changing, links, .. } = summary;
+    let mut text = format!("{rows} rows and {links} links looked at: {}", tally(counts));
     for (count, what) in [(skipped, "not to be sent"), (changing, "kept changing")] {
         if *count > 0 {
             text.push_str(&format!("; {count} {what}"));

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     app::{App, StateConnection},
+    audit::{Finding, Report, tally},
     model::{RunId, RunKind, RunState},
     postgres::explain,
     state::{
@@ -189,12 +190,23 @@ fn list(runs: &[Run], now: Timestamp, open: bool) -> String {
         return format!("there are no such runs{more}");
     }
     let head = [
-        "id", "kind", "entity", "state", "progress", "applied", "skipped", "parked", "rate", "left", "age",
-        "error",
+        "id",
+        "kind",
+        "entity",
+        "state",
+        "progress",
+        "applied",
+        "skipped",
+        "parked",
+        "rate",
+        "left",
+        "age",
+        "error or findings",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for run in runs {
-        let error = progress::first_line(run.error.as_deref().unwrap_or_default());
+        let found = progress::found(run).unwrap_or_default();
+        let error = run.error.as_deref().map_or(&*found, progress::first_line);
         rows.push(vec![
             run.id.to_string(),
             run.kind.name().to_owned(),
@@ -232,11 +244,38 @@ fn show(run: &Run, now: Timestamp) -> String {
     if !run.options.is_empty() {
         text.push_str(&format!("  options {}\n", json(&run.options.clone().into())));
     }
-    if let Some(cursor) = &run.cursor {
+    if let Some(report) = progress::report(run) {
+        text.push_str(&found(&report));
+    }
+    if let Some(cursor) = run.cursor.as_ref().filter(|_| !run.state.is_over()) {
         text.push_str(&format!("  goes on behind {}\n", json(cursor)));
     }
     if let Some(error) = &run.error {
         text.push_str(&format!("\n  {}\n", error.replace('\n', "\n  ")));
+    }
+    text
+}
+
+/// What an audit found, the first of it in full.
+fn found(report: &Report) -> String {
+    let mut text = format!("  found {}\n", tally(&report.found));
+    if report.changing > 0 {
+        text.push_str(&format!("  {} kept changing\n", report.changing));
+    }
+    for Finding { route, key, finding, fields, message, .. } in &report.first {
+        let message = message.iter().map(|it| format!(": {it}")).collect::<String>();
+        text.push_str(&format!("    {route} {key}: {}{message}\n", finding.name()));
+        for it in fields {
+            text.push_str(&format!("      {}: here {}, there {}\n", it.field, it.here, it.there));
+        }
+    }
+    let more = report.total().saturating_sub(report.first.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("    and {more} more\n"));
+    }
+    if !report.repairs.is_empty() {
+        let runs: Vec<String> = report.repairs.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("  asked for repair by runs {}\n", runs.join(" ")));
     }
     text
 }

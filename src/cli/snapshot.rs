@@ -22,6 +22,9 @@ pub(super) struct Arguments {
     /// Only rows for which this is true, in SQL.
     #[arg(long = "where", value_name = "SQL", conflicts_with = "keys")]
     filter: Option<String>,
+    /// Only the rows whose keys this statement yields, in SQL.
+    #[arg(long, value_name = "SQL", conflicts_with_all = ["keys", "filter"])]
+    query: Option<String>,
     /// Only these keys. Values of a key of several columns are joined by commas.
     #[arg(long, num_args = 1.., value_name = "KEY")]
     keys: Vec<String>,
@@ -32,7 +35,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ROWS")]
     rate: Option<NonZeroU32>,
     /// Afterwards count the objects that are linked although their row is gone; `--yes` deletes them.
-    #[arg(long, conflicts_with_all = ["filter", "keys"])]
+    #[arg(long, conflicts_with_all = ["filter", "query", "keys"])]
     prune: bool,
     /// Delete what `--prune` finds.
     #[arg(long, requires = "prune")]
@@ -44,13 +47,15 @@ pub(super) struct Arguments {
 
 impl Arguments {
     fn request(&self) -> Result<SnapshotRequest, Failure> {
-        let partial = self.filter.is_some() || !self.keys.is_empty();
+        let partial = self.filter.is_some() || self.query.is_some() || !self.keys.is_empty();
         if partial && self.entities.len() != 1 {
-            let message = "`--where` and `--keys` concern one table: name its entity with `--entity`";
+            let message =
+                "`--where`, `--query` and `--keys` concern one table: name its entity with `--entity`";
             return Err(Failure::Usage(message.to_owned()));
         }
         let rows = RunOptions {
             filter: self.filter.clone(),
+            query: self.query.clone(),
             force: self.force,
             rate: self.rate,
             ..RunOptions::default()

@@ -4,18 +4,17 @@ use super::{
     batch::Joining,
     lanes::LaneId,
     leave::Departure,
-    log::{Subject, Watch},
+    log::{self, CallLog, Subject, Watch},
     parents::Need,
     reading::Prepared,
     work::{Charge, Work},
 };
 use crate::{
-    call_log::CallLogSink,
     capture::{Budget, RowReader},
     model::{
         Answer, Answered, Call, CallKey, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked, ParkedState,
     },
-    remote::{Attempt, Blame, Clock, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
+    remote::{Attempt, Blame, Decision, Failure, Governor, RemoteClient, RetryPolicy, Slot, describe},
     routing::{Route, RouteId},
     state::{StateError, StateStore},
     synchronize::{self, Step},
@@ -45,10 +44,8 @@ pub(super) struct Ground {
     pub(super) store: Arc<dyn StateStore>,
     pub(super) reader: Arc<dyn RowReader>,
     pub(super) budget: Budget,
-    /// Where a record of each request goes.
-    pub(super) call_log: Option<Arc<dyn CallLogSink>>,
-    /// Dates what is told.
-    pub(super) clock: Clock,
+    /// Told of each request.
+    pub(super) log: CallLog,
     /// Tells databases apart in call keys.
     pub(super) origin: u32,
     /// Changes committed before this may have been sent by an earlier process.
@@ -229,15 +226,16 @@ impl Pass {
         self.work.attempts += 1;
         let work = &mut self.work;
         let replayed = work.for_run.and_then(|it| it.replayed);
+        let run = work.run();
         let subject = Subject {
             route: &route.name,
             remote: &remote.name,
             keys: vec![Arc::clone(&self.key)],
             changes: vec![work.id()],
-            run: work.run(),
-            again: replayed.map(|it| it.until),
+            run,
+            scope: log::scope(run, replayed.map(|it| it.until)),
         };
-        let watch = Watch::new(&ground, &call, &key, subject);
+        let watch = Watch::new(&ground.log, &call, &key, subject);
         work.trace = Some(watch.trace);
         let mut departure = Departure::new(slot, &mut work.renewed, &mut work.requests, watch);
         let result = tokio::select! {

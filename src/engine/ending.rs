@@ -151,7 +151,7 @@ impl Engine {
             super::failpoint::reached("mid-chunk");
         }
         self.runs.count(&work, &outcome);
-        saying::say(self.ground.clock, &on.1.name, &key, &work, &outcome);
+        saying::say(self.ground.log.clock, &on.1.name, &key, &work, &outcome);
         let stays = work.parked || matches!(outcome, Outcome::Parked(_));
         let claimed = if stays { self.claimed(route, &work) } else { Vec::new() };
         let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), (outcome, claimed));

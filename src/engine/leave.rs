@@ -8,27 +8,23 @@ use crate::{
 use tokio::time::Instant;
 
 /// An attempt that is about to be made.
-pub(super) struct Departure<'a, 'w> {
+pub struct Departure<'a, 'w> {
     slot: &'a mut Slot,
     /// The call was made again with another token already, in this attempt or before it was held.
     renewed: &'a mut bool,
     /// Requests that were sent for the call.
     requests: &'a mut u32,
     /// Tells of each.
-    pub(super) watch: Watch<'w>,
+    pub watch: Watch<'w>,
     /// A request was sent.
-    pub(super) sent: bool,
+    pub sent: bool,
     /// The last one has no answer.
-    pub(super) unanswered: bool,
+    pub unanswered: bool,
 }
 
 impl<'a, 'w> Departure<'a, 'w> {
-    pub(super) fn new(
-        slot: &'a mut Slot,
-        renewed: &'a mut bool,
-        requests: &'a mut u32,
-        watch: Watch<'w>,
-    ) -> Self {
+    /// Nothing is sent yet.
+    pub fn new(slot: &'a mut Slot, renewed: &'a mut bool, requests: &'a mut u32, watch: Watch<'w>) -> Self {
         Self { slot, renewed, requests, watch, sent: false, unanswered: false }
     }
 }

@@ -4,24 +4,38 @@
 //! which goes on counting where a parked change is taken up again. And 7: a line has neither the query of
 //! a URL nor anything of a header or a body.
 
-use super::carry::{Ground, Phase, leaving};
+use super::carry::{Phase, leaving};
 use crate::{
     call_log::{CallLogSink, CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace},
     model::{Answer, Call, CallKey, ChangeId, Lsn, RunId},
-    remote::{CallError, Failure, Shown, reason},
+    remote::{CallError, Clock, Failure, Shown, reason},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch::Receiver, time::Instant};
 
+/// Where records of requests go, if anywhere, and by which clock.
+#[derive(Clone)]
+pub struct CallLog {
+    /// Who takes them.
+    pub sink: Option<Arc<dyn CallLogSink>>,
+    /// Says what time it is.
+    pub clock: Clock,
+}
+
 /// What a call is made for.
-pub(super) struct Subject<'a> {
-    pub(super) route: &'a Arc<str>,
-    pub(super) remote: &'a str,
-    pub(super) keys: Vec<Arc<str>>,
-    pub(super) changes: Vec<ChangeId>,
-    pub(super) run: Option<RunId>,
-    /// It was read to be sent again, among what was committed before this: the same call was made before.
-    pub(super) again: Option<Lsn>,
+pub struct Subject<'a> {
+    /// The route's name.
+    pub route: &'a Arc<str>,
+    /// The remote's name.
+    pub remote: &'a str,
+    /// The keys it concerns.
+    pub keys: Vec<Arc<str>>,
+    /// Their changes; none where the remote is only asked.
+    pub changes: Vec<ChangeId>,
+    /// The run it belongs to.
+    pub run: Option<RunId>,
+    /// What makes the same call once more, such as the run.
+    pub scope: Option<String>,
 }
 
 impl Subject<'_> {
@@ -36,12 +50,10 @@ pub(super) fn entity(route: &str) -> &str {
 }
 
 /// An eye on the requests of one attempt.
-pub(super) struct Watch<'a> {
-    ground: &'a Ground,
+pub struct Watch<'a> {
+    log: &'a CallLog,
     call: &'a Call,
     call_key: Arc<str>,
-    /// What makes the same call once more.
-    scope: Option<String>,
     subject: Subject<'a>,
     pub(super) trace: Trace,
     under_way: Option<UnderWay>,
@@ -65,38 +77,42 @@ struct End<'e> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(ground: &'a Ground, call: &'a Call, key: &'a CallKey, subject: Subject<'a>) -> Self {
-        let trace = Trace::of(&format!("{:08x}-{}", key.origin, key.change));
-        let scope = subject.run.map(|it| it.to_string()).or_else(|| subject.again.map(|it| it.to_string()));
+    /// Nothing is sent yet.
+    pub fn new(log: &'a CallLog, call: &'a Call, key: &'a CallKey, subject: Subject<'a>) -> Self {
+        let trace = match &subject.scope {
+            Some(scope) if subject.changes.is_empty() => Trace::of(&format!("{key}#{scope}")),
+            _ => Trace::of(&format!("{:08x}-{}", key.origin, key.change)),
+        };
         let (call_key, under_way, records) = (key.to_string().into(), None, Vec::new());
-        Self { ground, call, call_key, scope, subject, trace, under_way, records }
+        Self { log, call, call_key, subject, trace, under_way, records }
     }
 
     /// The header of the request with this number.
-    pub(super) fn parent(&self, number: u32) -> String {
+    pub fn parent(&self, number: u32) -> String {
         self.trace.parent(self.id(number).span())
     }
 
     /// A record is kept.
     pub(super) fn records(&self) -> bool {
-        self.ground.call_log.is_some()
+        self.log.sink.is_some()
     }
 
+    /// The request of this number is about to be sent.
     pub(super) fn begins(&mut self, number: u32) {
         self.under_way = Some(UnderWay { shown: None, number, began: Instant::now() });
     }
 
+    /// This is what is sent.
     pub(super) fn sends(&mut self, shown: Shown) {
         // Finer than a microsecond not every store keeps it.
-        let at =
-            jiff::Timestamp::from_microsecond((self.ground.clock)().as_microsecond()).unwrap_or_default();
+        let at = jiff::Timestamp::from_microsecond((self.log.clock)().as_microsecond()).unwrap_or_default();
         if let Some(under_way) = &mut self.under_way {
             under_way.shown = Some((shown, at));
         }
     }
 
     /// The request under way is answered, or will not be; or none could be sent.
-    pub(super) fn ends(
+    pub fn ends(
         &mut self,
         result: Option<Result<&Answer, &CallError>>,
         outcome: &str,
@@ -155,7 +171,7 @@ impl<'a> Watch<'a> {
     }
 
     fn record(&mut self, end: &End<'_>, shown: Shown, (number, at, began): (u32, jiff::Timestamp, Instant)) {
-        let Subject { route, remote, keys, changes, run, again: _ } = &self.subject;
+        let Subject { route, remote, keys, changes, run, scope: _ } = &self.subject;
         let End { result, failure, outcome, wait: _ } = *end;
         let id = self.id(number);
         let sent = self.call.body.bytes();
@@ -193,23 +209,30 @@ impl<'a> Watch<'a> {
     }
 
     fn id(&self, number: u32) -> RecordId {
-        RecordId::new(&self.call_key, self.scope.as_deref(), number)
+        RecordId::new(&self.call_key, self.subject.scope.as_deref(), number)
     }
 
-    /// Gives the records away. It waits only where the log has to be kept before all else, and no longer
-    /// than a stop does: what the remote answered must not be lost for the sake of what is told of it.
+    /// Gives the records away. It waits where the log has to be kept before all else.
+    pub async fn keep(self) {
+        let Some(sink) = &self.log.sink else { return };
+        for record in self.records {
+            sink.write(record).await;
+        }
+    }
+
+    /// The same, but no longer than a stop allows: what the remote answered must not be lost for the sake of
+    /// what is told of it.
     pub(super) async fn write(self, phase: &mut Receiver<Phase>) {
-        let Some(log) = &self.ground.call_log else { return };
-        let log: &dyn CallLogSink = &**log;
-        let taken = async {
-            for record in self.records {
-                log.write(record).await;
-            }
-        };
         tokio::select! {
             biased;
-            () = taken => {}
+            () = self.keep() => {}
             () = leaving(phase) => {}
         }
     }
+}
+
+/// What makes the same call once more: a run, or that its change was read to be sent again, among what was
+/// committed before `until`.
+pub(super) fn scope(run: Option<RunId>, until: Option<Lsn>) -> Option<String> {
+    run.map(|it| it.to_string()).or_else(|| until.map(|it| it.to_string()))
 }

@@ -19,7 +19,7 @@ mod failpoint;
 mod intake;
 mod lanes;
 mod leave;
-mod log;
+pub mod log;
 mod outage;
 mod parents;
 mod pending;
@@ -35,6 +35,8 @@ mod work;
 mod write_back;
 
 pub use carry::Remote;
+pub use leave::Departure;
+pub use log::CallLog;
 pub use outage::KeptLog;
 pub use runs::{Assignment, Replay, ReplayFeed, RunOrder, RunWork, Window};
 pub use settings::Limits;
@@ -259,8 +261,7 @@ impl Engine {
                 store,
                 reader,
                 budget: budget.clone(),
-                call_log,
-                clock,
+                log: CallLog { sink: call_log, clock },
                 origin,
                 sent_before,
             }),

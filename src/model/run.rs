@@ -182,6 +182,8 @@ pub struct RunProgress {
     pub counts: RunCounts,
     /// How many it will have looked at in the end, about, if that is known anew.
     pub expected: Option<u64>,
+    /// What it has found so far, if that is known anew.
+    pub report: Option<Value>,
     /// It ends by this.
     pub end: Option<RunEnd>,
 }

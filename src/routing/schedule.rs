@@ -11,7 +11,8 @@ use std::{borrow::Cow, fmt, num::NonZeroU32};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// `snapshot` sends rows; `prune` deletes at the remote what has a link and no row any more.
+    /// `snapshot` sends rows; `query` sends the rows whose keys a statement yields; `prune` deletes at the
+    /// remote what has a link and no row any more; `audit` compares what the remote holds with the rows.
     pub run: ScheduledRun,
     /// When: minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily`,
     /// `@weekly`, `@monthly`.
@@ -22,12 +23,21 @@ pub struct Schedule {
     /// Also rows that would say what was said before.
     #[serde(default)]
     pub force: bool,
-    /// Rows a second, at most.
+    /// Rows a second, at most; of an audit, objects that are asked for.
     #[serde(default)]
     pub rate: Option<NonZeroU32>,
     /// Only rows for which this is true, in SQL.
     #[serde(default, rename = "where")]
     pub filter: Option<String>,
+    /// For `run: query`: a statement in SQL that yields the columns of the entity's key, in their order.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// For `run: audit`: only so many rows, by chance, and no links.
+    #[serde(default)]
+    pub sample: Option<NonZeroU32>,
+    /// For `run: audit`: whether what is missing or different is sent again, and what is extra deleted.
+    #[serde(default)]
+    pub repair: bool,
 }
 
 /// `entities.<name>.schedule[].run`.
@@ -39,13 +49,30 @@ pub enum ScheduledRun {
     Snapshot,
     /// Deletes what has no row any more.
     Prune,
+    /// Sends the rows that a statement names.
+    Query,
+    /// Compares what the remote holds with the rows.
+    Audit,
+}
+
+impl ScheduledRun {
+    /// As the configuration writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Prune => "prune",
+            Self::Query => "query",
+            Self::Audit => "audit",
+        }
+    }
 }
 
 impl From<ScheduledRun> for RunKind {
     fn from(run: ScheduledRun) -> Self {
         match run {
-            ScheduledRun::Snapshot => Self::Snapshot,
+            ScheduledRun::Snapshot | ScheduledRun::Query => Self::Snapshot,
             ScheduledRun::Prune => Self::Prune,
+            ScheduledRun::Audit => Self::Audit,
         }
     }
 }
@@ -68,24 +95,53 @@ impl Schedule {
 
     /// What is wrong with it: the field, and why.
     pub fn complaint(&self) -> Option<(&'static str, String)> {
-        let prunes = self.run == ScheduledRun::Prune;
-        match self.times() {
-            Err(complaint) => Some(complaint),
-            Ok(_) if prunes && self.filter.is_some() => {
-                Some(("where", "a prune goes through all linked keys: leave `where` out".to_owned()))
+        self.times().err().or_else(|| self.out_of_place().map(|(field, why)| (field, why.to_owned())))
+    }
+
+    /// What this kind of run has no use for, or lacks.
+    fn out_of_place(&self) -> Option<(&'static str, &'static str)> {
+        use ScheduledRun::{Audit, Prune, Query, Snapshot};
+        let query = self.query.as_deref().map(str::trim);
+        match self.run {
+            Prune if self.filter.is_some() => {
+                Some(("where", "a prune goes through all linked keys: leave `where` out"))
             }
-            Ok(_) if prunes && self.force => {
-                Some(("force", "a prune sends no rows: leave `force` out".to_owned()))
+            Prune if self.force => Some(("force", "a prune sends no rows: leave `force` out")),
+            Audit if self.filter.is_some() => Some((
+                "where",
+                "an audit goes through all rows: leave `where` out, or look at a `sample` of them",
+            )),
+            Audit if self.force => Some(("force", "an audit sends no rows: leave `force` out")),
+            Query if self.filter.is_some() => {
+                Some(("where", "`query` says which rows are sent: leave `where` out"))
             }
-            Ok(_) => None,
+            Query if query.is_none() => Some((
+                "run",
+                "`run: query` needs a `query`, a statement that yields the columns of the entity's key in their order",
+            )),
+            Query if query == Some("") => Some((
+                "query",
+                "the statement is empty: expected one that yields the columns of the entity's key in their order",
+            )),
+            Snapshot | Prune | Audit if query.is_some() => {
+                Some(("query", "`query` is for `run: query`: leave it out, or change `run`"))
+            }
+            Snapshot | Prune | Query if self.sample.is_some() => {
+                Some(("sample", "`sample` is for `run: audit`: leave it out"))
+            }
+            Snapshot | Prune | Query if self.repair => {
+                Some(("repair", "`repair` is for `run: audit`: leave it out"))
+            }
+            _ => None,
         }
     }
 
     /// Tells it from others of its entity, and from what it was before somebody changed when it comes.
     pub fn name(&self, entity: &str) -> String {
-        let Self { cron, zone, filter, .. } = self;
-        let filter = filter.as_ref().map(|it| format!(" where {it}")).unwrap_or_default();
-        format!("{entity} {} {cron} {zone}{filter}", RunKind::from(self.run).name())
+        let Self { run, cron, zone, filter, query, .. } = self;
+        let rows = filter.as_ref().map(|it| format!(" where {it}"));
+        let rows = rows.or_else(|| query.as_ref().map(|it| format!(" {it}"))).unwrap_or_default();
+        format!("{entity} {} {cron} {zone}{rows}", run.name())
     }
 }
 

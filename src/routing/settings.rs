@@ -72,7 +72,7 @@ pub struct EntitySettings {
     /// Whether its first start brings the rows that are in the table already, beside those that change.
     #[serde(default)]
     pub initial: bool,
-    /// Snapshots and prunes that are asked for again and again.
+    /// Runs that are asked for again and again.
     #[serde(default)]
     pub schedule: Schedules,
     /// What is written into the row itself when a change of it has ended: by column, a value with

@@ -27,6 +27,9 @@ pub struct Run {
     pub counts: RunCounts,
     /// How many it will have read in the end, about.
     pub expected: Option<u64>,
+    /// What it has found so far; only audits find something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<Value>,
     /// Where the log stood when it began; `None` before.
     pub base: Option<Lsn>,
     /// Why it failed.
@@ -67,6 +70,7 @@ impl Run {
             cursor: None,
             counts: RunCounts::default(),
             expected: None,
+            report: None,
             base: None,
             error: None,
             requested_at: now,
@@ -97,6 +101,7 @@ impl Run {
         }
         self.cursor = progress.cursor.or(self.cursor.take());
         self.expected = progress.expected.or(self.expected);
+        self.report = progress.report.or(self.report.take());
         if let Some(end) = progress.end {
             (self.state, self.error) = match end {
                 RunEnd::Done => (RunState::Done, None),
@@ -178,7 +183,9 @@ mod tests {
         let (was, cursor) = (run.clone(), Some(json!(1)));
         let counts = RunCounts { read: 3, applied: 1, skipped: 1, parked: 1 };
         let end = Some(RunEnd::Done);
-        run.advance(RunProgress { run: RunId(7), cursor, counts, expected: Some(9), end }, was.updated_at);
+        let report = Some(json!({}));
+        let progress = RunProgress { run: RunId(7), cursor, counts, expected: Some(9), report, end };
+        run.advance(progress, was.updated_at);
         assert_eq!(run, Run { counts, ..was });
     }
 
@@ -190,6 +197,7 @@ mod tests {
             cursor: Some(json!(1)),
             counts: RunCounts::default(),
             expected: None,
+            report: None,
             end,
         };
         run.advance(progress(None), Timestamp::UNIX_EPOCH);

@@ -1,5 +1,8 @@
 //! Runs that the service asks for by itself.
 
+mod audits;
+mod queries;
+
 use crate::harness::{Live, each_version, eventually, wait::LONG};
 use serde_json::Value;
 
@@ -11,6 +14,30 @@ const ENTITY: &str = "
     table: customers
     upsert: [{ name: put, put: '/objects/c/{{ row.id }}', body: { name: '{{ row.name }}' } }]
     schedule: { run: snapshot, cron: '* * 29 2 *' }";
+
+/// The time of the only schedule has come, once it has begun.
+async fn missed(live: &Live) {
+    let begun = "select count(*) from rowcall.schedule where last_at > now() - interval '1 day'";
+    eventually("the schedule has begun", LONG, async || {
+        let count = live.postgres.text(begun).await;
+        if count.as_deref() == Some("1") { Ok(()) } else { Err(count) }
+    })
+    .await;
+    live.postgres.execute("update rowcall.schedule set last_at = last_at - interval '20 years'").await;
+}
+
+/// Waits until the `nth` run that a schedule asked for is in this state, and gives its number.
+async fn over(live: &Live, nth: u32, state: &str) -> i64 {
+    let runs =
+        "select array_agg(concat(id, ' ', state) order by id) from rowcall.run where origin = 'schedule'";
+    let nth = format!("select ({runs})[{nth}]");
+    eventually(&format!("a run is {state}"), LONG, async || {
+        let run = live.postgres.text(&nth).await;
+        let id = run.as_deref().and_then(|it| it.strip_suffix(state)).and_then(|it| it.trim().parse().ok());
+        id.ok_or(run)
+    })
+    .await
+}
 
 each_version! {
     async fn what_was_missed_is_asked_for_once_and_a_new_schedule_misses_nothing(version: Version) {

@@ -80,12 +80,12 @@ pub(super) fn show(record: &CallRecord) -> String {
     };
     line("time", &format!("{:.6}, {}", record.at, took(record.took_us)));
     line("route", &format!("{} (entity {}, remote {})", record.route, record.entity, record.remote));
-    let pairs = record.keys.iter().zip(&record.changes);
-    for (key, change) in pairs.clone().take(20) {
-        line("key", &format!("{key}, change {change}"));
+    for (at, key) in record.keys.iter().take(20).enumerate() {
+        let change = record.changes.get(at).map(|change| format!(", change {change}"));
+        line("key", &format!("{key}{}", change.unwrap_or_default()));
     }
-    if pairs.len() > 20 {
-        line("", &format!("and {} more: `--json` has them", pairs.len() - 20));
+    if record.keys.len() > 20 {
+        line("", &format!("and {} more: `--json` has them", record.keys.len() - 20));
     }
     if let Some(run) = record.run {
         line("run", &run.to_string());

@@ -1,8 +1,9 @@
 //! What is said of a run's progress. Pure: a run and a time in, text out.
 
 use crate::{
+    audit::{Report, tally},
     cli::output::seconds,
-    model::{RunCounts, RunState},
+    model::{RunCounts, RunKind, RunState},
     state::Run,
 };
 use jiff::Timestamp;
@@ -71,10 +72,24 @@ pub(super) fn progress(run: &Run) -> String {
     }
 }
 
-/// `2 applied, 1 skipped, 0 parked`.
+/// `2 applied, 1 skipped, 0 parked`; of an audit `2 agree, 1 skipped, 3 different`.
 pub(super) fn counts(run: &Run) -> String {
     let RunCounts { applied, skipped, parked, .. } = run.counts;
+    if run.kind == RunKind::Audit {
+        let found = found(run).map(|it| format!(", {it}")).unwrap_or_default();
+        return format!("{applied} agree, {skipped} skipped{found}");
+    }
     format!("{applied} applied, {skipped} skipped, {parked} parked")
+}
+
+/// What an audit has found, if it is one.
+pub(super) fn report(run: &Run) -> Option<Report> {
+    serde_json::from_value(run.report.clone()?).ok()
+}
+
+/// `3 different, 1 missing`, if anything was found.
+pub(super) fn found(run: &Run) -> Option<String> {
+    report(run).filter(|it| !it.found.is_empty()).map(|it| tally(&it.found))
 }
 
 /// One line that says all of it: for a log, and for `rowcall status`.

@@ -1,7 +1,10 @@
 //! Runs that are asked for again and again.
 
 use super::Check;
-use crate::{config::tree::Segment, routing::EntitySettings};
+use crate::{
+    config::tree::Segment,
+    routing::{EntitySettings, ScheduledRun},
+};
 
 impl Check<'_> {
     pub(super) fn schedules(&mut self, name: &str, entity: &EntitySettings) {
@@ -11,7 +14,14 @@ impl Check<'_> {
         for (at, schedule) in entity.schedule.0.iter().enumerate() {
             let own = schedule.name(name);
             let twice = || ("cron", "this schedule is there twice".to_owned());
-            let wrong = schedule.complaint().or_else(|| seen.contains(&own).then(twice));
+            let unread = || {
+                let message = format!(
+                    "an audit has to know how the remote is asked for one object: say so under `entities.{name}.read`"
+                );
+                (schedule.run == ScheduledRun::Audit && entity.read.is_none()).then_some(("run", message))
+            };
+            let wrong = schedule.complaint().or_else(unread);
+            let wrong = wrong.or_else(|| seen.contains(&own).then(twice));
             seen.push(own);
             if let Some((field, message)) = wrong {
                 let mut path: Vec<_> = base.iter().map(|it| Segment::Key((*it).to_owned())).collect();

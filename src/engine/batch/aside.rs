@@ -56,7 +56,7 @@ impl Engine {
         let charges = work.charges.clone();
         let outcome = Outcome::Parked(parked);
         self.runs.count(work, &outcome);
-        saying::say(self.ground.clock, &on.1.name, key, work, &outcome);
+        saying::say(self.ground.log.clock, &on.1.name, key, work, &outcome);
         let left = self.pending.add(lane, on, key, work, link.as_ref(), (outcome, claimed));
         self.pending.may_end_before_it_is_stored(lane);
         self.lanes.end(lane, work, false, left);

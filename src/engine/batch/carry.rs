@@ -5,7 +5,7 @@ use crate::{
     engine::{
         carry::{Ground, Phase, Remote, leaving, panicked, unstorable},
         leave::Departure,
-        log::{Subject, Watch},
+        log::{self, Subject, Watch},
         unchanged::told,
         work::Charge,
     },
@@ -113,15 +113,17 @@ impl BatchPass {
         let _body = self.count(call.body.bytes().map_or(0, |it| it.len()));
         self.batch.count_attempt();
         let members = &self.batch.members;
+        let run = members.iter().find_map(|it| it.work.for_run?.replayed?.run);
+        let until = members.iter().find_map(|it| Some(it.work.for_run?.replayed?.until));
         let subject = Subject {
             route: &route.name,
             remote: &remote.name,
             keys: members.iter().map(|it| Arc::clone(&it.key)).collect(),
             changes: members.iter().map(|it| it.work.id()).collect(),
-            run: members.iter().find_map(|it| it.work.for_run?.replayed?.run),
-            again: members.iter().find_map(|it| Some(it.work.for_run?.replayed?.until)),
+            run,
+            scope: log::scope(run, until),
         };
-        let watch = Watch::new(&ground, call, &key, subject);
+        let watch = Watch::new(&ground.log, call, &key, subject);
         let trace = watch.trace;
         let mut requests = members.iter().map(|it| it.work.requests).max().unwrap_or_default();
         let mut departure = Departure::new(&mut self.slot, &mut self.batch.renewed, &mut requests, watch);

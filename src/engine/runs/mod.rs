@@ -242,7 +242,7 @@ impl Runs {
     pub(super) fn tell(&mut self, run: RunId) -> &mut RunProgress {
         let at = self.progress.iter().position(|it| it.run == run).unwrap_or_else(|| {
             let (cursor, counts) = (None, RunCounts::default());
-            self.progress.push(RunProgress { run, cursor, counts, expected: None, end: None });
+            self.progress.push(RunProgress { run, cursor, counts, expected: None, report: None, end: None });
             self.progress.len() - 1
         });
         &mut self.progress[at]

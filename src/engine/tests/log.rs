@@ -98,7 +98,7 @@ impl crate::call_log::CallLogSink for Stuck {
 async fn a_log_that_takes_nothing_keeps_no_stop_from_settling_what_was_answered() {
     let rig = Rig::new(FakeRemote::new());
     let mut engine = rig.engine();
-    Arc::get_mut(&mut engine.ground).expect("not shared yet").call_log = Some(Arc::new(Stuck));
+    Arc::get_mut(&mut engine.ground).expect("not shared yet").log.sink = Some(Arc::new(Stuck));
     let (go, mut stop) = watch::channel(false);
     let mut source = rig.source(Stream::new().insert("1", "a").commit(), false);
     let run = engine.run(&mut source, &mut stop);

@@ -22,6 +22,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 5, name: "checkpoint", sql: include_str!("../../../sql/0005_checkpoint.sql") },
     Migration { number: 6, name: "replay", sql: include_str!("../../../sql/0006_replay.sql") },
     Migration { number: 7, name: "call_log", sql: include_str!("../../../sql/0007_call_log.sql") },
+    Migration { number: 8, name: "audit", sql: include_str!("../../../sql/0008_audit.sql") },
     Migration {
         number: 9,
         name: "call_log_status",

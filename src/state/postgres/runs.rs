@@ -19,12 +19,13 @@ set read = r.read + t.read, applied = r.applied + t.applied, skipped = r.skipped
     parked = r.parked + t.parked, updated_at = now(),
     cursor = case when r.finished_at is null then coalesce(t.cursor::jsonb, r.cursor) else r.cursor end,
     expected = case when r.finished_at is null then coalesce(t.expected, r.expected) else r.expected end,
+    report = case when r.finished_at is null then coalesce(t.report::jsonb, r.report) else r.report end,
     state = case when r.finished_at is null then coalesce(t.state, r.state) else r.state end,
     error = case when r.finished_at is null then coalesce(t.error, r.error) else r.error end,
     finished_at = case when r.finished_at is null and t.state is not null then now() else r.finished_at end
 from unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
-            $9::text[], $10::text[])
-     as t (id, read, applied, skipped, parked, expected, cursor, state, error)
+            $9::text[], $10::text[], $11::text[])
+     as t (id, read, applied, skipped, parked, expected, cursor, report, state, error)
 where r.id = t.id and r.source = $1";
 
 const BEGIN: &str = "\
@@ -51,7 +52,7 @@ select key from rowcall.link where route = $1 and not gone order by key collate 
 
 pub(super) const COLUMNS: &str = "\
 id, source, kind, entity, options, origin, state, cursor, read, applied, skipped, parked, expected, base_lsn,
-error, requested_at, started_at, finished_at, updated_at";
+error, requested_at, started_at, finished_at, updated_at, report";
 
 pub(super) async fn prepare(client: &Client) -> Result<Statement, Error> {
     client.prepare(ADVANCE).await
@@ -74,9 +75,10 @@ pub(super) async fn advance(
     let (skipped, parked) = (counts(|it| it.skipped), counts(|it| it.parked));
     let expected: Vec<Option<i64>> = runs.iter().map(|it| it.expected.map(large)).collect();
     let cursors: Vec<Option<String>> = runs.iter().map(|it| it.cursor.as_ref().map(json)).collect();
+    let reports: Vec<Option<String>> = runs.iter().map(|it| it.report.as_ref().map(json)).collect();
     let (states, errors): (Vec<_>, Vec<_>) = runs.iter().map(|it| ended(it.end.as_ref())).unzip();
-    let values: [&(dyn ToSql + Sync); 10] =
-        [&source, &ids, &read, &applied, &skipped, &parked, &expected, &cursors, &states, &errors];
+    let values: [&(dyn ToSql + Sync); 11] =
+        [&source, &ids, &read, &applied, &skipped, &parked, &expected, &cursors, &reports, &states, &errors];
     client.execute(statement, &values).await?;
     Ok(())
 }
@@ -153,6 +155,7 @@ pub(super) fn read(row: &Row) -> Result<Run, Error> {
         started_at: row.get(16),
         finished_at: row.get(17),
         updated_at: row.get(18),
+        report: row.get(19),
     })
 }
 

@@ -23,7 +23,7 @@ pub fn counts([read, applied, skipped, parked]: [u64; 4]) -> RunCounts {
 }
 
 pub fn progress(run: RunId, of: [u64; 4]) -> RunProgress {
-    RunProgress { run, cursor: None, counts: counts(of), expected: None, end: None }
+    RunProgress { run, cursor: None, counts: counts(of), expected: None, report: None, end: None }
 }
 
 pub async fn settle_runs(store: &dyn StateStore, runs: impl IntoIterator<Item = RunProgress>) {

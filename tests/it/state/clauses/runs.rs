@@ -36,7 +36,8 @@ clauses! {
             assert!(store.begin_run(id, Lsn::new(700)).await.expect("an answer"));
         }
         let cursor = || Some(json!({ "after": ["7", null], "text": "\\u0000 é" }));
-        let first = RunProgress { cursor: cursor(), expected: Some(40), ..progress(one, [10, 7, 2, 1]) };
+        let report = || Some(json!({ "found": { "missing": 1 } }));
+        let first = RunProgress { cursor: cursor(), expected: Some(40), report: report(), ..progress(one, [10, 7, 2, 1]) };
         let settlement = Settlement { runs: vec![first, progress(two, [1, 0, 1, 0])], ..through(200) };
         store.settle(settlement).await.expect("a settlement");
         settle_runs(store, [progress(one, [5, 0, 5, 0])]).await;
@@ -44,10 +45,13 @@ clauses! {
         assert_eq!(a.counts, counts([15, 7, 7, 1]));
         assert_eq!((&a.cursor, a.expected, a.state), (&cursor(), Some(40), RunState::Running), "left as they were");
         assert_eq!((b.counts, &b.cursor, b.expected), (counts([1, 0, 1, 0]), &None, None));
-        let on = RunProgress { cursor: Some(json!(9)), expected: Some(41), ..progress(one, [0; 4]) };
+        assert_eq!((&a.report, &b.report), (&report(), &None));
+        let (cursor, report) = (Some(json!(9)), Some(json!(1)));
+        let on = RunProgress { cursor, expected: Some(41), report, ..progress(one, [0; 4]) };
         settle_runs(store, [on, progress(RunId(99), [1; 4])]).await;
         let a = runs(store).await.remove(0);
         assert_eq!((a.cursor, a.expected, a.counts), (Some(json!(9)), Some(41), counts([15, 7, 7, 1])));
+        assert_eq!(a.report, Some(json!(1)));
     }
 
     async fn a_run_that_is_over_does_not_come_back(store: &dyn StateStore) {
