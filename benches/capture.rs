@@ -4,6 +4,8 @@
 //! switch on a clock in tokio that can be paused, and what is measured must be what is shipped.
 //! `scripts/bench` runs it against `pg_recvlogical`.
 
+mod peak;
+
 use jiff::Timestamp;
 use rowcall::{
     capture::{
@@ -14,7 +16,7 @@ use rowcall::{
     postgres::Target,
     state::{Binding, Checkpoint, MemoryStore, Settlement, StateStore},
 };
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, time::Duration};
 
 const USAGE: &str = "usage: bench-capture DATABASE_URL SLOT PUBLICATION END_LSN";
 /// As `limits.memory` has it.
@@ -65,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     source.close().await;
-    println!("{rows} {}", peak_kilobytes()?);
+    println!("{rows} {}", peak::kilobytes()?);
     Ok(())
 }
 
@@ -77,11 +79,4 @@ async fn settled(
 ) -> Result<rowcall::state::Saved, Box<dyn Error>> {
     let settlement = Settlement { through: Some(through), committed_at: Some(at), ..Settlement::default() };
     Ok(store.settle(settlement).await?.saved)
-}
-
-/// The most memory this process ever had in use.
-fn peak_kilobytes() -> io::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    Ok(line.trim().trim_end_matches(" kB").parse().unwrap_or(0))
 }

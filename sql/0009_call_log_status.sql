@@ -5,7 +5,3 @@ create table rowcall.call_log_status (
     gauges     jsonb       not null,
     updated_at timestamptz not null default now()
 );
-
--- From what was saved of an object (a remote's id) back to its key.
-create index link_saved on rowcall.link
-    using gin (jsonb_path_query_array(saved, '$.*[*]') jsonb_path_ops) with (fastupdate = off);

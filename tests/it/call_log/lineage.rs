@@ -104,10 +104,10 @@ async fn both_ways(live: &Live) {
 async fn a_change_leads_to_the_remotes_id_and_back_in_a_file() {
     let live = Live::new(Version::V16, TABLE, ENTITY).await;
     both_ways(&live).await;
-    // An id is found by an index, however many links there are.
+    // An id is found among many, be it a text or a number.
     let fill = "insert into rowcall.link (route, key, saved, commit_lsn, ordinal)
                 select 'loan', 'x' || i, jsonb_build_object('loan_id', 'X' || i, 'no', i), '0/1', 0
-                from generate_series(1, 20000) i; analyze rowcall.link";
+                from generate_series(1, 20000) i";
     live.postgres.execute(fill).await;
     for id in ["X777", "777"] {
         let found = lineage(&live, &["--remote-id", id]).await;
@@ -115,13 +115,6 @@ async fn a_change_leads_to_the_remotes_id_and_back_in_a_file() {
         assert_eq!((&object["key"], &object["found_by"]), (&json!("x777"), &json!("link")), "{found}");
         assert_eq!((outcomes(object).len(), &object["link"]["saved"]["no"]), (0, &json!(777)));
     }
-    let scans = "select idx_scan from pg_stat_user_indexes where indexrelname = 'link_saved'";
-    eventually("the index was used", LONG, async || match live.postgres.text(scans).await {
-        // By both halves, where they differ.
-        Some(seen) if seen.parse::<u64>().is_ok_and(|it| it >= 3) => Ok(()),
-        seen => Err(seen),
-    })
-    .await;
     // Without the state database what the log has is shown all the same.
     let change =
         live.rowcall.command(&["calls", "search", "--json", "--limit", "1"]).await.expect_code(0).stdout;

@@ -1,0 +1,55 @@
+"""What a change costs in processor time where there are many routes, or many slow remotes."""
+
+from bench.machine import Machine, say
+from bench.report import Line, Report
+from bench.tables import ENTITY, ITEM, NOTE
+
+
+def run(machine: Machine, report: Report) -> None:
+    changes = 20_000
+    for routes in [1, 10, 100, 1000]:
+        report.add(case(machine, f"{routes:,} routes", routes, 1, 0, changes))
+    for remotes in [1, 4, 16]:
+        for delay in [0, 50, 200]:
+            report.add(case(machine, f"{remotes} remotes that take {delay} ms", 16, remotes, delay, changes))
+
+
+def case(machine: Machine, name: str, routes: int, remotes: int, delay: int, changes: int) -> Line:
+    say(f"growth: {name}")
+    tables = [f"create table item{it} {ITEM}" for it in range(routes)]
+    url = machine.database("growth", ";".join(tables))
+    bank = machine.bank()
+    if delay:
+        bank.delay(delay)
+    declared = "\n".join(f'  bank{it}: {{ url: "{bank.url}", concurrency: 64 }}' for it in range(remotes))
+    entities = "".join(
+        f"\n  item{it}:\n    table: item{it}\n    remote: bank{it % remotes}\n{ENTITY.replace('/item/', f'/item{it}/')}"
+        for it in range(routes)
+    )
+    rowcall = machine.rowcall(
+        f'sources: {{ main: {{ url: "{url}" }} }}\nremotes:\n{declared}\n'
+        f"call_log: {{ enabled: false }}\nentities:{entities}\nlog: {{ format: json, level: \"info,rowcall::outcome=warn\" }}\n"
+    )
+    rowcall.command("init")
+    rowcall.run()
+    rowcall.streaming_since()
+    before = rowcall.cpu()
+    # By turns, so that every transaction is of all tables.
+    each = changes // routes
+    for start in range(0, each, 100):
+        stop = min(start + 100, each)
+        rows = "id, 'Customer ' || id, id % 100000 / 100.0, now(), repeat('x', %d)" % NOTE
+        inserts = [
+            f"insert into item{it} select {rows} from generate_series({start + 1}, {stop}) id" for it in range(routes)
+        ]
+        machine.sql("growth", "begin;" + ";".join(inserts) + "; commit")
+    end = machine.sql("growth", "select pg_current_wal_insert_lsn()")
+    machine.sql("growth", "insert into item0 values (0, 'last', 1, now())")
+    machine.wait_until("growth", f"exists (select from rowcall.checkpoint where lsn >= '{end}')")
+    cost = (rowcall.cpu() - before) / changes * 1e6
+    line = Line(f"processor time, {name}", [cost], [], "µs a change", "", rate=False)
+    line.memory.append(rowcall.peak())
+    rowcall.stop()
+    bank.stop()
+    machine.drop("growth")
+    return line
