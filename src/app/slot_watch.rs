@@ -50,7 +50,7 @@ pub(super) async fn watch_slot(
 ) -> String {
     let mut client = None;
     let (mut marks, mut keeper) = (MarkWatch::default(), Keeper::default());
-    let mut said: Option<(String, Instant)> = None;
+    let mut said: Option<(Grade, Instant)> = None;
     let mut blind = Blind::new(Instant::now());
     loop {
         match within(look(plan, &mut client)).await {
@@ -64,7 +64,7 @@ pub(super) async fn watch_slot(
                 if let Some(slot) = slot {
                     let log = KeptLog { at: slot.at, lag: slot.lag_bytes.max(0).unsigned_abs() };
                     kept.send_replace(Some(log));
-                    say(plan, slot, &mut said);
+                    say(plan, &slot, &mut said);
                 }
                 if let Some(client) = &client {
                     marks.look(plan, client, store).await;
@@ -92,12 +92,13 @@ pub(super) async fn watch_slot(
 }
 
 /// Says so if the slot is in danger and that was not said a short time ago.
-fn say(plan: &SourcePlan, slot: Slot, said: &mut Option<(String, Instant)>) {
-    let unsaid = |(status, at): &(String, Instant)| *status != slot.wal_status || at.elapsed() >= SAY_AGAIN;
-    match danger(plan, &slot) {
-        Some(danger) if said.as_ref().is_none_or(unsaid) => {
+fn say(plan: &SourcePlan, slot: &Slot, said: &mut Option<(Grade, Instant)>) {
+    let grade = Grade::of(slot);
+    let unsaid = |(before, at): &(Grade, Instant)| Some(*before) != grade || at.elapsed() >= SAY_AGAIN;
+    match grade.zip(danger(plan, slot)) {
+        Some((grade, danger)) if said.as_ref().is_none_or(unsaid) => {
             tracing::error!(source = plan.name, slot = plan.slot, "{danger}");
-            *said = Some((slot.wal_status, Instant::now()));
+            *said = Some((grade, Instant::now()));
         }
         Some(_) => {}
         None => *said = None,
@@ -162,39 +163,62 @@ async fn look(plan: &SourcePlan, client: &mut Option<Client>) -> Result<Option<S
     }
 }
 
+/// How near a slot is to its loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grade {
+    /// It keeps more than usual.
+    Extended,
+    /// Less than a quarter of what it may keep is left.
+    SoonLost,
+    /// The server may remove its log at any checkpoint.
+    Unreserved,
+    Lost,
+}
+
+impl Grade {
+    fn of(slot: &Slot) -> Option<Self> {
+        let is_little = |safe: i64| safe < (slot.kept_bytes.max(0) + safe) / 4;
+        match slot.wal_status.as_str() {
+            "lost" => Some(Self::Lost),
+            "unreserved" => Some(Self::Unreserved),
+            _ if slot.safe_bytes.is_some_and(is_little) => Some(Self::SoonLost),
+            "extended" => Some(Self::Extended),
+            _ => None,
+        }
+    }
+}
+
 /// What threatens the slot, and what to do about it.
 pub(super) fn danger(plan: &SourcePlan, slot: &Slot) -> Option<String> {
     let name = &plan.slot;
-    let kept = rough(slot.kept_bytes);
+    let (kept, left) = (rough(slot.kept_bytes), slot.safe_bytes.map(rough));
     let cure = format!(
         "Raise `max_slot_wal_keep_size` on the server, see in `rowcall status` which remote does not keep up, or lower \
          `sources.{}.wal_guard` so that its changes are put aside earlier",
         plan.name
     );
-    let left = slot.safe_bytes.map(rough);
-    match (slot.wal_status.as_str(), slot.safe_bytes) {
-        ("lost", _) => Some(format!("{}: {SLOT_ANEW}", lost_slot(name))),
-        ("unreserved", _) => Some(format!(
+    Some(match Grade::of(slot)? {
+        Grade::Lost => format!("{}: {SLOT_ANEW}", lost_slot(name)),
+        Grade::Unreserved => format!(
             "replication slot `{name}` is about to be lost: it keeps {kept} of log and the server may remove it at the \
              next checkpoint. {cure}"
-        )),
-        (_, Some(safe)) if safe < (slot.kept_bytes.max(0) + safe) / 4 => Some(format!(
+        ),
+        Grade::SoonLost => format!(
             "replication slot `{name}` may soon be lost: it keeps {kept} of log, and after another {} the server removes \
              what it needs. {cure}",
             left.unwrap_or(ByteSize(0))
-        )),
-        ("extended", safe) => {
-            let limit = match safe {
-                Some(safe) => format!("another {} may be written before it is lost", rough(safe)),
+        ),
+        Grade::Extended => {
+            let limit = match left {
+                Some(left) => format!("another {left} may be written before it is lost"),
                 None => "nothing limits it but the server's disk".to_owned(),
             };
-            Some(format!(
+            format!(
                 "replication slot `{name}` keeps {kept} of log, more than `max_wal_size`; {limit}. See in `rowcall status` \
                  which remote does not keep up"
-            ))
+            )
         }
-        _ => None,
-    }
+    })
 }
 
 pub(super) fn rough(bytes: i64) -> ByteSize {
