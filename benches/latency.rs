@@ -116,7 +116,7 @@ async fn write(
     rows: u64,
 ) -> Result<Vec<(u64, Instant)>, Failure> {
     let insert =
-        client.prepare("insert into item values ($1, 'Customer ' || $1, $1 % 100000 / 100.0, now())").await?;
+        client.prepare("insert into item values ($1::bigint, 'Customer ' || $1::bigint, $1::bigint % 100000 / 100.0, now())").await?;
     let mut ticks = interval(Duration::from_secs(1) * u32::try_from(WRITERS)? / u32::try_from(rate)?);
     // A tick that was late is made up for, as whoever wants something done does not wait either.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);

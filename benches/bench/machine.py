@@ -41,7 +41,7 @@ class Machine:
     def __init__(self, quick: bool):
         self.quick = quick
         self.tools = Path(os.environ["TOOLS"])
-        self.built = Path(os.environ["BUILT"])
+        self.built = Path(os.environ["BUILT"]).resolve()
         self.server = self.tools / "postgres-16" / "bin"
         self.as_server = json.loads(os.environ["AS_SERVER"])
         self.home = Path(tempfile.mkdtemp(prefix="rowcall-bench.", dir="/tmp"))

@@ -86,12 +86,43 @@ pub struct Line {
     pub json: bytes::Bytes,
 }
 
+impl Line {
+    /// What is stored of a record.
+    fn of(record: &CallRecord) -> Result<Self, CallLogError> {
+        let json = serde_json::to_vec(record).map_err(|error| CallLogError {
+            doing: "writing a record",
+            message: error.to_string(),
+            lasting: true,
+        })?;
+        Ok(Self { id: record.id.clone(), route: Arc::clone(&record.route), json: json.into() })
+    }
+}
+
 /// Where records are kept and found again.
 #[async_trait]
 pub trait CallLogStore: Send + Sync {
     /// Stores records durably. One that is stored already stays as it is. One that is never taken holds
     /// up no other: it is named, with the reason, and all others are stored.
     async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError>;
+
+    /// The same for records as text.
+    async fn store_lines(&self, lines: &[Line]) -> Result<Vec<Refused>, CallLogError> {
+        let (mut records, mut places, mut refused) =
+            (Vec::with_capacity(lines.len()), Vec::new(), Vec::new());
+        for (at, line) in lines.iter().enumerate() {
+            match serde_json::from_slice::<CallRecord>(&line.json) {
+                Ok(record) => {
+                    records.push(record);
+                    places.push(at);
+                }
+                Err(error) => refused.push(Refused { at, reason: format!("it cannot be read: {error}") }),
+            }
+        }
+        let by_store = self.store(&records).await?;
+        let placed = |it: Refused| places.get(it.at).map(|at| Refused { at: *at, ..it });
+        refused.extend(by_store.into_iter().filter_map(placed));
+        Ok(refused)
+    }
 
     /// What is asked for, the newest first (by time, then by id).
     async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError>;

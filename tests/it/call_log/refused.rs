@@ -131,7 +131,7 @@ async fn stored_straight_away_it_is_left_out_and_counted() {
     rusqlite::Connection::open(&path)
         .and_then(|it| {
             it.execute_batch(
-                "create trigger choosy before insert on call when new.record like '%\"unwanted\"%'
+                "create trigger choosy before insert on call_record when new.record like '%\"unwanted\"%'
                  begin select raise(abort, 'it is not wanted'); end",
             )
         })

@@ -64,10 +64,11 @@ async fn a_replay_of_one_source_leaves_the_other_alone() {
     live.reconfigure(|yaml| {
         let capture = "capture: { logical: { slot: other, publication: other } }";
         let second = format!("\n  other: {{ url: \"{url}\", heartbeat: 50ms, {capture} }}\nremotes:");
+        let order = "\nentities:\n  order:\n    source: other\n    table: orders\n    always: true\n    \
+                     upsert: [{ name: put, put: '/objects/o/{{ row.id }}', body: { name: '{{ row.name }}' } }]\n";
         yaml.replace("\nremotes:", &second)
             .replace("  customer:\n", "  customer:\n    source: main\n")
-            + "  order:\n    source: other\n    table: orders\n    always: true\n"
-            + "    upsert: [{ name: put, put: '/objects/o/{{ row.id }}', body: { name: '{{ row.name }}' } }]\n"
+            .replace("\nentities:\n", order)
     });
     live.rowcall.command(&["init"]).await.expect_code(0);
     let service = live.run();

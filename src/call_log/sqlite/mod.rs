@@ -1,0 +1,168 @@
+//! The embedded call log: one SQLite file, so that a first run needs neither broker nor database.
+
+mod search;
+mod write;
+
+use super::{CallLogError, CallLogStore, CallQuery, CallRecord, Line, RecordId, Refused};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, params};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Another process writes or reads for no longer.
+const BUSY: Duration = Duration::from_secs(10);
+/// Forgotten at once, at most, so that nobody waits long.
+const EXPIRE_AT_ONCE: i64 = 1_000;
+
+/// A call log in a file.
+#[derive(Clone, Debug)]
+pub struct SqliteCallLog {
+    connection: Arc<Mutex<Connection>>,
+    path: PathBuf,
+}
+
+impl SqliteCallLog {
+    /// Opens the file, and makes it if there is none.
+    pub fn open(path: &Path) -> Result<Self, CallLogError> {
+        Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+    }
+
+    /// Opens the file if there is one, to look things up.
+    pub fn open_existing(path: &Path) -> Result<Option<Self>, CallLogError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map(Some)
+    }
+
+    fn open_with(path: &Path, flags: OpenFlags) -> Result<Self, CallLogError> {
+        let failed = |error: rusqlite::Error| CallLogError {
+            doing: "opening the call log",
+            message: format!("{} cannot be used: {}", path.display(), explain(&error)),
+            lasting: !is_busy(&error),
+        };
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        connection.busy_timeout(BUSY).map_err(failed)?;
+        // Readers do not wait for the writer, and a commit is one write; a power cut may lose the last
+        // ones, a crash of ours does not.
+        connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "normal").map_err(failed)?;
+        connection.execute_batch(write::SCHEMA).map_err(failed)?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.to_owned() })
+    }
+
+    /// Whether it may be written to; nothing is.
+    pub async fn try_write(&self) -> Result<(), CallLogError> {
+        let work = |it: &mut Connection| it.execute_batch("begin immediate; rollback");
+        self.with("trying to write", work).await
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, CallLogError> {
+        let connection = Arc::clone(&self.connection);
+        let done = tokio::task::spawn_blocking(move || {
+            work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        let failed = |message: String, lasting| CallLogError {
+            doing,
+            message: format!("{}: {message}", self.path.display()),
+            lasting,
+        };
+        match done.await {
+            Ok(Ok(it)) => Ok(it),
+            Ok(Err(error)) => Err(failed(explain(&error), !is_busy(&error))),
+            Err(error) => Err(failed(error.to_string(), true)),
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
+    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull))
+}
+
+fn explain(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => "it is no SQLite database".to_owned(),
+        Some(rusqlite::ErrorCode::CannotOpen) => {
+            format!("{error}: is its directory there, and may it be written to?")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Good until the year 2262.
+fn nanos(at: Timestamp) -> i64 {
+    i64::try_from(at.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl CallLogStore for SqliteCallLog {
+    async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError> {
+        let lines = records.iter().map(Line::of).collect::<Result<Vec<_>, _>>()?;
+        self.store_lines(&lines).await
+    }
+
+    /// The text is stored as it is.
+    async fn store_lines(&self, lines: &[Line]) -> Result<Vec<Refused>, CallLogError> {
+        let lines = lines.to_vec();
+        self.with("storing calls", move |connection| write::insert(connection, &lines)).await
+    }
+
+    async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {
+        let query = query.clone();
+        self.with("looking for calls", move |connection| search::find(connection, &query)).await
+    }
+
+    async fn get(&self, id: &RecordId) -> Result<Option<CallRecord>, CallLogError> {
+        let id = id.to_string();
+        let work = move |connection: &mut Connection| {
+            let mut statement = connection
+                .prepare_cached("select record from call join call_record using (seq) where id = ?")?;
+            let mut rows = statement.query(params![id])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            serde_json::from_str(row.get_ref(0)?.as_str()?).map(Some).map_err(search::unreadable)
+        };
+        self.with("reading a call", work).await
+    }
+
+    async fn expire(&self, before: Timestamp) -> Result<u64, CallLogError> {
+        let mut all = 0;
+        loop {
+            let work = move |connection: &mut Connection| {
+                let transaction = connection.transaction()?;
+                let some = "select seq from call where at < ?1 order by at, id limit ?2";
+                let mut gone = 0;
+                // By what the record names: no index by `seq` is kept for this.
+                for (table, name) in [("call_key", "key"), ("call_change", "change")] {
+                    let sql = format!(
+                        "delete from {table} where ({name}, seq) in (
+                             select named.value, seq from call_record, json_each(record, '$.{name}s') named
+                             where seq in ({some}))"
+                    );
+                    transaction.execute(&sql, params![nanos(before), EXPIRE_AT_ONCE])?;
+                }
+                // What the others are chosen by goes last.
+                for table in ["call_record", "call"] {
+                    let sql = format!("delete from {table} where seq in ({some})");
+                    gone = transaction.execute(&sql, params![nanos(before), EXPIRE_AT_ONCE])?;
+                }
+                transaction.commit()?;
+                Ok(gone as i64)
+            };
+            let gone: i64 = self.with("forgetting old calls", work).await?;
+            all += gone.unsigned_abs();
+            if gone < EXPIRE_AT_ONCE {
+                return Ok(all);
+            }
+        }
+    }
+}
