@@ -9,6 +9,7 @@
 
 mod audit;
 mod audits;
+mod binding;
 mod call_log;
 mod call_log_status;
 mod calls;
