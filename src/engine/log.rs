@@ -217,7 +217,7 @@ impl<'a> Watch<'a> {
         let Some(sink) = &self.log.sink else { return };
         for record in self.records {
             #[cfg(debug_assertions)]
-            if super::broken("retries-unlogged") && &*record.outcome == "retry" {
+            if super::broken("failures-unlogged") && &*record.outcome != "answered" {
                 continue;
             }
             #[cfg(debug_assertions)]
