@@ -21,6 +21,7 @@ mod init;
 mod lineage;
 mod mark_watch;
 mod plan;
+mod publication_watch;
 mod preview;
 mod replay;
 mod runs;

@@ -2,7 +2,7 @@
 //! not is parked with what is wrong (columns that are dropped: `replicate::columns`); what would be skipped in
 //! silence is said.
 
-use crate::harness::{Live, each_version};
+use crate::harness::{Live, each_version, eventually, wait::LONG};
 
 const TABLE: &str = "create table things (id int primary key, v int not null, name text)";
 
@@ -64,6 +64,11 @@ each_version! {
         live.after(&["insert into things values (1, 1, 'a')"]).await;
         live.after(&["update things set v = 2", &format!("drop table things; {TABLE}")]).await;
         assert_eq!(live.calls().last().map(String::as_str), Some(r#"PUT /objects/thing/1 {"v":2,"name":"a"}"#));
+        eventually("it is said", LONG, async || {
+            let said = service.stderr();
+            if said.contains("`rowcall` does not have public.things any more") { Ok(()) } else { Err(said) }
+        })
+        .await;
         let check = live.rowcall.command(&["check"]).await.expect_code(1).stdout;
         assert!(check.contains("publication `rowcall` lacks public.things") && check.contains("run `rowcall init`"), "{check}");
         live.rowcall.command(&["init"]).await.expect_code(0);

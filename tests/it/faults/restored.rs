@@ -4,7 +4,7 @@
 //! What cannot be known: an older copy whose state is a part of it, or that has written past the checkpoint
 //! before the service looks, is the same database to all that can be seen of it.
 
-use crate::harness::{Live, Postgres, Version, eventually, postgres::Stop, settled, wait::LONG};
+use crate::harness::{Live, Postgres, Version, eventually, live::line, postgres::Stop, settled, wait::LONG};
 use std::{path::Path, process::Command};
 
 const TABLE: &str = "create table customers (id int primary key)";
@@ -45,6 +45,19 @@ async fn brings(live: &Live, statement: &str, call: &str) {
     assert_eq!(service.wait().await.code(), Some(0));
 }
 
+/// What the slot still has is sent. A server keeps in memory only how far its slot was acknowledged last, so
+/// that the first one may be among it again.
+async fn has_brought_two_and_three(live: &Live) {
+    let wanted = ["PUT /objects/c/2 {}", "PUT /objects/c/3 {}"].map(str::to_owned);
+    eventually("both are brought", LONG, async || {
+        let mut calls: Vec<String> = live.bank.journal().iter().map(line).collect();
+        calls.retain(|it| it != "PUT /objects/c/1 {}");
+        calls.sort();
+        if calls == wanted { Ok(()) } else { Err(calls) }
+    })
+    .await;
+}
+
 /// The state is elsewhere, so it knows of positions that the older copy has not come to.
 #[tokio::test]
 async fn an_older_copy_of_the_database_is_noticed_by_the_state_that_is_not_in_it() {
@@ -76,9 +89,7 @@ async fn an_older_copy_of_the_database_is_noticed_by_the_state_that_is_not_in_it
     // What the lost time's positions were known by does not make what comes now look old.
     live.rowcall.command(&["init", "--rebind"]).await.expect_code(0);
     let service = live.run();
-    let mut calls = live.calls_made(2).await;
-    calls.sort();
-    assert_eq!(calls, ["PUT /objects/c/2 {}", "PUT /objects/c/3 {}"]);
+    has_brought_two_and_three(&live).await;
     service.sigterm();
     assert_eq!(service.wait().await.code(), Some(0));
 }
@@ -132,10 +143,8 @@ async fn a_promoted_standby_is_refused_until_a_person_decides() {
     assert!(live.calls().is_empty());
     live.rowcall.command(&["init", "--rebind"]).await.expect_code(0);
     let service = live.run();
-    live.after(&["insert into customers values (3)"]).await;
-    let mut calls = live.calls();
-    calls.sort();
-    assert_eq!(calls, ["PUT /objects/c/2 {}", "PUT /objects/c/3 {}"], "what the slot still has is sent");
+    live.postgres.execute("insert into customers values (3)").await;
+    has_brought_two_and_three(&live).await;
     service.sigterm();
     assert_eq!(service.wait().await.code(), Some(0));
 }
