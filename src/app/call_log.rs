@@ -187,7 +187,8 @@ impl App {
         Ok(Arc::new(move |mut record: CallRecord| {
             let redaction = redactions.of(&record.remote);
             #[cfg(debug_assertions)]
-            let redaction = if crate::engine::broken("unredacted") { &Redaction::default() } else { redaction };
+            let redaction =
+                if crate::engine::broken("unredacted") { &Redaction::default() } else { redaction };
             redaction.apply(&mut record, limit);
             if let Some(seal) = &seal {
                 seal.close(&mut record, Seal::nonce);

@@ -1,7 +1,9 @@
 //! How much log the slot keeps, and whether the server will go on keeping it: looked at every few
 //! seconds, told to the engine, and said loudly when the slot is in danger.
 
-use super::{clock, mark_watch::MarkWatch, plan::SourcePlan, publication_watch::PublicationWatch, replay::Keeper};
+use super::{
+    clock, mark_watch::MarkWatch, plan::SourcePlan, publication_watch::PublicationWatch, replay::Keeper,
+};
 use crate::{
     capture::{
         SourceError,

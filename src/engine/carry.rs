@@ -218,7 +218,9 @@ impl Pass {
         let called = self.work.called;
         #[cfg(debug_assertions)]
         let called = match super::broken("fresh-key") {
-            true => crate::model::ChangeId { ordinal: called.ordinal + u64::from(self.work.requests), ..called },
+            true => {
+                crate::model::ChangeId { ordinal: called.ordinal + u64::from(self.work.requests), ..called }
+            }
             false => called,
         };
         let key = CallKey {

@@ -247,7 +247,10 @@ async fn attempts_that_are_logged_twice_are_caught() {
 async fn no_secret_is_in_the_log(broken: Option<&str>) -> Findings {
     let live = world(broken).await;
     live.reconfigure(|yaml| {
-        let yaml = yaml.replace("body: {", "headers: { x-tenant: pl4nted-1 }, body: { pin: pl4nted-2, note: 'it is pl4nted-3',");
+        let yaml = yaml.replace(
+            "body: {",
+            "headers: { x-tenant: pl4nted-1 }, body: { pin: pl4nted-2, note: 'it is pl4nted-3',",
+        );
         yaml + "call_log: { redact: { headers: [x-tenant], paths: [pin], patterns: ['pl4nted-3'] } }\n"
     });
     let service = live.run();
@@ -283,7 +286,10 @@ async fn another_database_is_noticed(broken: Option<&str>) -> Findings {
     eventually("it stops or goes on", LONG, async || {
         if let Some(status) = service.ended() {
             let said = service.stderr();
-            assert!(status.code() == Some(1) && said.contains("another database cluster"), "{status}: {said}");
+            assert!(
+                status.code() == Some(1) && said.contains("another database cluster"),
+                "{status}: {said}"
+            );
             return Ok(Vec::new());
         }
         let calls = live.bank.journal().len();

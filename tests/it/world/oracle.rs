@@ -81,7 +81,9 @@ pub fn keys_not_once(journal: &[Entry]) -> Vec<String> {
             (Effect::Applied, None) => drop(applied.insert(key, entry)),
             (Effect::Applied, Some(_)) => wrong.push(format!("twice under one key: {entry:?}")),
             (Effect::Duplicate, None) => wrong.push(format!("never applied: {entry:?}")),
-            (Effect::Duplicate, Some(first)) if (&first.method, &first.path) != (&entry.method, &entry.path) => {
+            (Effect::Duplicate, Some(first))
+                if (&first.method, &first.path) != (&entry.method, &entry.path) =>
+            {
                 wrong.push(format!("under the key of {first:?}: {entry:?}"));
             }
             (Effect::Duplicate, Some(_)) => {}
