@@ -58,13 +58,13 @@ async fn has_brought_two_and_three(live: &Live) {
     .await;
 }
 
-/// The state is elsewhere, so it knows of positions that the older copy has not come to.
-#[tokio::test]
-async fn an_older_copy_of_the_database_is_noticed_by_the_state_that_is_not_in_it() {
-    let state = Postgres::start(Version::V16).await;
+/// An older copy, on which the second and the third row are written, and the state of later elsewhere, so that
+/// it knows of positions that the copy has not come to; `None` if the files are out of reach.
+async fn older_copy(state: &Postgres) -> Option<Live> {
     let mut live = Live::new(Version::V16, TABLE, ENTITY).await;
     if live.postgres.data().is_none() {
-        return eprintln!("the files of a server in a container are out of reach");
+        eprintln!("the files of a server in a container are out of reach");
+        return None;
     }
     let elsewhere = format!("heartbeat: 50ms, state: {{ url: \"{}\" }}", state.url());
     live.reconfigure(|yaml| yaml.replace("heartbeat: 50ms", &elsewhere));
@@ -77,6 +77,13 @@ async fn an_older_copy_of_the_database_is_noticed_by_the_state_that_is_not_in_it
 
     put_back(&mut live.postgres).await;
     live.postgres.execute("insert into customers values (2), (3)").await;
+    Some(live)
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_database_is_noticed_by_the_state_that_is_not_in_it() {
+    let state = Postgres::start(Version::V16).await;
+    let Some(live) = older_copy(&state).await else { return };
     let (status, said) = live.run().end().await;
     assert_eq!(status.code(), Some(1), "{said}");
     for part in ["restored from an older copy", "`rowcall init --rebind`", "could skip changes"] {
@@ -92,6 +99,19 @@ async fn an_older_copy_of_the_database_is_noticed_by_the_state_that_is_not_in_it
     has_brought_two_and_three(&live).await;
     service.sigterm();
     assert_eq!(service.wait().await.code(), Some(0));
+}
+
+/// If nobody looked, the server would leave out what is before the checkpoint.
+#[tokio::test]
+async fn an_older_copy_that_is_not_noticed_would_lose_changes() {
+    let state = Postgres::start(Version::V16).await;
+    let Some(mut live) = older_copy(&state).await else { return };
+    live.rowcall.environment("ROWCALL_BREAK", "unbound");
+    let service = live.run();
+    live.postgres.execute("select pg_logical_emit_message(true, 'test', repeat('x', 1100000))").await;
+    live.postgres.execute("insert into customers values (4)").await;
+    assert_eq!(live.calls_made(1).await, ["PUT /objects/c/4 {}"]);
+    service.sigkill().await;
 }
 
 /// The state is a part of the copy, and so goes back with it.
