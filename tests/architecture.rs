@@ -162,6 +162,36 @@ fn room(path: &Path) -> String {
     top.trim_end_matches(".rs").to_owned()
 }
 
+/// A release has neither failpoints nor deliberate breaks, and whoever looks for one finds what it is.
+#[test]
+fn switches_of_the_tests_are_only_in_builds_with_debug_assertions_and_are_documented() {
+    let page = |path: &str| fs::read_to_string(path).expect(path);
+    let (points, breaks) = (page("CONTRIBUTING.md"), page("docs/faults.md"));
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    visit(Path::new("src"), &mut |path, text| {
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            for (call, page) in [
+                ("failpoint::reached(\"", &points),
+                ("super::broken(\"", &breaks),
+                ("engine::broken(\"", &breaks),
+            ] {
+                let Some((_, rest)) = line.split_once(call) else { continue };
+                let name = rest.split('"').next().unwrap_or_default();
+                seen += 1;
+                if !lines[at.saturating_sub(2)..at].iter().any(|it| it.trim() == "#[cfg(debug_assertions)]") {
+                    wrong.push(format!("{}: `{name}` is not behind cfg(debug_assertions)", path.display()));
+                }
+                if !page.contains(&format!("| `{name}` |")) {
+                    wrong.push(format!("{}: `{name}` is documented nowhere", path.display()));
+                }
+            }
+        }
+    });
+    assert!(seen > 10, "only {seen} were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Without lines that are comments.
 fn code(text: &str) -> String {
     let lines = text.lines().filter(|it| !it.trim_start().starts_with("//"));

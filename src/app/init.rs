@@ -127,9 +127,9 @@ async fn refuse_parked(
     state: &postgres::Client,
     checkpoint: &Checkpoint,
 ) -> Result<(), AppError> {
-    let was = read_checkpoint(state, &plan.name).await.map_err(sql)?.map(|it| it.binding);
-    let is = &checkpoint.binding;
-    if was.is_none_or(|was| (&was.system_id, was.timeline) == (&is.system_id, is.timeline)) {
+    let was = read_checkpoint(state, &plan.name).await.map_err(sql)?;
+    let of = |it: &Checkpoint| (it.binding.system_id.clone(), it.binding.timeline);
+    if was.is_none_or(|was| of(&was) == of(checkpoint) && was.lsn <= checkpoint.lsn) {
         return Ok(());
     }
     let count = "select count(*) from rowcall.parked where source = $1";
@@ -138,7 +138,7 @@ async fn refuse_parked(
         return Ok(());
     }
     Err(AppError::Failed(format!(
-        "source `{}`: {parked} changes of the former database or timeline are parked, and could overwrite what follows: \
+        "source `{}`: {parked} changes of the former database, timeline or positions are parked, and could overwrite what follows: \
          look at them with `rowcall parked list`, discard them, and bind again",
         plan.name
     )))

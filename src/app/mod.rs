@@ -9,6 +9,7 @@
 
 mod audit;
 mod audits;
+mod binding;
 mod call_log;
 mod call_log_status;
 mod calls;
@@ -21,6 +22,7 @@ mod lineage;
 mod mark_watch;
 mod plan;
 mod preview;
+mod publication_watch;
 mod replay;
 mod runs;
 mod schedule;

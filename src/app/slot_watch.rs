@@ -1,7 +1,9 @@
 //! How much log the slot keeps, and whether the server will go on keeping it: looked at every few
 //! seconds, told to the engine, and said loudly when the slot is in danger.
 
-use super::{clock, mark_watch::MarkWatch, plan::SourcePlan, replay::Keeper};
+use super::{
+    clock, mark_watch::MarkWatch, plan::SourcePlan, publication_watch::PublicationWatch, replay::Keeper,
+};
 use crate::{
     capture::{
         SourceError,
@@ -50,6 +52,7 @@ pub(super) async fn watch_slot(
 ) -> String {
     let mut client = None;
     let (mut marks, mut keeper) = (MarkWatch::default(), Keeper::default());
+    let mut publication = PublicationWatch::default();
     let mut said: Option<(Grade, Instant)> = None;
     let mut blind = Blind::new(Instant::now());
     loop {
@@ -67,6 +70,7 @@ pub(super) async fn watch_slot(
                     say(plan, &slot, &mut said);
                 }
                 if let Some(client) = &client {
+                    publication.look(plan, client).await;
                     marks.look(plan, client, store).await;
                     keeper.look(plan, client, store).await;
                 }

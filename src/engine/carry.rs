@@ -215,10 +215,18 @@ impl Pass {
         }
         let ground = Arc::clone(&self.ground);
         let remote = &ground.remotes[usize::from(route.remote.0)];
+        let called = self.work.called;
+        #[cfg(debug_assertions)]
+        let called = match super::broken("fresh-key") {
+            true => {
+                crate::model::ChangeId { ordinal: called.ordinal + u64::from(self.work.requests), ..called }
+            }
+            false => called,
+        };
         let key = CallKey {
             route: Arc::clone(&route.name),
             origin: ground.origin,
-            change: self.work.called,
+            change: called,
             key: self.is_one_of_several(route).then(|| xxh3_64(self.key.as_bytes())),
             step: Arc::clone(&call.step),
         };

@@ -150,8 +150,14 @@ impl Engine {
         if work.for_run.is_some() {
             super::failpoint::reached("mid-chunk");
         }
+        #[cfg(debug_assertions)]
+        if work.parked {
+            super::failpoint::reached("mid-drain");
+        }
         self.runs.count(&work, &outcome);
         saying::say(self.ground.log.clock, &on.1.name, &key, &work, &outcome);
+        #[cfg(debug_assertions)]
+        let blocks = super::broken("parked-blocks") && matches!(outcome, Outcome::Parked(_));
         let stays = work.parked || matches!(outcome, Outcome::Parked(_));
         let claimed = if stays { self.claimed(route, &work) } else { Vec::new() };
         let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), (outcome, claimed));
@@ -160,6 +166,10 @@ impl Engine {
             self.let_go(route, &key, &work);
         } else {
             self.in_flight[usize::from(route.0)].changes -= 1 + work.absorbed.len() as u64;
+            #[cfg(debug_assertions)]
+            if blocks {
+                return;
+            }
             self.has_outcome(&work);
         }
     }
@@ -199,6 +209,11 @@ impl Engine {
         self.runs.advance(|commit| self.mark.is_open(commit));
         self.advance_replay();
         let reached = self.mark.reached();
+        #[cfg(debug_assertions)]
+        let reached = match super::broken("checkpoint-ahead") {
+            true => super::Reached { end: self.read, ..reached },
+            false => reached,
+        };
         let moves = reached.end > self.saved_through;
         if self.settling || (self.pending.is_empty() && !moves && !self.gauges_due && !self.runs.has_news()) {
             return;

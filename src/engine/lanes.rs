@@ -297,10 +297,13 @@ impl Lanes {
         let lane = self.lane(id);
         let work = lane.waiting.front()?;
         let link = lane.link.as_ref();
-        let parked_over = lane.held && !work.parked && work.is_parked_over(lane.oldest);
+        let held = lane.held;
+        #[cfg(debug_assertions)]
+        let held = held && !super::broken("overtakes-parked");
+        let parked_over = held && !work.parked && work.is_parked_over(lane.oldest);
         Some(if parked_over || link.is_some_and(|link| work.is_known(link)) {
             Fate::Old
-        } else if lane.held && !work.parked {
+        } else if held && !work.parked {
             Fate::Behind
         } else if work.born && work.change.op() == Op::Delete && link.is_none_or(|link| link.gone) {
             Fate::Unborn
@@ -393,7 +396,10 @@ impl Lanes {
     fn consider(&mut self, id: LaneId) {
         self.freshen(id);
         let lane = self.lane(id);
-        if lane.busy || lane.queued || lane.waits_for_store || lane.knowledge != Knowledge::Here {
+        let busy = lane.busy;
+        #[cfg(debug_assertions)]
+        let busy = busy && !super::broken("two-at-once");
+        if busy || lane.queued || lane.waits_for_store || lane.knowledge != Knowledge::Here {
             return;
         }
         match lane.waiting.front().map(|work| work.after) {

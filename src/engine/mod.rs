@@ -10,6 +10,8 @@
 
 mod admission;
 mod batch;
+#[cfg(debug_assertions)]
+mod broken;
 mod brought;
 mod carry;
 mod drain;
@@ -34,6 +36,8 @@ mod watermark;
 mod work;
 mod write_back;
 
+#[cfg(debug_assertions)]
+pub(crate) use broken::broken;
 pub use carry::Remote;
 pub use leave::Departure;
 pub use log::CallLog;

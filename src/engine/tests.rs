@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 mod aside;
 mod batches;
+mod clocks;
 mod family;
 mod fed;
 mod flow;

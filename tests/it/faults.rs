@@ -3,6 +3,10 @@
 //!
 //! A run prints its seed and what it did when. `scripts/faults --minutes N --seed S` runs longer ones.
 
+mod breaks;
+mod ddl;
+mod restored;
+mod slots;
 mod storm;
 mod trouble;
 mod watch;

@@ -3,12 +3,16 @@
 //! run's piece. The next start goes on from the stored checkpoint: nothing is lost, nothing has an effect
 //! twice under one call key, and every key's changes come in order (invariants 1 to 3).
 
+mod batch;
+mod drain;
 mod piece;
 mod stream;
 
-use crate::harness::{Live, eventually, wait::LONG};
+use crate::{
+    harness::{Live, eventually, wait::LONG},
+    world::oracle::keys_not_once,
+};
 use rowcall::demo::{Effect, Entry};
-use std::collections::HashMap;
 
 const TABLE: &str = "create table loans (id int primary key, version int not null)";
 
@@ -54,16 +58,8 @@ fn versions(journal: &[Entry]) -> Vec<String> {
 /// No call key had an effect twice, and what came again is what was applied under its key.
 #[track_caller]
 fn each_key_once(journal: &[Entry]) {
-    let mut applied: HashMap<&str, &Entry> = HashMap::new();
-    for entry in journal {
-        match entry.effect {
-            Effect::Applied => assert!(applied.insert(key(entry), entry).is_none(), "twice: {entry:?}"),
-            Effect::Duplicate => {
-                let first = applied.get(key(entry)).unwrap_or_else(|| panic!("never applied: {entry:?}"));
-                assert_eq!((&first.method, &first.path), (&entry.method, &entry.path));
-            }
-        }
-    }
+    assert!(journal.iter().all(|it| it.key.is_some()), "each call has a key");
+    assert_eq!(keys_not_once(journal), [""; 0]);
 }
 
 /// The bank holds exactly one loan for each row, in its newest version.

@@ -66,6 +66,8 @@ impl Engine {
                     self.batches.forget_alone(&(batch.route, key, work.id()));
                     self.lanes.leave(lane);
                     self.finish(lane, work, false, outcome);
+                    #[cfg(debug_assertions)]
+                    crate::engine::failpoint::reached("mid-batch");
                 }
             }
             // They were to see whether the remote is back; the next ones are others' turn.

@@ -66,11 +66,12 @@ where source = $1 returning lsn";
 const PENDING: &str = "update rowcall.instance set pending_since = $2, seen_at = now() where source = $1";
 
 /// Positions of another database, or another timeline, say nothing about this one: by them its
-/// changes would be taken for old ones and left out. And changes that were sent just before may be
+/// changes would be taken for old ones and left out. So it is where the checkpoint goes back, since the
+/// database may be an older copy of itself. And changes that were sent just before may be
 /// among those given up, so nothing is certain any more of what the remotes were told.
 const BIND: &str = "\
 with moved as (
-    select from rowcall.checkpoint where source = $1 and (system_id, timeline) <> ($2, $3)
+    select from rowcall.checkpoint where source = $1 and ((system_id, timeline) <> ($2, $3) or lsn > $5)
 ), renumbered as (
     -- Their order within the key is kept, ahead of everything that is still to come.
     update rowcall.parked p

@@ -214,7 +214,11 @@ fn read(path: &Path) -> String {
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_rowcall")]).args(args);
-    command.env_remove("RUST_LOG").env_remove("ROWCALL_CONFIG").env_remove("ROWCALL_FAILPOINT");
+    command
+        .env_remove("RUST_LOG")
+        .env_remove("ROWCALL_CONFIG")
+        .env_remove("ROWCALL_FAILPOINT")
+        .env_remove("ROWCALL_BREAK");
     command.kill_on_drop(true).stdin(Stdio::null());
     command
 }

@@ -8,7 +8,7 @@ use rowcall::{
     model::{ContentHash, Link, Lsn, ParkedState, RunEnd, RunKind, RunProgress, RunState},
     postgres::Target,
     state::{
-        Hold, Parking, RouteCounts, RouteKey, Run, RunCommand, Settlement, StateStore,
+        Checkpoint, Hold, Parking, RouteCounts, RouteKey, Run, RunCommand, Settlement, StateStore,
         postgres::{Filter, ParkedDesk, PostgresStore, RunDesk, RunFilter, migrate},
     },
 };
@@ -189,6 +189,11 @@ async fn what_is_bound_to_another_database_forgets_the_positions_of_the_former_o
     store.bind(&other).await.expect("to bind");
     let known = store.recall(&[at("1")]).await.expect("an answer").remove(0).link.expect("a link");
     assert_eq!((known.change, known.saved["id"].clone()), (id(0), json!(7)));
+    // An older copy of the same database.
+    store.settle(linked("1", json!({ "id": 7 }), 500)).await.expect("a settlement");
+    store.bind(&Checkpoint { lsn: Lsn::new(90), ..other }).await.expect("to bind");
+    let known = store.recall(&[at("1")]).await.expect("an answer").remove(0).link.expect("a link");
+    assert_eq!(known.change, id(0));
 }
 
 #[tokio::test]

@@ -71,6 +71,27 @@ pub fn not_once(writes: &[Applied], history: &[Written]) -> Vec<String> {
     wrong
 }
 
+/// Which call keys had an effect twice, or came again for something else.
+pub fn keys_not_once(journal: &[Entry]) -> Vec<String> {
+    let mut applied: HashMap<Option<&str>, &Entry> = HashMap::new();
+    let mut wrong = Vec::new();
+    for entry in journal {
+        let key = entry.key.as_deref();
+        match (entry.effect, applied.get(&key)) {
+            (Effect::Applied, None) => drop(applied.insert(key, entry)),
+            (Effect::Applied, Some(_)) => wrong.push(format!("twice under one key: {entry:?}")),
+            (Effect::Duplicate, None) => wrong.push(format!("never applied: {entry:?}")),
+            (Effect::Duplicate, Some(first))
+                if (&first.method, &first.path) != (&entry.method, &entry.path) =>
+            {
+                wrong.push(format!("under the key of {first:?}: {entry:?}"));
+            }
+            (Effect::Duplicate, Some(_)) => {}
+        }
+    }
+    wrong
+}
+
 #[test]
 fn the_oracle_sees_what_is_repeated_reordered_lost_or_invented() {
     let write = |object: &str, step, version| Applied { object: object.to_owned(), step, version };

@@ -192,6 +192,14 @@ impl Postgres {
         )
     }
 
+    /// The server's data directory; `None` where it is inside a container.
+    pub fn data(&self) -> Option<std::path::PathBuf> {
+        match &self.server {
+            Server::Local(local) => Some(local.directory.join("data")),
+            Server::Container(_) => None,
+        }
+    }
+
     pub async fn stop(&mut self, how: Stop) {
         match &mut self.server {
             Server::Local(local) => local.stop(how),
