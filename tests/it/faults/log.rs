@@ -50,7 +50,8 @@ impl Log {
     }
 
     pub fn open(&self) {
-        [Part::Broker, Part::Store].map(|part| self.set(part, Way::Open));
+        self.broker.set(Way::Open);
+        self.store.set(Way::Open);
     }
 
     pub async fn restart(&mut self, part: Part, crash: bool) {
