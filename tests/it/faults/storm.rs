@@ -1,7 +1,7 @@
 use super::{
     log::Log,
     trouble::{Sky, Trouble},
-    watch::never_ahead,
+    watch::Watching,
 };
 use crate::{
     harness::{
@@ -26,7 +26,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{task::JoinSet, time::sleep};
 
 /// What kind of storm it is.
 #[derive(Clone, Copy)]
@@ -53,6 +53,7 @@ pub struct Storm<'a> {
     pub(super) remote: Proxy,
     pub(super) log: Option<Log>,
     pub(super) service: Option<Service>,
+    watching: Option<Watching>,
     begun: Instant,
 }
 
@@ -77,6 +78,8 @@ impl<'a> Storm<'a> {
                     "    concurrency: 16\n    auth: {{ oauth2: {{ token_url: \"{token_url}\", client_id: rowcall, client_secret: s3cr3t, credentials: body }} }}\n"
                 ),
             );
+        // What is settled is known at once, also where nothing is written any more.
+        let yaml = yaml.replace("    capture: {", "    heartbeat: 200ms\n    capture: {");
         let yaml = yaml + &log.as_ref().map(|it| it.configuration(!sky.orderly)).unwrap_or_default();
         world.rowcall.configure(&yaml);
         let mut storm = Self {
@@ -88,6 +91,7 @@ impl<'a> Storm<'a> {
             remote,
             log,
             service: None,
+            watching: None,
             begun: Instant::now(),
         };
         if !yaml.contains("fetch: row") {
@@ -109,8 +113,7 @@ impl<'a> Storm<'a> {
             let writer = Writer::new(self.dice.split(), number, 2, 60).wide();
             writers.spawn(write(writer, self.world.postgres.url(), enough.clone()));
         }
-        let (over, ends) = watch::channel(false);
-        let mut watching = never_ahead(&self.world.postgres, ends);
+        self.watching = Some(Watching::start(&self.world.postgres));
         for _ in 0..troubles {
             let trouble = Trouble::any(&mut self.dice, self.sky);
             self.service(&trouble).await;
@@ -123,10 +126,6 @@ impl<'a> Storm<'a> {
         while let Some(written) = writers.join_next().await {
             written.expect("a writer");
         }
-        over.send_replace(true);
-        let watched = watching.join_next().await.expect("it watches").expect("it ends");
-        let looks = watched.unwrap_or_else(|wrong| panic!("{wrong}; {}", self.seed));
-        assert!(looks > 0, "nothing was seen; {}", self.seed);
     }
 
     /// One that runs, and that ends at the point that was chosen.
@@ -191,6 +190,9 @@ impl<'a> Storm<'a> {
         self.nothing_waits_for_a_person().await;
         eprintln!("{:6.2} s: nothing waits for a person", self.begun.elapsed().as_secs_f64());
         self.world.equal(self.seed).await;
+        let looks = self.watching.take().expect("it rages").end().await;
+        let looks = looks.unwrap_or_else(|wrong| panic!("{wrong}; {}", self.seed));
+        assert!(looks > 0, "nothing was seen; {}", self.seed);
         eprintln!("{:6.2} s: both sides are equal", self.begun.elapsed().as_secs_f64());
     }
 
