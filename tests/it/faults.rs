@@ -18,7 +18,7 @@ use trouble::Sky;
 
 /// How many troubles a storm has.
 fn troubles() -> u32 {
-    std::env::var("ROWCALL_TROUBLES").map_or(12, |it| it.parse().expect("ROWCALL_TROUBLES is a number"))
+    std::env::var("ROWCALL_TROUBLES").map_or(10, |it| it.parse().expect("ROWCALL_TROUBLES is a number"))
 }
 
 /// A storm that is over, with both sides equal.
