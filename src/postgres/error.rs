@@ -93,6 +93,10 @@ impl Failure {
         if let Some(db) = error.as_db_error() {
             return Self::Server(ServerError::from(db));
         }
+        // A server that crashes while it lets somebody in says nothing, and nothing is known of why.
+        if error.is_closed() {
+            return Self::Broken(io::ErrorKind::UnexpectedEof.into());
+        }
         let message = explain(&error);
         match std::error::Error::source(&error).and_then(|it| it.downcast_ref::<io::Error>()) {
             Some(io) => Self::Broken(io::Error::new(io.kind(), io.to_string())),

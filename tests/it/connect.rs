@@ -181,3 +181,21 @@ async fn a_pool_says_why_it_cannot_connect() {
         other => panic!("{other:?}"),
     }
 }
+
+/// As one does that crashes in that moment: it is worth trying again.
+#[tokio::test]
+async fn a_server_that_hangs_up_while_we_log_in_is_tried_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("postgres://u@{}/d?sslmode=disable", listener.local_addr().expect("an address"));
+    let mut server = tokio::task::JoinSet::new();
+    server.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1024]).await;
+        }
+    });
+    fails(&url, "the connection broke while logging in").await;
+    let Err(error) = rowcall::postgres::connect(&target(&url)).await else { panic!("it was accepted") };
+    assert!(!error.is_final(), "{error}");
+    let Err(error) = logical::identify(&target(&url)).await else { panic!("it was accepted") };
+    assert!(!error.is_final(), "{error}");
+}

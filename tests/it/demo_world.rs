@@ -38,6 +38,31 @@ async fn the_same_seed_makes_the_same_rows_whoever_else_writes() {
     assert!(comparison.is_equal(), "{comparison}");
 }
 
+#[tokio::test]
+async fn a_wide_one_writes_what_is_rare() {
+    let postgres = Postgres::start(Version::V16).await;
+    let mut client = postgres.client().await;
+    create(&client).await.expect("the tables");
+    seed(&client, 20).await.expect("the rows");
+    let mut writers = [0, 1].map(|number| Writer::new(Dice::new(7 + number), number, 2, 60).wide());
+    let (mut most, mut summaries) = (0, String::new());
+    let mut longest = 0;
+    for turn in 0..1_500 {
+        let written = writers[turn % 2].write(&mut client).await.expect("a transaction");
+        most = most.max(written.rows);
+        summaries += &written.summary;
+        if turn % 50 == 0 {
+            let row = client.query_one("select max(length(name)) from customers", &[]).await;
+            longest = longest.max(row.expect("a row").get::<_, i32>(0));
+        }
+    }
+    assert!(most > 1_000, "{most} rows in one transaction");
+    assert!(longest > 100_000, "{longest} characters at most");
+    for kind in ["long name", "called", "again", "at once", "many customers", "is now", "gone with"] {
+        assert!(summaries.contains(kind), "never: {kind}");
+    }
+}
+
 #[test]
 fn its_configuration_is_a_good_one() {
     let urls = ["postgres://postgres@/postgres?host=/tmp/a%20b&port=5432", "http://127.0.0.1:8080"];

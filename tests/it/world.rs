@@ -19,6 +19,18 @@ use std::{
 };
 use tokio::time::sleep;
 
+/// The configuration in which loans wait for their customers, and collateral for its loan.
+pub fn dependent(yaml: String) -> String {
+    let on = |table: &str, column: &str| {
+        let at = format!("    table: public.{table}\n");
+        let (parent, _) = column.split_once('_').expect("a column");
+        (at.clone(), format!("{at}    depends_on: {{ {parent}: '{{{{ row.{column} }}}}' }}\n"))
+    };
+    [on("loans", "customer_id"), on("collateral", "loan_id")]
+        .into_iter()
+        .fold(yaml, |yaml, (from, to)| yaml.replace(&from, &to))
+}
+
 /// What every random choice follows from.
 pub struct Seed(pub u64);
 

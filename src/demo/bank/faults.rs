@@ -27,6 +27,10 @@ pub enum Fault {
     DropBefore,
     /// Applied; then the connection breaks and the answer is lost.
     DropAfter,
+    /// Applied; the connection breaks in the middle of the answer's body.
+    Truncate,
+    /// Applied; the answer's body comes byte by byte, over so many milliseconds in all.
+    SlowBody(u64),
     /// Applied; the answer's body is not JSON.
     BadJson,
     /// 307 to this address, nothing applied.

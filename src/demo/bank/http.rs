@@ -15,8 +15,10 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::{
+    io,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -38,6 +40,7 @@ pub async fn answer(
     }
     if parts.uri.path() != TOKEN_PATH {
         bank.store.counts.requests.fetch_add(1, Relaxed);
+        bank.store.came(parts.headers.get("traceparent").and_then(|it| it.to_str().ok()));
     }
     let Some(fault) = bank.faults.strike(&parts.method, parts.uri.path()) else {
         return respond(act(&bank, &parts, body));
@@ -75,6 +78,27 @@ pub async fn answer(
             let reply = act(&bank, &parts, body);
             scissors.cut();
             respond(reply)
+        }
+        Fault::Truncate => {
+            let Reply { status, body } = act(&bank, &parts, body);
+            let half = body.slice(..body.len() / 2);
+            let broken = Err(io::Error::from(io::ErrorKind::ConnectionReset));
+            let mut response = plain(status, body);
+            *response.body_mut() = Body::from_stream(stream::iter([Ok(half), broken]));
+            response
+        }
+        Fault::SlowBody(millis) => {
+            let Reply { status, body } = act(&bank, &parts, body);
+            let pause = Duration::from_millis(millis) / u32::try_from(body.len()).unwrap_or(1).max(1);
+            let mut response = plain(status, body.clone());
+            *response.body_mut() = Body::from_stream(stream::iter(0..body.len()).then(move |at| {
+                let byte = body.slice(at..=at);
+                async move {
+                    tokio::time::sleep(pause).await;
+                    Ok::<_, io::Error>(byte)
+                }
+            }));
+            response
         }
         Fault::BadJson => {
             let reply = act(&bank, &parts, body);

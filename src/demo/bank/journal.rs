@@ -66,6 +66,8 @@ impl Entry {
 pub struct Journal {
     next: u64,
     entries: Vec<Entry>,
+    /// Of all requests, also of those that nothing came of.
+    pub spans: Vec<Arc<str>>,
 }
 
 impl Journal {

@@ -156,6 +156,11 @@ impl Bank {
         self.inner.store.take_journal()
     }
 
+    /// The span of every request that came and had a `traceparent`, in their order, whatever came of it.
+    pub fn spans(&self) -> Vec<Arc<str>> {
+        self.inner.store.spans()
+    }
+
     /// What goes wrong, and what should.
     pub fn faults(&self) -> &Faults {
         &self.inner.faults

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -316,6 +316,18 @@ impl Store {
     /// The journal from this sequence number on.
     pub fn journal(&self, from: u64) -> Vec<Entry> {
         self.journal.as_ref().map(|journal| lock(journal).from(from)).unwrap_or_default()
+    }
+
+    /// A request came that names itself like this.
+    pub fn came(&self, traceparent: Option<&str>) {
+        if let (Some(journal), Some(span)) = (&self.journal, traceparent.and_then(|it| it.split('-').nth(2)))
+        {
+            lock(journal).spans.push(span.into());
+        }
+    }
+
+    pub fn spans(&self) -> Vec<Arc<str>> {
+        self.journal.as_ref().map(|journal| lock(journal).spans.clone()).unwrap_or_default()
     }
 
     pub fn take_journal(&self) -> Vec<Entry> {

@@ -142,6 +142,24 @@ async fn an_answer_can_be_lost_before_or_after_the_effect() {
 }
 
 #[tokio::test]
+async fn an_answer_can_be_slow_or_end_in_the_middle_and_every_request_is_known() {
+    let customer = Customer::new().await;
+    let url = customer.bank.url() + "/customers/1";
+    let put = async |span: &str| {
+        let parent = format!("00-{}-{span}-01", "1".repeat(32));
+        let request = customer.http.put(&url).header("traceparent", parent).body("{}");
+        request.send().await.expect("a status").bytes().await
+    };
+    customer.bank.faults().add(Rule::new(Fault::Truncate).times(1));
+    put("a").await.expect_err("half of it");
+    assert_eq!(customer.bank.stats().applied, 1);
+    customer.bank.faults().clear();
+    customer.bank.faults().add(Rule::new(Fault::SlowBody(20)).times(1));
+    assert_eq!(&put("b").await.expect("all of it")[..], b"{\"ok\":true}");
+    assert_eq!(customer.bank.spans(), ["a".into(), "b".into()]);
+}
+
+#[tokio::test]
 async fn it_is_controlled_over_http_too() {
     let customer = Customer::new().await;
     let rule = json!({"fault": {"too_many": {"retry_after": 1}}, "method": "PUT", "times": 1});

@@ -1,3 +1,5 @@
+mod wide;
+
 use super::{WorldError, doing};
 use crate::demo::dice::Dice;
 use std::fmt::Write;
@@ -15,7 +17,14 @@ pub struct Writer {
     of: u64,
     /// Ids are taken from this many, again and again, so that deleted ones come back.
     ids: u64,
+    /// It also writes what few databases have much of: see `wide.rs`.
+    wide: bool,
+    /// What it writes next, whatever the dice say.
+    next: Option<Statement>,
 }
+
+/// SQL without its `returning`, and its name for people.
+type Statement = (String, String);
 
 /// What one transaction did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +58,14 @@ const BETWEEN: [SqlState; 2] = [SqlState::T_R_DEADLOCK_DETECTED, SqlState::FOREI
 impl Writer {
     /// Writer `number` of `of`, over some `ids` ids a table.
     pub fn new(dice: Dice, number: u64, of: u64, ids: u64) -> Self {
-        Self { dice, number, of: of.max(1), ids: ids.max(1) }
+        Self { dice, number, of: of.max(1), ids: ids.max(1), wide: false, next: None }
+    }
+
+    /// One that also writes large values and leaves them as they are, deletes rows and inserts them again in
+    /// one transaction, and now and then writes thousands of rows at once.
+    pub fn wide(mut self) -> Self {
+        self.wide = true;
+        self
     }
 
     /// Makes one transaction. One that the server ends because another writer's came in between
@@ -68,8 +84,15 @@ impl Writer {
         let rolled_back = self.dice.happens(12);
         let mut written = Written { rows: 0, rolled_back, version: None, summary: String::new() };
         let mut transaction = client.transaction().await.map_err(doing("beginning"))?;
-        for _ in 0..statements {
-            let (what, sql) = self.statement();
+        self.next = None;
+        let mut left = statements;
+        while left > 0 || self.next.is_some() {
+            left = left.saturating_sub(1);
+            let (what, sql) = match self.next.take() {
+                Some(next) => next,
+                None if self.wide && self.dice.happens(8) => self.wide_statement(),
+                None => self.statement(),
+            };
             let undone = self.dice.happens(5);
             let part = transaction.savepoint("part").await.map_err(doing("setting a savepoint"))?;
             let rows =
@@ -101,8 +124,15 @@ impl Writer {
         self.number + self.of * (1 + self.dice.below(self.ids))
     }
 
-    /// One statement, and its name for people.
-    fn statement(&mut self) -> (String, String) {
+    /// An existing row of ours, at or after this id.
+    fn near(&self, table: &str, id: u64) -> String {
+        let Self { number, of, .. } = self;
+        format!(
+            "(select id from {table} where id >= {id} and id % {of} = {number} % {of} order by id limit 1)"
+        )
+    }
+
+    fn statement(&mut self) -> Statement {
         let (id, other) = (self.id(), self.id());
         let roll = self.dice.below(100);
         let amount = format!("{}.{:02}", self.dice.below(1_000_000), self.dice.below(100));
@@ -112,13 +142,7 @@ impl Writer {
         let name = *self.dice.one(NAMES);
         let phone =
             if self.dice.happens(20) { "null".to_owned() } else { format!("'+49 {}'", self.dice.number()) };
-        // An existing row of ours, at or after a random id.
-        let (number, of) = (self.number, self.of);
-        let near = |table: &str, id: u64| {
-            format!(
-                "(select id from {table} where id >= {id} and id % {of} = {number} % {of} order by id limit 1)"
-            )
-        };
+        let near = |table: &str, id: u64| self.near(table, id);
         let moved = |table: &str| {
             format!(
                 "update {table} set id = {other} where id = {} and not exists (select from {table} where id = {other})",

@@ -4,7 +4,7 @@
 use super::End;
 use crate::{
     harness::{each_version, eventually, settled, wait::LONG},
-    world::{Seed, World},
+    world::{Seed, World, dependent},
 };
 
 /// Several versions of the rows that are there, and some that come and go.
@@ -23,16 +23,6 @@ each_version! {
 
 #[tokio::test]
 async fn a_killed_service_that_sends_again_in_the_order_of_parents_converges() {
-    let dependent = |yaml: String| {
-        let on = |table: &str, column: &str| {
-            let at = format!("    table: public.{table}\n");
-            let (parent, _) = column.split_once('_').expect("a column");
-            (at.clone(), format!("{at}    depends_on: {{ {parent}: '{{{{ row.{column} }}}}' }}\n"))
-        };
-        [on("loans", "customer_id"), on("collateral", "loan_id")]
-            .into_iter()
-            .fold(yaml, |yaml, (from, to)| yaml.replace(&from, &to))
-    };
     converges_again(crate::harness::Version::V16, dependent).await;
 }
 

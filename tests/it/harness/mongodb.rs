@@ -110,6 +110,10 @@ impl MongoDb {
         format!("{login}{}", tls.unwrap_or_default())
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The directory it lives in.
     pub fn home(&self) -> &Path {
         &self.kept.directory

@@ -1,5 +1,6 @@
 //! What stands between the service and a server, and makes the way bad.
 
+use super::wait::LONG;
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -9,7 +10,7 @@ use tokio::{
     },
     sync::watch,
     task::JoinSet,
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 /// What becomes of what is sent, in either direction.
@@ -24,6 +25,14 @@ pub enum Way {
     Throttle(u32),
     /// Connections stay, new ones are taken, and nothing comes through: nobody hears of it.
     HalfOpen,
+    /// Connections break, and nobody listens: new ones are refused.
+    Refused,
+}
+
+impl Way {
+    fn is_gone(self) -> bool {
+        matches!(self, Self::Cut | Self::Refused)
+    }
 }
 
 /// Forwards a port of its own to a server's. Gone with the value.
@@ -42,9 +51,20 @@ impl Proxy {
         let ways = way.clone();
         accepting.spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(carry(client, server, ways.subscribe()));
-                while connections.try_join_next().is_some() {}
+            let (mut listener, mut way) = (listener, ways.subscribe());
+            loop {
+                tokio::select! {
+                    client = listener.accept() => {
+                        let Ok((client, _)) = client else { return };
+                        connections.spawn(carry(client, server, ways.subscribe()));
+                        while connections.try_join_next().is_some() {}
+                    }
+                    () = refused(&mut way) => {
+                        drop(listener);
+                        drop(way.wait_for(|it| *it != Way::Refused).await);
+                        listener = listen_again(port).await;
+                    }
+                }
             }
         });
         Self { port, way, _accepting: accepting }
@@ -59,8 +79,24 @@ impl Proxy {
     }
 }
 
+async fn refused(way: &mut watch::Receiver<Way>) {
+    let _ = way.wait_for(|it| *it == Way::Refused).await;
+}
+
+/// A connection of somebody's may have this port just now.
+async fn listen_again(port: u16) -> TcpListener {
+    let deadline = Instant::now() + LONG;
+    loop {
+        match TcpListener::bind(("127.0.0.1", port)).await {
+            Ok(listener) => return listener,
+            Err(error) => assert!(Instant::now() < deadline, "port {port}: {error}"),
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn carry(client: TcpStream, server: u16, mut way: watch::Receiver<Way>) {
-    if *way.borrow() == Way::Cut {
+    if way.borrow().is_gone() {
         return;
     }
     let Ok(server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], server))).await else { return };
@@ -75,7 +111,7 @@ async fn carry(client: TcpStream, server: u16, mut way: watch::Receiver<Way>) {
     tokio::select! {
         _ = there => {}
         _ = back => {}
-        _ = way.wait_for(|it| *it == Way::Cut) => {}
+        _ = way.wait_for(|it| it.is_gone()) => {}
     }
 }
 
@@ -92,7 +128,7 @@ async fn copy(
         }
         let now = *way.borrow();
         match now {
-            Way::Open | Way::Cut => {}
+            Way::Open | Way::Cut | Way::Refused => {}
             Way::Delay(delay) => sleep(delay).await,
             Way::Throttle(rate) => sleep(Duration::from_secs_f64(count as f64 / f64::from(rate))).await,
             // What was read is sent once the way is open again, as packets are that were lost.

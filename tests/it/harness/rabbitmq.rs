@@ -97,6 +97,10 @@ impl RabbitMq {
         format!("amqp://guest:guest@127.0.0.1:{}", self.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The directory it lives in.
     pub fn home(&self) -> &Path {
         &self.node.directory

@@ -58,6 +58,11 @@ impl Rowcall {
         fs::write(self.config(), format!("{yaml}{log}")).expect("to write the configuration");
     }
 
+    /// The configuration.
+    pub fn text(&self) -> String {
+        fs::read_to_string(self.config()).expect("the configuration")
+    }
+
     /// Sets an environment variable for whatever is started from now on.
     pub fn environment(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));

@@ -2,7 +2,7 @@
 
 use super::Written;
 use rowcall::demo::{Effect, Entry};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One write of a row that the bank applied: which call of its sequence, and the version it carried.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,6 +92,12 @@ pub fn keys_not_once(journal: &[Entry]) -> Vec<String> {
     wrong
 }
 
+/// What carried a version that was never committed.
+pub fn never_committed(writes: &[Applied], history: &BTreeSet<Written>) -> Vec<String> {
+    let unknown = |it: &&Applied| !history.contains(&(it.object.clone(), it.version));
+    writes.iter().filter(unknown).map(|it| format!("{it:?} was never committed")).collect()
+}
+
 #[test]
 fn the_oracle_sees_what_is_repeated_reordered_lost_or_invented() {
     let write = |object: &str, step, version| Applied { object: object.to_owned(), step, version };
@@ -110,4 +116,6 @@ fn the_oracle_sees_what_is_repeated_reordered_lost_or_invented() {
     assert_eq!(not_once(&good[1..], &history).len(), 1, "lost");
     assert_eq!(not_once(&[&good[..], &good[..1]].concat(), &history).len(), 1, "repeated");
     assert_eq!(not_once(&good, &history[..2]).len(), 1, "invented");
+    let committed = history[..2].iter().cloned().collect();
+    assert_eq!(never_committed(&good, &committed).len(), 1, "invented");
 }
