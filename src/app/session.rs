@@ -17,7 +17,7 @@ use crate::{
         Budget, ChangeSource, PostgresChunks, PostgresReader, SourceError,
         logical::{LogicalSource, Options, identify, inspect},
     },
-    engine::{self, CallLog, Engine, EngineError, Limits, Parts, stopped},
+    engine::{CallLog, Engine, EngineError, Limits, Parts, stopped},
     model::Lsn,
     postgres,
     routing::{OnDead, Route, Router},
@@ -92,7 +92,7 @@ pub(super) async fn run(
     check_renamed(plan, &*store).await?;
     let checkpoint = match stored {
         #[cfg(debug_assertions)]
-        Some(checkpoint) if engine::broken("unbound") => checkpoint,
+        Some(checkpoint) if crate::engine::broken("unbound") => checkpoint,
         Some(checkpoint) => {
             check_binding(plan, &checkpoint, &identity, &client).await?;
             checkpoint
