@@ -84,7 +84,14 @@ pub async fn answer(
             let half = body.slice(..body.len() / 2);
             let broken = Err(io::Error::from(io::ErrorKind::ConnectionReset));
             let mut response = plain(status, body);
-            *response.body_mut() = Body::from_stream(stream::iter([Ok(half), broken]));
+            *response.body_mut() =
+                Body::from_stream(stream::iter([Ok(half), broken]).then(|part| async move {
+                    if part.is_err() {
+                        // So that what came before is on its way.
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    part
+                }));
             response
         }
         Fault::SlowBody(millis) => {

@@ -148,7 +148,7 @@ async fn an_answer_can_be_slow_or_end_in_the_middle_and_every_request_is_known()
     let put = async |span: &str| {
         let parent = format!("00-{}-{span}-01", "1".repeat(32));
         let request = customer.http.put(&url).header("traceparent", parent).body("{}");
-        request.send().await.expect("a status").bytes().await
+        request.send().await?.bytes().await
     };
     customer.bank.faults().add(Rule::new(Fault::Truncate).times(1));
     put("a").await.expect_err("half of it");

@@ -64,6 +64,8 @@ const ALTERATIONS: &[&str] = &[
     "alter table loans replica identity default",
 ];
 
+const POINTS: &[&str] = &["after-answer", "after-settle", "after-settle:3"];
+
 const RUNS: &[(&str, &str)] = &[
     ("snapshot", "{}"),
     ("snapshot", r#"{"force": true}"#),
@@ -87,13 +89,13 @@ impl Trouble {
         match dice.below(20) {
             0..4 if sky.orderly => Self::Terminate,
             0 | 1 => Self::Kill,
-            2 | 3 => Self::KillAt(*dice.one(&["after-answer", "after-settle", "after-settle:3"])),
+            2 | 3 => Self::KillAt(dice.one::<&str>(POINTS)),
             4 => Self::Terminate,
             5 => Self::Freeze(long),
             6..10 => Self::Way(Part::Database, way(dice), long),
             10 | 11 => Self::Way(Part::Remote, way(dice), long),
             12 => Self::Restart { part: Part::Database, crash: dice.happens(50) },
-            13 => Self::Alter(*dice.one(ALTERATIONS)),
+            13 => Self::Alter(dice.one::<&str>(ALTERATIONS)),
             14 => Self::Revoke,
             15 => Self::Retry,
             _ => {
