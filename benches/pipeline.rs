@@ -46,6 +46,7 @@ async fn main() -> Result<(), Failure> {
     let records: u64 = records.parse()?;
     let confirmed = confirms(broker, records).await?;
     let inserted = inserts(database, records).await?;
+    peak::forget()?;
     let through = whole(broker, database, records).await?;
     println!("{confirmed:.3} {inserted:.3} {through:.3} {}", peak::kilobytes()?);
     Ok(())
