@@ -67,6 +67,17 @@ async fn home(postgres: &Postgres, remote: &str, otlp: &str) -> Rowcall {
     home
 }
 
+/// What a service says in whose life one row is sent.
+async fn sends_a_row(home: &Rowcall, postgres: &Postgres) -> String {
+    let service = home.run();
+    postgres.execute("insert into customers values (1, 'Ada')").await;
+    settled(postgres).await;
+    service.sigterm();
+    let (status, said) = service.end().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    said
+}
+
 #[tokio::test]
 async fn a_span_has_the_names_of_its_record_and_of_what_the_remote_was_told() {
     let postgres = Postgres::start(Version::V16).await;
@@ -74,12 +85,7 @@ async fn a_span_has_the_names_of_its_record_and_of_what_the_remote_was_told() {
     let collector = server(|_| 200).await;
     let otlp = "{ endpoint: \"URL\", headers: { authorization: \"file:token\" }, service: bank-sync }";
     let home = home(&postgres, &remote.uri(), &otlp.replace("URL", &collector.uri())).await;
-    let service = home.run();
-    postgres.execute("insert into customers values (1, 'Ada')").await;
-    settled(&postgres).await;
-    service.sigterm();
-    let (status, said) = service.end().await;
-    assert_eq!(status.code(), Some(0), "{said}");
+    let said = sends_a_row(&home, &postgres).await;
 
     let told: Vec<String> = requests(&remote, "/customers")
         .await
@@ -167,12 +173,7 @@ async fn nothing_at_the_endpoint_is_a_warning_of_check_and_stops_nothing() {
     let home = home(&postgres, &remote.uri(), &format!("{{ endpoint: \"http://{port}\" }}")).await;
     let check = home.command(&["check"]).await.expect_code(0);
     assert!(check.stdout.contains(&format!("{port} cannot be reached")), "{}", check.stdout);
-    let service = home.run();
-    postgres.execute("insert into customers values (1, 'Ada')").await;
-    settled(&postgres).await;
-    service.sigterm();
-    let (status, said) = service.end().await;
-    assert_eq!(status.code(), Some(0), "{said}");
+    let said = sends_a_row(&home, &postgres).await;
     assert!(said.contains("the last 1 spans were not sent"), "{said}");
 }
 

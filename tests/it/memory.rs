@@ -7,7 +7,7 @@ use rowcall::demo::{Bank, Fault, Options, Rule};
 use std::time::Duration;
 
 /// Every row is carried and settled; every hundredth is sent.
-const ENTITY: &str = "
+pub const ENTITY: &str = "
   row:
     table: rows
     when: '{{ int(row.id) % 100 == 0 }}'

@@ -77,10 +77,18 @@ mod tests {
     use super::*;
     use jiff::Timestamp;
 
-    #[test]
-    fn what_is_asked_of_a_key_or_a_change_is_found_by_it_whatever_else_is_asked() {
+    /// How the file would look for it.
+    fn plan(query: &CallQuery) -> String {
         let connection = Connection::open_in_memory().expect("a database");
         connection.execute_batch(super::super::write::SCHEMA).expect("its tables");
+        let (sql, values) = select(query);
+        let mut plan = connection.prepare(&format!("explain query plan {sql}")).expect("a plan");
+        let steps = plan.query_map(rusqlite::params_from_iter(&values), |row| row.get::<_, String>(3));
+        steps.and_then(Iterator::collect::<Result<Vec<_>, _>>).expect("its steps").join("; ")
+    }
+
+    #[test]
+    fn what_is_asked_of_a_key_or_a_change_is_found_by_it_whatever_else_is_asked() {
         let text = || Some("x".to_owned());
         let whole = || CallQuery {
             entity: text(),
@@ -90,13 +98,20 @@ mod tests {
             ..CallQuery::default()
         };
         for query in [CallQuery { key: text(), ..whole() }, CallQuery { change: text(), ..whole() }] {
-            let (sql, values) = select(&query);
-            let mut plan = connection.prepare(&format!("explain query plan {sql}")).expect("a plan");
-            let steps = plan.query_map(rusqlite::params_from_iter(&values), |row| row.get::<_, String>(3));
-            let steps: Vec<String> = steps.and_then(Iterator::collect).expect("its steps");
-            let all = steps.join("; ");
+            let all = plan(&query);
             assert!(all.contains("SEARCH call USING INTEGER PRIMARY KEY (rowid=?)"), "{all}");
             assert!(all.contains("PRIMARY KEY (key=?)") || all.contains("PRIMARY KEY (change=?)"), "{all}");
+        }
+    }
+
+    #[test]
+    fn what_is_rare_is_found_by_an_index_of_its_own() {
+        let status = CallQuery { status: Some((400, 599)), ..CallQuery::default() };
+        let class = CallQuery { class: Some("timeout".to_owned()), ..CallQuery::default() };
+        let run = CallQuery { run: Some(3), ..CallQuery::default() };
+        for (query, index) in [(status, "call_status"), (class, "call_class"), (run, "call_run")] {
+            let all = plan(&query);
+            assert!(all.contains(index), "{index} in {all}");
         }
     }
 }

@@ -44,14 +44,12 @@ struct Head<'a> {
     at: Timestamp,
     #[serde(borrow)]
     entity: Cow<'a, str>,
-    #[serde(borrow)]
-    keys: Vec<Cow<'a, str>>,
-    #[serde(borrow)]
-    changes: Vec<Cow<'a, str>>,
+    keys: Vec<String>,
+    changes: Vec<String>,
     #[serde(default)]
     run: Option<i64>,
-    #[serde(default, borrow)]
-    class: Option<Cow<'a, str>>,
+    #[serde(default)]
+    class: Option<String>,
     #[serde(default)]
     response: Option<Answer>,
 }
@@ -74,8 +72,8 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
             transaction.prepare_cached("insert or ignore into call_key (key, seq) values (?, ?)")?;
         let mut change =
             transaction.prepare_cached("insert or ignore into call_change (change, seq) values (?, ?)")?;
-        for (at, line) in lines.iter().enumerate() {
-            let mut refuse = |reason: String| refused.push(Refused { at, reason });
+        for (place, line) in lines.iter().enumerate() {
+            let mut refuse = |reason: String| refused.push(Refused { at: place, reason });
             let text = std::str::from_utf8(&line.json);
             let read = text.map_err(|error| error.to_string()).and_then(|text| {
                 let head: Head = serde_json::from_str(text).map_err(|error| error.to_string())?;

@@ -3,7 +3,7 @@
 use super::{counts, replay};
 use crate::{
     harness::{Live, Postgres, Version, eventually, wait::LONG},
-    memory::{BOUND_KB, peak_kb},
+    memory::{BOUND_KB, ENTITY, peak_kb},
 };
 use rowcall::demo::{Bank, Options};
 use serde_json::Value;
@@ -98,12 +98,7 @@ async fn many_changes_are_sent_again_in_little_memory() {
     let postgres = Postgres::start(Version::V16).await;
     let bank = Bank::start_with("127.0.0.1:0", Options::FORGETFUL).await.expect("a bank");
     let table = "create table rows (id bigint primary key, text text not null)";
-    let entity = "
-  row:
-    table: rows
-    when: '{{ int(row.id) % 100 == 0 }}'
-    upsert: [{ put: '/objects/row/{{ row.id }}', body: { text: '{{ row.text }}' } }]";
-    let live = Live::between(postgres, bank, table, entity).await;
+    let live = Live::between(postgres, bank, table, ENTITY).await;
     live.reconfigure(|yaml| yaml + "limits: { memory: 8MiB }\n");
     live.rowcall.command(&["checkpoint", "create", "here"]).await.expect_code(0);
     let rows =
