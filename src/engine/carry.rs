@@ -50,6 +50,8 @@ pub(super) struct Ground {
     pub(super) origin: u32,
     /// Changes committed before this may have been sent by an earlier process.
     pub(super) sent_before: Lsn,
+    /// Tells the requests of this process from those of earlier ones.
+    pub(super) life: u32,
 }
 
 /// How far a stop has come.
@@ -235,13 +237,14 @@ impl Pass {
         let work = &mut self.work;
         let replayed = work.for_run.and_then(|it| it.replayed);
         let run = work.run();
+        let life = work.is_sent_before(ground.sent_before).then_some(ground.life);
         let subject = Subject {
             route: &route.name,
             remote: &remote.name,
             keys: vec![Arc::clone(&self.key)],
             changes: vec![work.id()],
             run,
-            scope: log::scope(run, replayed.map(|it| it.until)),
+            scope: log::scope(run, replayed.map(|it| it.until), life),
         };
         let watch = Watch::new(&ground.log, &call, &key, subject);
         work.trace = Some(watch.trace);

@@ -1,7 +1,8 @@
 //! What is told of each request that is sent: a record to the call log, a line to the process's own log.
 //!
 //! Upholds invariant 6: a record is named by its call key and its number among the requests for that call,
-//! which goes on counting where a parked change is taken up again. And 7: a line has neither the query of
+//! which goes on counting where a parked change is taken up again; what an earlier life of the service may
+//! have sent is named by the present one too, so that no two requests share a name. And 7: a line has neither the query of
 //! a URL nor anything of a header or a body.
 
 use super::carry::{Phase, leaving};
@@ -34,7 +35,7 @@ pub struct Subject<'a> {
     pub changes: Vec<ChangeId>,
     /// The run it belongs to.
     pub run: Option<RunId>,
-    /// What makes the same call once more, such as the run.
+    /// What makes the same call once more, such as the run or a restart.
     pub scope: Option<String>,
 }
 
@@ -240,8 +241,13 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// What makes the same call once more: a run, or that its change was read to be sent again, among what was
-/// committed before `until`.
-pub(super) fn scope(run: Option<RunId>, until: Option<Lsn>) -> Option<String> {
-    run.map(|it| it.to_string()).or_else(|| until.map(|it| it.to_string()))
+/// What makes the same call once more: a run; or that its change was read to be sent again, among what was
+/// committed before `until`; or this life of the service, where an earlier one may have sent it and the
+/// numbers of its requests are not known.
+pub(super) fn scope(run: Option<RunId>, until: Option<Lsn>, life: Option<u32>) -> Option<String> {
+    let again = run.map(|it| it.to_string()).or_else(|| until.map(|it| it.to_string()));
+    match (again, life) {
+        (Some(again), Some(life)) => Some(format!("{again}-{life:08x}")),
+        (again, life) => again.or_else(|| life.map(|it| format!("{it:08x}"))),
+    }
 }

@@ -122,7 +122,7 @@ pub struct Parts {
     pub resumed: Option<Assignment>,
     /// The routes of a replay that an earlier process has begun.
     pub replaying: Vec<Arc<str>>,
-    /// Tells this engine's marks from all others.
+    /// Tells this engine's marks, and what it sends, from those of all others.
     pub nonce: u64,
 }
 
@@ -268,6 +268,7 @@ impl Engine {
                 log: CallLog { sink: call_log, clock },
                 origin,
                 sent_before,
+                life: nonce as u32,
             }),
             router,
             budget,

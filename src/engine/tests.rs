@@ -208,6 +208,7 @@ struct Rig {
     governor: Arc<Governor>,
     attempts: u32,
     sent_before: Lsn,
+    nonce: u64,
     on_dead: OnDead,
     guard: WalGuard,
     kept: watch::Sender<Option<KeptLog>>,
@@ -224,6 +225,7 @@ impl Rig {
             governor: governor(8, None),
             attempts: 3,
             sent_before: Lsn::ZERO,
+            nonce: 7,
             on_dead: OnDead::Hold,
             guard: WalGuard::default(),
             kept: watch::Sender::new(None),
@@ -304,7 +306,7 @@ impl Rig {
             orders: mpsc::unbounded_channel().1,
             resumed: None,
             replaying: Vec::new(),
-            nonce: 7,
+            nonce: self.nonce,
         }
     }
 

@@ -115,13 +115,15 @@ impl BatchPass {
         let members = &self.batch.members;
         let run = members.iter().find_map(|it| it.work.for_run?.replayed?.run);
         let until = members.iter().find_map(|it| Some(it.work.for_run?.replayed?.until));
+        let again = members.iter().any(|it| it.work.is_sent_before(ground.sent_before));
+        let life = again.then_some(ground.life);
         let subject = Subject {
             route: &route.name,
             remote: &remote.name,
             keys: members.iter().map(|it| Arc::clone(&it.key)).collect(),
             changes: members.iter().map(|it| it.work.id()).collect(),
             run,
-            scope: log::scope(run, until),
+            scope: log::scope(run, until, life),
         };
         let watch = Watch::new(&ground.log, call, &key, subject);
         let trace = watch.trace;
