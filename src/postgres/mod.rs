@@ -26,6 +26,6 @@ mod verify;
 pub use connect::{Client, PRINTING, connect};
 pub use error::{ConnectError, Failure, ServerError, explain};
 pub use hosts::{Login, Standing, first_suitable};
-pub use pool::{Pool, pool};
+pub use pool::{Pool, pool, pool_of_lookups};
 pub use stream::Stream;
 pub use target::{Address, BadTarget, ChannelBinding, Host, RootCert, SessionAttrs, SslMode, Target};

@@ -1,5 +1,7 @@
 use super::{ConnectError, Target, connect, first_suitable};
-use deadpool_postgres::{Connect, Manager, ManagerConfig, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Connect, Hook, HookError, Manager, ManagerConfig, PoolBuilder, RecyclingMethod, Runtime,
+};
 use std::{
     future::{Future, Ready, ready},
     pin::Pin,
@@ -18,18 +20,34 @@ pub type Pool = deadpool_postgres::Pool;
 /// How long one may wait for a free connection of the pool.
 const WAIT: Duration = Duration::from_secs(30);
 
+/// For statements that look up given keys and are prepared once: what they are planned for may be a small
+/// table that is large a minute later, so only an index will do.
+const BY_INDEX: &str =
+    "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off";
+
 /// A pool that makes up to `size` connections when they are needed.
 pub fn pool(target: &Target, size: usize) -> Pool {
+    build(builder(target, size))
+}
+
+/// The same for statements that look up given keys and are prepared once.
+pub fn pool_of_lookups(target: &Target, size: usize) -> Pool {
+    let by_index = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
+        Box::pin(async move { client.batch_execute(BY_INDEX).await.map_err(HookError::Backend) })
+    });
+    build(builder(target, size).post_create(by_index))
+}
+
+fn builder(target: &Target, size: usize) -> PoolBuilder {
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let road = Road(target.clone());
     let manager = Manager::from_connect(tokio_postgres::Config::new(), road, recycling);
-    Pool::builder(manager)
-        .max_size(size.max(1))
-        .wait_timeout(Some(WAIT))
-        .runtime(Runtime::Tokio1)
-        .build()
-        // It fails only for a timeout without a runtime.
-        .expect("a pool with a runtime is always built")
+    Pool::builder(manager).max_size(size.max(1)).wait_timeout(Some(WAIT)).runtime(Runtime::Tokio1)
+}
+
+fn build(builder: PoolBuilder) -> Pool {
+    // It fails only for a timeout without a runtime.
+    builder.build().expect("a pool with a runtime is always built")
 }
 
 /// Our own way of connecting, for deadpool.

@@ -70,7 +70,7 @@ impl PostgresStore {
         let doing = "connecting to the state database";
         let told = |error: postgres::ConnectError| StateError { doing, message: error.to_string() };
         let client = postgres::connect(target).await.map_err(told)?;
-        let readers = postgres::pool(target, 2);
+        let readers = postgres::pool_of_lookups(target, 2);
         let pending = pending_migrations(&client).await.map_err(failed("reading its migrations"))?;
         if !pending.is_empty() {
             let message = "schema `rowcall` is missing or older than this version: run `rowcall init`";
@@ -182,7 +182,9 @@ impl StateStore for PostgresStore {
 
     async fn recall(&self, keys: &[RouteKey]) -> Result<Vec<Known>, StateError> {
         let doing = "reading links";
-        recall(&*self.reader(doing).await?, keys).await.map_err(failed(doing))
+        let client = self.reader(doing).await?;
+        let statement = client.prepare_cached(recall::RECALL).await.map_err(failed(doing))?;
+        recall::recall_by(&client, &statement, keys).await.map_err(failed(doing))
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {

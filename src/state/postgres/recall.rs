@@ -8,12 +8,12 @@ use crate::{
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio_postgres::{
-    Error,
+    Error, ToStatement,
     types::{Json, PgLsn},
 };
 
 /// `order by` keeps the answers in the order asked, so that no key has to be looked up again.
-const RECALL: &str = "\
+pub(super) const RECALL: &str = "\
 select l.saved, l.commit_lsn, l.ordinal, l.gone, l.parents, p.held, d.commit_lsn, d.ordinal,
        l.content, o.commit_lsn, o.ordinal
 from unnest($1::text[], $2::text[]) with ordinality as k (route, key, at)
@@ -54,9 +54,18 @@ select at, route, count(*) from child where route = any($5) group by at, route o
 
 /// What is known of these keys, in the order asked.
 pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Result<Vec<Known>, Error> {
+    recall_by(client, RECALL, keys).await
+}
+
+/// The same by the statement as it is prepared.
+pub(super) async fn recall_by(
+    client: &tokio_postgres::Client,
+    statement: &(impl ToStatement + ?Sized),
+    keys: &[RouteKey],
+) -> Result<Vec<Known>, Error> {
     let routes: Vec<&str> = keys.iter().map(|at| &*at.route).collect();
     let names: Vec<&str> = keys.iter().map(|at| &*at.key).collect();
-    let rows = client.query(RECALL, &[&routes, &names]).await?;
+    let rows = client.query(statement, &[&routes, &names]).await?;
     let known = |row: &tokio_postgres::Row| {
         let saved: Option<Json<Map<String, Value>>> = row.get(0);
         let link = saved.map(|Json(saved)| Link {
