@@ -110,8 +110,7 @@ async fn whole(broker: &str, database: &str, records: u64) -> Result<f64, Failur
     let redaction = Redaction::new([])?;
     let prepare: Prepare = Arc::new(move |mut record: CallRecord| {
         redaction.apply(&mut record, 64 << 10);
-        let json = serde_json::to_vec(&record).unwrap_or_default().into();
-        Line { id: record.id, route: record.route, json }
+        Line::from(record)
     });
     let outlet = Box::new(RabbitOutlet::new(&broker)?);
     let pipeline = Arc::new(Pipeline::start(outlet, prepare, None, PipelineOptions::default()));

@@ -15,6 +15,8 @@ use jiff::SignedDuration;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet, time::interval};
 
+/// How long records gather for the file, if nobody waits for them: few large transactions cost less.
+const GATHER: Duration = Duration::from_millis(20);
 /// How long what is in memory may take to go out at a stop.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// How often what is too old is forgotten.
@@ -134,8 +136,11 @@ impl App {
     }
 
     fn pipeline(&self, outlet: Box<dyn Outlet>, spool: Option<Spool>) -> Result<Arc<Pipeline>, AppError> {
-        let required = self.loaded.config.call_log.required;
-        let options = PipelineOptions { required, ..PipelineOptions::default() };
+        let settings = &self.loaded.config.call_log;
+        let mut options = PipelineOptions { required: settings.required, ..PipelineOptions::default() };
+        if settings.rabbitmq.is_none() && settings.mongodb.is_none() && !settings.required {
+            options.gather = GATHER;
+        }
         Ok(Arc::new(Pipeline::start(outlet, self.prepare()?, spool, options)))
     }
 
@@ -193,9 +198,7 @@ impl App {
             if let Some(seal) = &seal {
                 seal.close(&mut record, Seal::nonce);
             }
-            // It holds nothing that JSON cannot say.
-            let json = serde_json::to_vec(&record).unwrap_or_default().into();
-            Line { id: record.id, route: record.route, json }
+            Line::from(record)
         }))
     }
 }

@@ -166,7 +166,7 @@ impl SourcePlan {
         let remote = |it: &PlannedRemote| {
             let settings = &self.loaded.config.remotes[&it.name];
             Remote {
-                name: it.name.clone(),
+                name: it.name.as_str().into(),
                 client: Arc::clone(&it.client),
                 retry: RetryPolicy::new(&settings.retry),
                 governor: Arc::clone(&it.governor),

@@ -94,7 +94,9 @@ impl Subject {
             watch.ends(Some(result.as_ref()), outcome, wait);
             self.write(watch).await;
             match decision {
-                _ if ends => return Err(AuditError::Remote { remote: remote.name.clone(), message: said }),
+                _ if ends => {
+                    return Err(AuditError::Remote { remote: remote.name.to_string(), message: said });
+                }
                 Decision::RetryAfter(wait) => self.unless_stopped(sleep(wait)).await?,
                 Decision::GiveUp { .. } => return Ok(Err(said)),
             }

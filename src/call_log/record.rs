@@ -1,7 +1,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// The version of the record's schema, which `docs/call-log.md` describes.
@@ -89,7 +89,7 @@ pub struct CallRecord {
     /// The remote's name.
     pub remote: Arc<str>,
     /// The HTTP method.
-    pub method: Arc<str>,
+    pub method: Cow<'static, str>,
     /// The whole URL, without credentials.
     pub url: String,
     /// What was sent.
@@ -99,12 +99,12 @@ pub struct CallRecord {
     pub response: Option<Exchange>,
     /// What kind of failure it was: `transport`, `timeout`, `refused`, …; `None` if it was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<Arc<str>>,
+    pub class: Option<Cow<'static, str>>,
     /// The failure in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// What followed from it: `answered`, `retry`, `held`, `parked`, `interrupted`.
-    pub outcome: Arc<str>,
+    pub outcome: Cow<'static, str>,
     /// The trace that all calls of the change share.
     pub trace: String,
     /// The span that the remote was told, in 16 hex digits.
@@ -128,7 +128,7 @@ impl CallRecord {
             attempt: self.attempt,
             call_key: Arc::clone(&self.call_key),
             remote: Arc::clone(&self.remote),
-            method: Arc::clone(&self.method),
+            method: self.method.clone(),
             url: self.url.clone(),
             request: Content::default(),
             response: self
@@ -137,7 +137,7 @@ impl CallRecord {
                 .map(|it| Exchange { status: it.status, content: Content::default() }),
             class: self.class.clone(),
             error: self.error.clone(),
-            outcome: Arc::clone(&self.outcome),
+            outcome: self.outcome.clone(),
             trace: self.trace.clone(),
             span: self.span.clone(),
         }

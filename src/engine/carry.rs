@@ -28,7 +28,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// A remote as the engine uses it.
 pub struct Remote {
     /// Its name in the configuration.
-    pub name: String,
+    pub name: Arc<str>,
     /// Makes the attempts.
     pub client: Arc<dyn RemoteClient>,
     /// Decides about failures.

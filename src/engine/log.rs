@@ -28,7 +28,7 @@ pub struct Subject<'a> {
     /// The route's name.
     pub route: &'a Arc<str>,
     /// The remote's name.
-    pub remote: &'a str,
+    pub remote: &'a Arc<str>,
     /// The keys it concerns.
     pub keys: Vec<Arc<str>>,
     /// Their changes; none where the remote is only asked.
@@ -72,7 +72,7 @@ struct UnderWay {
 struct End<'e> {
     result: Option<Result<&'e Answer, &'e CallError>>,
     failure: Option<Failure<'e>>,
-    outcome: &'e str,
+    outcome: &'static str,
     /// How long it is until the next one.
     wait: Option<Duration>,
 }
@@ -116,7 +116,7 @@ impl<'a> Watch<'a> {
     pub fn ends(
         &mut self,
         result: Option<Result<&Answer, &CallError>>,
-        outcome: &str,
+        outcome: &'static str,
         wait: Option<Duration>,
     ) {
         let failure = match (result, outcome) {
@@ -184,27 +184,30 @@ impl<'a> Watch<'a> {
             at,
             took_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
             route: Arc::clone(route),
-            entity: Arc::from(self.subject.entity()),
+            entity: match route.contains('.') {
+                true => Arc::from(entity(route)),
+                false => Arc::clone(route),
+            },
             keys: keys.clone(),
             changes: changes.iter().map(|it| it.to_string().into()).collect(),
             run: run.map(|run| run.0),
             step: Arc::clone(&self.call.step),
             attempt: number,
             call_key: Arc::clone(&self.call_key),
-            remote: Arc::from(*remote),
-            method: Arc::from(self.call.method.name()),
+            remote: Arc::clone(remote),
+            method: self.call.method.name().into(),
             url: shown.url,
             request: Content::new(shown.headers, sent.map_or(&[][..], |it| it)),
             response: answer.map(|it| Exchange {
                 status: it.status,
                 content: Content::new(it.headers.clone(), &it.body),
             }),
-            class: failure.map(|it| Arc::from(reason(it).name())),
+            class: failure.map(|it| reason(it).name().into()),
             error: match result {
                 Some(Err(error)) => Some(error.to_string()),
                 _ => None,
             },
-            outcome: Arc::from(outcome),
+            outcome: outcome.into(),
             trace: self.trace.to_string(),
         });
     }

@@ -50,7 +50,7 @@ impl Engine {
                 Turn::Ends(changes) => {
                     self.lanes.put_aside(remote, false);
                     tracing::info!(
-                        remote = name,
+                        remote = &*name,
                         changes,
                         "the remote is back: what was put aside is taken up"
                     );

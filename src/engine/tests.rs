@@ -283,7 +283,7 @@ impl Rig {
             ..Retry::default()
         };
         let remote = Remote {
-            name: "fake".to_owned(),
+            name: "fake".into(),
             client: Arc::new(Arc::clone(&self.remote)),
             retry: RetryPolicy::new(&retry),
             governor: Arc::clone(&self.governor),

@@ -104,13 +104,13 @@ fn described(record: &CallRecord) -> Map<String, Value> {
     add("error.type", record.class.as_deref().map(Into::into));
     add("peer.service", Some((*record.remote).into()));
     for (key, value) in [
-        ("rowcall.route", &record.route),
-        ("rowcall.entity", &record.entity),
-        ("rowcall.step", &record.step),
-        ("rowcall.call_key", &record.call_key),
-        ("rowcall.outcome", &record.outcome),
+        ("rowcall.route", &*record.route),
+        ("rowcall.entity", &*record.entity),
+        ("rowcall.step", &*record.step),
+        ("rowcall.call_key", &*record.call_key),
+        ("rowcall.outcome", &*record.outcome),
     ] {
-        add(key, Some((**value).into()));
+        add(key, Some(value.into()));
     }
     add("rowcall.key", record.keys.first().map(|it| (**it).into()));
     add("rowcall.change", record.changes.first().map(|it| (**it).into()));

@@ -52,8 +52,7 @@ fn record(number: u32) -> CallRecord {
 }
 
 fn line(record: &CallRecord) -> Line {
-    let json = serde_json::to_vec(record).expect("JSON").into();
-    Line { id: record.id.clone(), route: record.route.clone(), json }
+    Line::from(record.clone())
 }
 
 fn lines(numbers: impl IntoIterator<Item = u32>) -> Vec<Line> {

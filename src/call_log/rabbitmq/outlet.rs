@@ -237,7 +237,7 @@ mod tests {
     use crate::call_log::RecordId;
 
     fn line(id: &str, route: &str, json: &str) -> Line {
-        Line { id: RecordId(id.into()), route: route.into(), json: json.to_owned().into() }
+        Line { id: RecordId(id.into()), route: route.into(), json: json.to_owned().into(), head: None }
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub(super) fn line(frame: &Bytes) -> Option<Line> {
         id: RecordId(str::from_utf8(parts.get(..id)?).ok()?.into()),
         route: str::from_utf8(parts.get(id..id + route)?).ok()?.into(),
         json: frame.slice(json..),
+        head: None,
     })
 }
 
@@ -92,7 +93,7 @@ mod tests {
 
     fn example() -> Line {
         let json = Bytes::from_static(br#"{"id":"a#1"}"#);
-        Line { id: RecordId("a#1".into()), route: "loans".into(), json }
+        Line { id: RecordId("a#1".into()), route: "loans".into(), json, head: None }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 pub(in crate::call_log) fn line(number: u64, size: usize) -> Line {
     let json = format!("{number}-{}", "x".repeat(size));
-    Line { id: RecordId(format!("a#{number}").into()), route: "loans".into(), json: json.into() }
+    Line { id: RecordId(format!("a#{number}").into()), route: "loans".into(), json: json.into(), head: None }
 }
 
 fn lines(numbers: Range<u64>) -> Vec<Line> {
@@ -73,8 +73,8 @@ fn a_line_comes_back_as_it_was() {
     let folder = folder();
     let mut spool = small(folder.path(), WhenFull::Block);
     let strange = [
-        Line { id: RecordId("".into()), route: "".into(), json: Bytes::new() },
-        Line { id: RecordId("ä#1".into()), route: "…".into(), json: vec![0; 5000].into() },
+        Line { id: RecordId("".into()), route: "".into(), json: Bytes::new(), head: None },
+        Line { id: RecordId("ä#1".into()), route: "…".into(), json: vec![0; 5000].into(), head: None },
         line(1, 3_000_000),
     ];
     for line in &strange {

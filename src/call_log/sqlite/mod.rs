@@ -48,6 +48,20 @@ impl SqliteCallLog {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
+        let version = of_version(&connection).map_err(failed)?;
+        if version.is_some_and(|it| it != write::VERSION) {
+            return Err(CallLogError {
+                doing: "opening the call log",
+                message: format!(
+                    "{} was written by another version of Rowcall: move it away, or name another file in \
+                     `call_log.sqlite.path`",
+                    path.display()
+                ),
+                lasting: true,
+            });
+        }
+        // A record fills a good part of a small page.
+        connection.pragma_update(None, "page_size", 16_384).map_err(failed)?;
         // Readers do not wait for the writer, and a commit is one write; a power cut may lose the last
         // ones, a crash of ours does not.
         connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
@@ -84,6 +98,20 @@ impl SqliteCallLog {
     }
 }
 
+/// The version of the tables, if there are any.
+fn of_version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    match connection.query_row(
+        "select exists (select 1 from sqlite_schema where name = 'call')",
+        [],
+        |row| row.get(0),
+    )? {
+        true => connection
+            .query_row("select user_version from pragma_user_version", [], |row| row.get(0))
+            .map(Some),
+        false => Ok(None),
+    }
+}
+
 fn is_busy(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull))
@@ -107,7 +135,7 @@ fn nanos(at: Timestamp) -> i64 {
 #[async_trait]
 impl CallLogStore for SqliteCallLog {
     async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError> {
-        let lines = records.iter().map(Line::of).collect::<Result<Vec<_>, _>>()?;
+        let lines: Vec<Line> = records.iter().cloned().map(Line::from).collect();
         self.store_lines(&lines).await
     }
 
@@ -125,8 +153,7 @@ impl CallLogStore for SqliteCallLog {
     async fn get(&self, id: &RecordId) -> Result<Option<CallRecord>, CallLogError> {
         let id = id.to_string();
         let work = move |connection: &mut Connection| {
-            let mut statement = connection
-                .prepare_cached("select record from call join call_record using (seq) where id = ?")?;
+            let mut statement = connection.prepare_cached("select record from call where id = ?")?;
             let mut rows = statement.query(params![id])?;
             let Some(row) = rows.next()? else { return Ok(None) };
             serde_json::from_str(row.get_ref(0)?.as_str()?).map(Some).map_err(search::unreadable)
@@ -139,22 +166,18 @@ impl CallLogStore for SqliteCallLog {
         loop {
             let work = move |connection: &mut Connection| {
                 let transaction = connection.transaction()?;
-                let some = "select seq from call where at < ?1 order by at, id limit ?2";
-                let mut gone = 0;
+                let some = "select seq from call where at < ?1 order by at, seq limit ?2";
+                let values = params![nanos(before), EXPIRE_AT_ONCE];
                 // By what the record names: no index by `seq` is kept for this.
-                for (table, name) in [("call_key", "key"), ("call_change", "change")] {
+                for name in ["key", "change"] {
                     let sql = format!(
-                        "delete from {table} where ({name}, seq) in (
-                             select named.value, seq from call_record, json_each(record, '$.{name}s') named
-                             where seq in ({some}))"
+                        "delete from further_{name} where ({name}, seq) in (
+                             select named.value, seq from call, json_each(record, '$.{name}s') named
+                             where seq in ({some}) and json_array_length(record, '$.{name}s') > 1)"
                     );
-                    transaction.execute(&sql, params![nanos(before), EXPIRE_AT_ONCE])?;
+                    transaction.execute(&sql, values)?;
                 }
-                // What the others are chosen by goes last.
-                for table in ["call_record", "call"] {
-                    let sql = format!("delete from {table} where seq in ({some})");
-                    gone = transaction.execute(&sql, params![nanos(before), EXPIRE_AT_ONCE])?;
-                }
+                let gone = transaction.execute(&format!("delete from call where seq in ({some})"), values)?;
                 transaction.commit()?;
                 Ok(gone as i64)
             };

@@ -6,14 +6,21 @@ pub(super) fn unreadable(error: serde_json::Error) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
 }
 
+/// It is named first by a record, or among others.
+fn named(what: &str) -> String {
+    format!(
+        "seq in (select seq from call where {what} = ? union all select seq from further_{what} where {what} = ?)"
+    )
+}
+
 fn select(query: &CallQuery) -> (String, Vec<Box<dyn ToSql>>) {
-    let mut sql = String::from("select record from call join call_record using (seq) where true");
+    let mut sql = String::from("select record from call where true");
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
     let mut failures_only = false;
     let mut narrow = |clause: &str, value: Box<dyn ToSql>| {
-        sql.push_str(" and ");
-        sql.push_str(clause);
         values.push(value);
+        sql.push_str(" and ");
+        sql.push_str(&clause.replace('?', &format!("?{}", values.len())));
     };
     // Those of a key or a change are few, and found by it: no other index is to be tried.
     let by = if query.key.is_some() || query.change.is_some() { "+" } else { "" };
@@ -23,10 +30,10 @@ fn select(query: &CallQuery) -> (String, Vec<Box<dyn ToSql>>) {
         }
     }
     if let Some(key) = &query.key {
-        narrow("seq in (select seq from call_key where key = ?)", Box::new(key.clone()));
+        narrow(&named("key"), Box::new(key.clone()));
     }
     if let Some(change) = &query.change {
-        narrow("seq in (select seq from call_change where change = ?)", Box::new(change.clone()));
+        narrow(&named("change"), Box::new(change.clone()));
     }
     if let Some(run) = query.run {
         narrow(&format!("{by}run = ?"), Box::new(run));
@@ -43,9 +50,10 @@ fn select(query: &CallQuery) -> (String, Vec<Box<dyn ToSql>>) {
         narrow(&format!("{by}at < ?"), Box::new(nanos(until)));
     }
     if let Some((at, id)) = &query.before {
-        narrow("(at, id) < (?,", Box::new(nanos(*at)));
-        sql.push_str(" ?)");
+        narrow("at <= ?", Box::new(nanos(*at)));
+        let same = values.len();
         values.push(Box::new(id.to_string()));
+        sql.push_str(&format!(" and (at < ?{same} or id < ?{})", values.len()));
     }
     if failures_only && by.is_empty() {
         // Or the index of those is not used.
@@ -100,7 +108,9 @@ mod tests {
         for query in [CallQuery { key: text(), ..whole() }, CallQuery { change: text(), ..whole() }] {
             let all = plan(&query);
             assert!(all.contains("SEARCH call USING INTEGER PRIMARY KEY (rowid=?)"), "{all}");
-            assert!(all.contains("PRIMARY KEY (key=?)") || all.contains("PRIMARY KEY (change=?)"), "{all}");
+            let name = if query.key.is_some() { "key" } else { "change" };
+            assert!(all.contains(&format!("INDEX call_{name} ({name}=?)")), "{all}");
+            assert!(all.contains(&format!("further_{name} USING PRIMARY KEY ({name}=?)")), "{all}");
         }
     }
 

@@ -1,12 +1,15 @@
 use super::{explain, nanos};
-use crate::call_log::{Line, Refused};
+use crate::call_log::{Head, Line, Refused};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use serde::Deserialize;
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
-/// A record costs little where it only adds at the end: so rows are numbered as they come, and there is an
-/// index for what is asked often or is rare. The texts lie apart, so that what is looked through is short.
+/// Counted up when the tables change.
+pub(super) const VERSION: i64 = 2;
+
+/// A record costs little where it is one row that is added at the end: so rows are numbered as they come, the
+/// first key and the first change stand in them, and there is an index for what is asked often or is rare.
 pub(super) const SCHEMA: &str = "\
 create table if not exists call (
     seq    integer primary key,
@@ -14,42 +17,43 @@ create table if not exists call (
     at     integer not null,
     entity text    not null,
     route  text    not null,
+    key    text,
+    change text,
     run    integer,
     status integer,
-    class  text
+    class  text,
+    record text    not null
 );
-create index if not exists call_at on call (at, id);
+create index if not exists call_at on call (at);
+create index if not exists call_key on call (key);
+create index if not exists call_change on call (change) where change is not null;
 create index if not exists call_run on call (run, at, id) where run is not null;
 create index if not exists call_status on call (status, at, id) where status >= 300;
 create index if not exists call_class on call (class, at, id) where class is not null;
-create table if not exists call_record (
-    seq    integer primary key,
-    record text not null
-);
-create table if not exists call_key (
+create table if not exists further_key (
     key text    not null,
     seq integer not null,
     primary key (key, seq)
 ) without rowid;
-create table if not exists call_change (
+create table if not exists further_change (
     change text    not null,
     seq    integer not null,
     primary key (change, seq)
 ) without rowid;
+pragma user_version = 2;
 ";
 
-/// What of a record it is found by.
+/// The same as [`Head`], read from a record that was written by somebody else.
 #[derive(Deserialize)]
-struct Head<'a> {
+struct Written {
     at: Timestamp,
-    #[serde(borrow)]
-    entity: Cow<'a, str>,
-    keys: Vec<String>,
-    changes: Vec<String>,
+    entity: Arc<str>,
+    keys: Vec<Arc<str>>,
+    changes: Vec<Arc<str>>,
     #[serde(default)]
     run: Option<i64>,
     #[serde(default)]
-    class: Option<String>,
+    class: Option<Cow<'static, str>>,
     #[serde(default)]
     response: Option<Answer>,
 }
@@ -59,26 +63,29 @@ struct Answer {
     status: u16,
 }
 
+fn read(text: &str) -> Result<Arc<Head>, String> {
+    let Written { at, entity, keys, changes, run, class, response } =
+        serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(Arc::new(Head { at, entity, keys, changes, run, status: response.map(|it| it.status), class }))
+}
+
 /// What this file will never take is named by its place, and costs no other.
 pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::Result<Vec<Refused>> {
     let transaction = connection.transaction()?;
     let mut refused = Vec::new();
     {
         let mut call = transaction.prepare_cached(
-            "insert or ignore into call (id, at, entity, route, run, status, class) values (?, ?, ?, ?, ?, ?, ?)",
+            "insert or ignore into call (id, at, entity, route, key, change, run, status, class, record)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?;
-        let mut record = transaction.prepare_cached("insert into call_record (seq, record) values (?, ?)")?;
-        let mut key =
-            transaction.prepare_cached("insert or ignore into call_key (key, seq) values (?, ?)")?;
-        let mut change =
-            transaction.prepare_cached("insert or ignore into call_change (change, seq) values (?, ?)")?;
+        let mut further_key =
+            transaction.prepare_cached("insert or ignore into further_key (key, seq) values (?, ?)")?;
+        let mut further_change =
+            transaction.prepare_cached("insert or ignore into further_change (change, seq) values (?, ?)")?;
         for (place, line) in lines.iter().enumerate() {
             let mut refuse = |reason: String| refused.push(Refused { at: place, reason });
-            let text = std::str::from_utf8(&line.json);
-            let read = text.map_err(|error| error.to_string()).and_then(|text| {
-                let head: Head = serde_json::from_str(text).map_err(|error| error.to_string())?;
-                Ok((text, head))
-            });
+            let text = std::str::from_utf8(&line.json).map_err(|error| error.to_string());
+            let read = text.and_then(|text| Ok((text, line.head.clone().map_or_else(|| read(text), Ok)?)));
             let (text, head) = match read {
                 Ok(read) => read,
                 Err(error) => {
@@ -86,9 +93,10 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
                     continue;
                 }
             };
-            let Head { at, entity, keys, changes, run, class, response } = head;
-            let status = response.map(|it| it.status);
-            let values = params![&*line.id.0, nanos(at), entity, &*line.route, run, status, class];
+            let Head { at, entity, keys, changes, run, status, class } = &*head;
+            let (route, key, change) = (&*line.route, keys.first(), changes.first());
+            let values =
+                params![&*line.id.0, nanos(*at), entity, route, key, change, run, status, class, text];
             match call.execute(values) {
                 Ok(0) => continue,
                 Ok(_) => {}
@@ -99,21 +107,11 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
                 Err(error) => return Err(error),
             }
             let seq = transaction.last_insert_rowid();
-            match record.execute(params![seq, text]) {
-                Ok(_) => {}
-                Err(error) if is_refusal(&error) => {
-                    // Nothing of it stays.
-                    transaction.execute("delete from call where seq = ?", [seq])?;
-                    refuse(explain(&error));
-                    continue;
-                }
-                Err(error) => return Err(error),
+            for key in keys.iter().skip(1) {
+                further_key.execute(params![key, seq])?;
             }
-            for name in keys {
-                key.execute(params![name, seq])?;
-            }
-            for name in changes {
-                change.execute(params![name, seq])?;
+            for change in changes.iter().skip(1) {
+                further_change.execute(params![change, seq])?;
             }
         }
     }

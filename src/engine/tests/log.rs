@@ -72,10 +72,8 @@ async fn what_is_tried_again_after_it_was_parked_is_counted_on() {
 async fn requests_of_several_lives_have_records_of_their_own() {
     let mut rig = Rig::new(FakeRemote::new());
     let stream = || Stream::new().insert("1", "a").commit();
-    let mut made = 0;
-    for orderly in [true, false, true] {
+    for (made, orderly) in [(1, true), (2, false), (3, true)] {
         rig.remote.reply(status(503));
-        made += 1;
         {
             let (go, mut stop) = watch::channel(false);
             let mut source = rig.source(stream(), false);

@@ -131,7 +131,7 @@ async fn stored_straight_away_it_is_left_out_and_counted() {
     rusqlite::Connection::open(&path)
         .and_then(|it| {
             it.execute_batch(
-                "create trigger choosy before insert on call_record when new.record like '%\"unwanted\"%'
+                "create trigger choosy before insert on call when new.record like '%\"unwanted\"%'
                  begin select raise(abort, 'it is not wanted'); end",
             )
         })
@@ -146,7 +146,7 @@ async fn stored_straight_away_it_is_left_out_and_counted() {
 #[tokio::test]
 async fn what_cannot_be_read_holds_up_nothing() {
     let store = Arc::new(MemoryCallLog::default());
-    let bad = Line { json: "{}".into(), ..line(&record(2)) };
+    let bad = Line { json: "{}".into(), head: None, ..line(&record(2)) };
     let lines = [line(&record(1)), bad, line(&record(3))];
     let sent = tokio::time::timeout(Duration::from_secs(60), Direct(store.clone()).send(&lines)).await;
     let refused = sent.expect("in time").expect("to send");
