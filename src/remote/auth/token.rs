@@ -1,7 +1,7 @@
 //! A token and the life it has.
 
 use async_trait::async_trait;
-use reqwest::header::HeaderValue;
+use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
