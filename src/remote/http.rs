@@ -210,7 +210,11 @@ impl HttpRemote {
             leave.sends(shown);
         }
         let answer = self.execute(request).await?;
-        let answer = self.echoes.without(answer, token.as_ref().map(|it| it.text()));
+        let answer = match &token {
+            Some(token) => token.echoes().without(answer),
+            None => answer,
+        };
+        let answer = self.echoes.without(answer);
         if let Some(token) = token.as_ref().filter(|_| answer.status != UNAUTHORIZED) {
             token.accept();
         }
