@@ -144,7 +144,6 @@ async fn notify(url: &str, server: &str) -> Result<(), Failure> {
     });
     client.batch_execute("listen item").await?;
     println!("listening");
-    drop(rustls::crypto::ring::default_provider().install_default());
     let http = reqwest::Client::new();
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(payload) = noted.recv().await {

@@ -14,6 +14,7 @@ use super::{
     tree::{Node, Segment},
 };
 use crate::{capture, model::TableName, postgres, remote, routing, synchronize};
+use url::Url;
 
 /// Longer names would not fit the columns and logs that carry them.
 const MAX_NAME: usize = 40;
@@ -124,7 +125,7 @@ impl Check<'_> {
             self.say(&["remotes", name, "url"], message);
         }
         for key in remote.headers.keys() {
-            if reqwest::header::HeaderName::from_bytes(key.as_bytes()).is_err() {
+            if http::HeaderName::from_bytes(key.as_bytes()).is_err() {
                 self.say(&["remotes", name, "headers", key], format!("`{key}` is not the name of a header"));
             }
         }
@@ -309,7 +310,7 @@ fn base_url(url: &str, allow_http: bool, example: &str, cure: &str) -> Result<()
     let shape = format!("expected something like `{example}`");
     // Before an `@` there may be a password (invariant 7).
     let text = if url.contains('@') { "this" } else { &format!("`{url}`") };
-    let url = reqwest::Url::parse(url).map_err(|error| format!("{text} is not a URL ({error}); {shape}"))?;
+    let url = Url::parse(url).map_err(|error| format!("{text} is not a URL ({error}); {shape}"))?;
     let Some(host) = url.host_str().filter(|it| !it.is_empty()) else {
         return Err(format!("{text} names no host; {shape}"));
     };

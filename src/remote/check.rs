@@ -1,5 +1,5 @@
 use super::{Auth, Fault, Settings, Tls, auth, tls};
-use reqwest::Url;
+use url::Url;
 
 /// What is wrong with a remote's `auth` and `tls`, before anything is made of them.
 pub fn check(settings: &Settings) -> Vec<Fault> {

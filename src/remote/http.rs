@@ -1,5 +1,6 @@
 //! The remote behind a real HTTP API.
 
+pub(super) mod address;
 pub(super) mod body;
 pub(super) mod client;
 
@@ -9,12 +10,14 @@ use super::{
     echo::Echoes,
     path,
 };
-use crate::model::{Answer, Body, Call, CallKey, MASK, Span};
+use crate::model::{Answer, Body, Call, CallKey, MASK, Method as Verb, Span};
+use address::Base;
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::{
-    Client, Request, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+use client::{Client, Lost, Request};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use std::sync::Arc;
 
@@ -26,6 +29,10 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// How many headers a request has at most beside those of remote and step: our own, the proof, and
+/// what the connection adds.
+const OWN_HEADERS: usize = 10;
 
 /// The status of a call whose credentials were not taken.
 const UNAUTHORIZED: u16 = 401;
@@ -71,8 +78,8 @@ pub struct HttpRemote {
     client: Client,
     /// Sent with every call.
     headers: HeaderMap,
-    /// Everything before a step's path, without a slash at the end.
-    base: String,
+    /// Everything before a step's path.
+    base: Base,
     /// Name and host, for messages.
     label: String,
     scheme: Scheme,
@@ -89,7 +96,8 @@ impl HttpRemote {
     /// Checks the settings and makes the client; nothing is sent. The clock dates signatures.
     pub fn new(name: &str, settings: &Settings, clock: Clock) -> Result<Self, RemoteError> {
         let remote = || name.to_owned();
-        let url = client::base_url(&settings.url, settings.allow_http)
+        let (base, url) = address::base_url(&settings.url, settings.allow_http)
+            .and_then(|url| Ok((Base::new(&url)?, url)))
             .map_err(|message| RemoteError::Url { remote: remote(), message })?;
         let mut headers = HeaderMap::new();
         for (name, value) in settings.headers.iter() {
@@ -107,13 +115,13 @@ impl HttpRemote {
             let source = BadHeader::Twice(name.to_string());
             return Err(RemoteError::Header { remote: remote(), source });
         }
-        let client = client::build(&url, settings.tls.as_ref(), settings, &["tls"])
+        let client = Client::new(&url, settings.tls.as_ref(), settings, &["tls"])
             .map_err(|fault| RemoteError::wrong(name, fault))?;
         Ok(Self {
             client,
             headers,
-            base: url.as_str().trim_end_matches('/').to_owned(),
-            label: client::label(name, &settings.url),
+            base,
+            label: address::label(name, &settings.url),
             scheme,
             clock,
             reserved,
@@ -133,10 +141,8 @@ impl HttpRemote {
     fn request(&self, call: &Call, key: &CallKey) -> Result<Request, CallError> {
         let bad = |message: String| CallError::BadRequest { message };
         path::check(&call.path)?;
-        let url = [self.base.as_str(), &call.path].concat();
-        let url = Url::parse(&url).map_err(|error| bad(format!("its URL cannot be read: {error}")))?;
-        let mut request = Request::new(method(call.method), url);
-        *request.headers_mut() = self.headers.clone();
+        let body = call.body.bytes().cloned().unwrap_or_default();
+        let mut request = self.bare(method(call.method), &call.path, call.headers.len(), body)?;
         let headers = request.headers_mut();
         if call.method.mutates() {
             let value = HeaderValue::try_from(key.to_string()).map_err(|_| {
@@ -159,9 +165,17 @@ impl HttpRemote {
             value.set_sensitive(name == AUTHORIZATION);
             headers.insert(name, value);
         }
-        if let Some(body) = call.body.bytes() {
-            *request.body_mut() = Some(body.clone().into());
-        }
+        Ok(request)
+    }
+
+    /// A request with the remote's headers, and room for so many more beside those of our own.
+    fn bare(&self, method: Method, path: &str, more: usize, body: Bytes) -> Result<Request, CallError> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = self.base.uri(path).map_err(|message| CallError::BadRequest { message })?;
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + more + OWN_HEADERS);
+        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        *request.headers_mut() = headers;
         Ok(request)
     }
 
@@ -186,7 +200,7 @@ impl HttpRemote {
             request.headers_mut().entry(TRACEPARENT).or_insert(parent);
         }
         let shown = leave.watches().then(|| self.shown(&request));
-        let token = self.scheme.prove(&mut request, &key.to_string(), self.clock).await?;
+        let token = self.scheme.prove(&mut request, key, self.clock).await?;
         // Behind the token, since waiting for that is no part of the call.
         if !leave.begin() {
             return Ok(None);
@@ -196,7 +210,11 @@ impl HttpRemote {
             leave.sends(shown);
         }
         let answer = self.execute(request).await?;
-        let answer = self.echoes.without(answer, token.as_ref().map(|it| it.text()));
+        let answer = match &token {
+            Some(token) => token.echoes().without(answer),
+            None => answer,
+        };
+        let answer = self.echoes.without(answer);
         if let Some(token) = token.as_ref().filter(|_| answer.status != UNAUTHORIZED) {
             token.accept();
         }
@@ -204,24 +222,16 @@ impl HttpRemote {
     }
 
     async fn execute(&self, request: Request) -> Result<Answer, CallError> {
-        let mut response = self.client.execute(request).await.map_err(|error| self.failed(error))?;
+        let response = self.client.send(request, self.limit).await.map_err(|lost| self.failed(lost))?;
         let status = response.status().as_u16();
         let headers = body::kept(response.headers());
-        let body = body::read(&mut response, self.limit).await.map_err(|unread| match unread {
-            body::Unread::TooLong => CallError::TooLong { remote: self.label.clone(), limit: self.limit },
-            body::Unread::Broken(error) => self.failed(error),
-        })?;
-        Ok(Answer { status, headers, body })
+        Ok(Answer { status, headers, body: response.into_body() })
     }
 
     /// Sends JSON that no change caused, without limits and proof: the headers alone say who we are.
     pub async fn post_json(&self, path: &str, json: Bytes) -> Result<Answer, CallError> {
-        let url = [self.base.as_str(), path].concat();
-        let bad = |error| CallError::BadRequest { message: format!("its URL cannot be read: {error}") };
-        let mut request = Request::new(reqwest::Method::POST, Url::parse(&url).map_err(bad)?);
-        *request.headers_mut() = self.headers.clone();
+        let mut request = self.bare(Method::POST, path, 0, json)?;
         request.headers_mut().insert(CONTENT_TYPE, JSON);
-        *request.body_mut() = Some(json.into());
         self.execute(request).await
     }
 
@@ -234,16 +244,18 @@ impl HttpRemote {
             };
             (name.to_string(), text)
         };
-        Shown { url: request.url().to_string(), headers: request.headers().iter().map(header).collect() }
+        Shown { url: request.uri().to_string(), headers: request.headers().iter().map(header).collect() }
     }
 
-    /// Why there is no answer, without the URL: it may carry what must not be shown.
-    fn failed(&self, error: reqwest::Error) -> CallError {
+    fn failed(&self, lost: Lost) -> CallError {
         let remote = self.label.clone();
-        match (error.is_timeout(), error.is_connect()) {
-            (true, true) => CallError::Timeout { remote, limit: self.connect_timeout.min(self.timeout) },
-            (true, false) => CallError::Timeout { remote, limit: self.timeout },
-            (false, _) => CallError::Transport { remote, message: client::cause(&error) },
+        match lost {
+            Lost::TooLong => CallError::TooLong { remote, limit: self.limit },
+            Lost::NotConnected => {
+                CallError::Timeout { remote, limit: self.connect_timeout.min(self.timeout) }
+            }
+            Lost::Late => CallError::Timeout { remote, limit: self.timeout },
+            Lost::Broken(message) => CallError::Transport { remote, message },
         }
     }
 }
@@ -267,14 +279,13 @@ impl RemoteClient for HttpRemote {
     }
 }
 
-fn method(method: crate::model::Method) -> reqwest::Method {
-    use crate::model::Method;
-    match method {
-        Method::Get => reqwest::Method::GET,
-        Method::Post => reqwest::Method::POST,
-        Method::Put => reqwest::Method::PUT,
-        Method::Patch => reqwest::Method::PATCH,
-        Method::Delete => reqwest::Method::DELETE,
+fn method(verb: Verb) -> Method {
+    match verb {
+        Verb::Get => Method::GET,
+        Verb::Post => Method::POST,
+        Verb::Put => Method::PUT,
+        Verb::Patch => Method::PATCH,
+        Verb::Delete => Method::DELETE,
     }
 }
 

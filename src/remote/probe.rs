@@ -2,7 +2,10 @@
 
 use super::{
     Settings,
-    http::client::{base_url, host, tls_for},
+    http::{
+        address::{base_url, host},
+        client::tls_for,
+    },
 };
 use rustls::pki_types::ServerName;
 use std::{io, sync::Arc, time::Duration};

@@ -1,8 +1,8 @@
 //! How OTLP writes things in JSON: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
 
 use crate::call_log::CallRecord;
-use reqwest::Url;
 use serde_json::{Map, Value, json};
+use url::Url;
 
 /// One `KeyValue`. 64-bit integers are text there.
 pub(super) fn attribute(key: &str, value: &Value) -> Option<Value> {

@@ -47,7 +47,6 @@ async fn remove(bank: &Bank, path: &str) {
 }
 
 fn http() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
 }
 

@@ -9,6 +9,7 @@ use rustls::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{fmt, sync::Arc};
+use url::Url;
 
 /// The broker often answers its own heartbeats only; half of this without a word is a dead connection.
 const HEARTBEAT_SECS: u16 = 10;
@@ -53,7 +54,7 @@ fn wrong(message: impl Into<String>) -> CallLogError {
 }
 
 fn uri(text: &str) -> Option<AMQPUri> {
-    let url = reqwest::Url::parse(text).ok()?;
+    let url = Url::parse(text).ok()?;
     let host = url.host_str().filter(|host| !host.is_empty())?;
     let mut uri: AMQPUri = text.parse().ok()?;
     // The parser takes an address of version 6 for none, and connects to `localhost`.

@@ -20,7 +20,7 @@ impl Check<'_> {
             self.say(&at("endpoint"), message);
         }
         for key in otlp.headers.keys() {
-            if reqwest::header::HeaderName::from_bytes(key.as_bytes()).is_err() {
+            if http::HeaderName::from_bytes(key.as_bytes()).is_err() {
                 self.say(&["log", "otlp", "headers", key], format!("`{key}` is not the name of a header"));
             }
         }

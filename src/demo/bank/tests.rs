@@ -9,7 +9,6 @@ struct Customer {
 
 impl Customer {
     async fn new() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let bank = Bank::start("127.0.0.1:0").await.expect("a bank");
         let http = Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         Self { bank, http }

@@ -1,6 +1,10 @@
 use super::{BadHeader, Fault, Scheme, header_name, present, secret_value};
-use crate::remote::CallError;
-use reqwest::Request;
+use crate::remote::{
+    CallError,
+    http::{address::with_path, client::Request},
+};
+use form_urlencoded::{Serializer, parse};
+use http::uri::PathAndQuery;
 use secrecy::{ExposeSecret, SecretString};
 
 const AUTH: &[&str] = &["auth", "api_key"];
@@ -46,13 +50,22 @@ impl Parameter {
     }
 
     pub(super) fn put_on(&self, request: &mut Request) -> Result<(), CallError> {
-        let url = request.url_mut();
-        if url.query_pairs().any(|(name, _)| name == self.name) {
+        let uri = request.uri();
+        let query = uri.query();
+        if query.is_some_and(|it| parse(it.as_bytes()).any(|(name, _)| name == self.name)) {
             let message =
                 format!("the query parameter `{}` is set by the remote's `auth`: leave it out", self.name);
             return Err(CallError::BadRequest { message });
         }
-        url.query_pairs_mut().append_pair(&self.name, self.value.expose_secret());
+        let mut text = uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
+        if query.is_none() {
+            text.push('?');
+        }
+        let start = text.len() - query.unwrap_or_default().len();
+        let mut text = Serializer::for_suffix(text, start);
+        let text = text.append_pair(&self.name, self.value.expose_secret()).finish();
+        let uri = with_path(uri.clone(), text).map_err(|message| CallError::BadRequest { message })?;
+        *request.uri_mut() = uri;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 use super::{Fault, present, secret_value};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 const PATH: &[&str] = &["auth", "basic", "username"];

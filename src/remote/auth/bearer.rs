@@ -1,5 +1,5 @@
 use super::{Fault, present, secret_value};
-use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 const PATH: &[&str] = &["auth", "bearer", "token"];

@@ -2,17 +2,14 @@
 //! recent, and whether it has seen it before.
 
 use super::Fault;
-use crate::remote::CallError;
+use crate::remote::{CallError, http::client::Request};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
-use reqwest::{
-    Request,
-    header::{HeaderName, HeaderValue},
-};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
-use std::fmt;
+use std::fmt::{self, Display};
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -51,11 +48,16 @@ impl Signer {
     }
 
     /// Sets the three headers. `id` is the same on every attempt of the call, `now` this one's.
-    pub(super) fn sign(&self, request: &mut Request, id: &str, now: Timestamp) -> Result<(), CallError> {
+    pub(super) fn sign(
+        &self,
+        request: &mut Request,
+        id: &dyn Display,
+        now: Timestamp,
+    ) -> Result<(), CallError> {
         // The parts of what is signed are separated by dots, so none may hold one.
-        let id = id.replace('.', "~");
+        let id = id.to_string().replace('.', "~");
         let seconds = now.as_second();
-        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+        let body = request.body();
         let signatures: Vec<String> =
             self.0.iter().map(|keyed| signature(keyed, &id, seconds, body)).collect();
         let bad = |_| CallError::BadRequest { message: "the call key is no header value".to_owned() };
@@ -90,18 +92,15 @@ fn signature(keyed: &Hmac<Sha256>, id: &str, seconds: i64, body: &[u8]) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::{Method, Url};
 
     fn signer(secrets: &[&str]) -> Result<Signer, Fault> {
         Signer::new(&secrets.iter().map(|it| SecretString::from(*it)).collect::<Vec<_>>())
     }
 
     fn signed(signer: &Signer, id: &str, body: Option<&'static str>, at: i64) -> [String; 3] {
-        let url = Url::parse("http://localhost/").expect("a URL");
-        let mut request = Request::new(Method::POST, url);
-        *request.body_mut() = body.map(Into::into);
+        let mut request = Request::new(body.unwrap_or_default().into());
         let now = Timestamp::from_second(at).expect("a time");
-        signer.sign(&mut request, id, now).expect("a signature");
+        signer.sign(&mut request, &id, now).expect("a signature");
         HEADERS.map(|name| request.headers()[name].to_str().expect("text").to_owned())
     }
 

@@ -15,13 +15,10 @@ pub(super) use token::Token;
 pub use token::Trouble;
 
 use self::{hmac::Signer, keeper::Keeper, oauth2::TokenEndpoint};
-use super::{Auth, CallError, Settings};
+use super::{Auth, CallError, Settings, http::client::Request};
 use crate::model::MASK;
-use reqwest::{
-    Request,
-    header::{AUTHORIZATION, HeaderName, HeaderValue},
-};
-use std::sync::Arc;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use std::{fmt::Display, sync::Arc};
 
 /// What is wrong with a remote's settings, and below which of its keys. The message never shows a
 /// value that may be a secret (invariant 7).
@@ -110,7 +107,7 @@ impl Scheme {
     pub(super) async fn prove(
         &self,
         request: &mut Request,
-        id: &str,
+        id: &(dyn Display + Sync),
         clock: super::Clock,
     ) -> Result<Option<Arc<Token>>, CallError> {
         match self {

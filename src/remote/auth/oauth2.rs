@@ -9,7 +9,10 @@ use crate::{
     remote::{
         RemoteError, Settings,
         echo::Echoes,
-        http::{body, client},
+        http::{
+            address, body,
+            client::{Client, Lost, Request},
+        },
         retry::retry_after,
         tls as remote_tls,
     },
@@ -18,14 +21,15 @@ use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use form_urlencoded::{Serializer, byte_serialize};
-use reqwest::{
-    Client, Method, Request, Url,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
+use http::{
+    HeaderMap, HeaderValue, Method, Uri,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
+use url::Url;
 
 const URL: &[&str] = &["auth", "oauth2", "token_url"];
 const ID: &[&str] = &["auth", "oauth2", "client_id"];
@@ -62,7 +66,7 @@ pub(super) fn check(settings: &Oauth2, allow_http: bool) -> Vec<Fault> {
 }
 
 fn endpoint(token_url: &str, allow_http: bool) -> Result<Url, Fault> {
-    client::callable_url(token_url, allow_http).map_err(|message| Fault::new(URL, message))
+    address::callable_url(token_url, allow_http).map_err(|message| Fault::new(URL, message))
 }
 
 /// One place that gives tokens to one client.
@@ -70,7 +74,7 @@ pub(super) struct TokenEndpoint {
     remote: String,
     place: String,
     client: Client,
-    url: Url,
+    uri: Uri,
     headers: HeaderMap,
     form: Bytes,
     echoes: Echoes,
@@ -84,18 +88,19 @@ impl TokenEndpoint {
             return Err(wrong(fault));
         }
         let url = endpoint(&oauth2.token_url, settings.allow_http).map_err(wrong)?;
+        let uri = address::uri(&url).map_err(|message| wrong(Fault::new(URL, message)))?;
         let (tls, path) = match &oauth2.tls {
             Some(tls) => (Some(tls), TLS),
             None => (settings.tls.as_ref(), &["tls"][..]),
         };
-        let client = client::build(&url, tls, settings, path).map_err(wrong)?;
+        let client = Client::new(&url, tls, settings, path).map_err(wrong)?;
         let (headers, form) =
             request(oauth2).map_err(|error| wrong(Fault::new(SECRET, error.to_string())))?;
         Ok(Self {
-            remote: client::label(remote, &settings.url),
-            place: client::host(&url),
+            remote: address::label(remote, &settings.url),
+            place: address::host(&url),
             client,
-            url,
+            uri,
             headers,
             form,
             echoes: Echoes::new(secrets(oauth2)),
@@ -183,22 +188,21 @@ fn outline(kind: &str, body: &[u8]) -> String {
 #[async_trait]
 impl TokenSource for TokenEndpoint {
     async fn fetch(&self) -> Result<Granted, NotGranted> {
-        let mut request = Request::new(Method::POST, self.url.clone());
+        let mut request = Request::new(self.form.clone());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        *request.body_mut() = Some(self.form.clone().into());
         let unreachable = |message: String| self.not_granted(Trouble::Unreachable, message);
-        let lost = |error: reqwest::Error| match error.is_timeout() {
-            true => unreachable(format!("did not answer within {} ms", self.timeout.as_millis())),
-            false => unreachable(client::cause(&error)),
-        };
-        let mut response = self.client.execute(request).await.map_err(lost)?;
+        let response = self.client.send(request, LIMIT).await.map_err(|lost| match lost {
+            Lost::TooLong => self.refused(format!("gave more than {LIMIT} bytes")),
+            Lost::NotConnected | Lost::Late => {
+                unreachable(format!("did not answer within {} ms", self.timeout.as_millis()))
+            }
+            Lost::Broken(message) => unreachable(message),
+        })?;
         let status = response.status().as_u16();
         let headers = body::kept(response.headers());
-        let body = match body::read(&mut response, LIMIT).await {
-            Ok(body) => body,
-            Err(body::Unread::TooLong) => return Err(self.refused(format!("gave more than {LIMIT} bytes"))),
-            Err(body::Unread::Broken(error)) => return Err(lost(error)),
-        };
+        let body = response.into_body();
         match status {
             200..=299 => {
                 let kind = headers.iter().find(|(name, _)| name == CONTENT_TYPE.as_str());

@@ -1,7 +1,8 @@
 //! A token and the life it has.
 
+use crate::remote::echo::Echoes;
 use async_trait::async_trait;
-use reqwest::header::HeaderValue;
+use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -55,6 +56,8 @@ pub enum Trouble {
 #[derive(Debug)]
 pub(in crate::remote) struct Token {
     granted: Granted,
+    /// What must not come back in an answer.
+    echoes: Echoes,
     asked: Instant,
     /// Which fetch brought it.
     pub(super) round: u64,
@@ -65,16 +68,22 @@ pub(in crate::remote) struct Token {
 
 impl Token {
     pub(super) fn new(granted: Granted, asked: Instant, round: u64, renewed: bool) -> Self {
-        Self { granted, asked, round, renewed, accepted: AtomicBool::new(false) }
+        let echoes = Echoes::new(vec![granted.text.expose_secret().to_owned()]);
+        Self { granted, echoes, asked, round, renewed, accepted: AtomicBool::new(false) }
     }
 
     pub(super) fn header(&self) -> &HeaderValue {
         &self.granted.header
     }
 
-    /// What must not come back in an answer.
-    pub(in crate::remote) fn text(&self) -> &str {
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &str {
         self.granted.text.expose_secret()
+    }
+
+    /// The token, as it may come back.
+    pub(in crate::remote) fn echoes(&self) -> &Echoes {
+        &self.echoes
     }
 
     /// The remote took it.

@@ -1,36 +1,40 @@
 //! What is read of an answer.
 
+use super::client::Lost;
 use bytes::{Bytes, BytesMut};
-use reqwest::{Response, header::HeaderMap};
+use http::HeaderMap;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 
-/// Why a body is not there.
-#[derive(Debug)]
-pub(in crate::remote) enum Unread {
-    /// It is longer than the limit.
-    TooLong,
-    /// The connection broke or was too slow.
-    Broken(reqwest::Error),
+/// The body, as far as the limit allows. One that comes in one piece is not copied.
+pub(super) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Lost> {
+    if body.size_hint().exact().is_some_and(|length| length > limit as u64) {
+        return Err(Lost::TooLong);
+    }
+    let Some(first) = next_piece(&mut body).await? else { return Ok(Bytes::new()) };
+    let Some(second) = next_piece(&mut body).await? else {
+        return if first.len() > limit { Err(Lost::TooLong) } else { Ok(first) };
+    };
+    let mut whole = BytesMut::from(first);
+    let mut next = Some(second);
+    while let Some(piece) = next {
+        if whole.len() + piece.len() > limit {
+            return Err(Lost::TooLong);
+        }
+        whole.extend_from_slice(&piece);
+        next = next_piece(&mut body).await?;
+    }
+    Ok(whole.freeze())
 }
 
-/// The body, as far as the limit allows.
-pub(in crate::remote) async fn read(response: &mut Response, limit: usize) -> Result<Bytes, Unread> {
-    if response.content_length().is_some_and(|length| length > limit as u64) {
-        return Err(Unread::TooLong);
-    }
-    let Some(first) = response.chunk().await.map_err(Unread::Broken)? else { return Ok(Bytes::new()) };
-    let Some(second) = response.chunk().await.map_err(Unread::Broken)? else {
-        return if first.len() > limit { Err(Unread::TooLong) } else { Ok(first) };
-    };
-    let mut body = BytesMut::from(first);
-    let mut next = Some(second);
-    while let Some(part) = next {
-        if body.len() + part.len() > limit {
-            return Err(Unread::TooLong);
+/// The next piece; what stands behind the body is left alone.
+async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    while let Some(frame) = body.frame().await.transpose()? {
+        if let Ok(part) = frame.into_data() {
+            return Ok(Some(part));
         }
-        body.extend_from_slice(&part);
-        next = response.chunk().await.map_err(Unread::Broken)?;
     }
-    Ok(body.freeze())
+    Ok(None)
 }
 
 /// The header fields that something may come to need: answers are stored with parked changes, so

@@ -242,3 +242,114 @@ fn wrong_settings_are_named() {
     let error = made(&twice).expect_err("two of them").to_string();
     assert!(error.contains("one of the two places"), "{error}");
 }
+
+/// The bytes of a request, as a server that reads until it has this end sees them.
+async fn sent(settings: &Settings, call: &Call, end: &str, url: impl Fn(&str) -> String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let host = listener.local_addr().expect("an address").to_string();
+    let mut settings = settings.clone();
+    settings.url = url(&host);
+    let remote = made(&settings).expect("good settings");
+    let serve = async {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        let mut seen = Vec::new();
+        while !seen.ends_with(end.as_bytes()) {
+            assert_ne!(socket.read_buf(&mut seen).await.expect("more"), 0, "it ended early");
+        }
+        socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("an answer");
+        String::from_utf8(seen).expect("text").replace(&host, "HOST")
+    };
+    let key = key("create");
+    let (seen, answer) = tokio::join!(serve, remote.call(call, &key));
+    assert_eq!(answer.expect("an answer").status, 204);
+    seen
+}
+
+/// Bodies, signatures and caches of a remote may depend on each of them.
+#[tokio::test]
+async fn a_request_is_these_bytes() {
+    let mut settings = settings("http://localhost");
+    settings.headers = [("X-Tenant".to_owned(), "a".to_owned())].into();
+    settings.auth = Auth::Bearer { token: "t0k3n".into() };
+    let version = env!("CARGO_PKG_VERSION");
+    let with_body = Call { path: "/loans/é x?q='1'&r=%2F".to_owned(), ..call() };
+    let seen = sent(&settings, &with_body, "}", |host| format!("http://{host}/v2/")).await;
+    let expected = [
+        "POST /v2/loans/%C3%A9%20x?q=%271%27&r=%2F HTTP/1.1",
+        "x-tenant: a",
+        "idempotency-key: loan-00000007-16-3-create",
+        "content-type: application/json",
+        "authorization: Bearer t0k3n",
+        "accept: */*",
+        &format!("user-agent: rowcall/{version}"),
+        "host: HOST",
+        "content-length: 15",
+        "",
+        "{\"amount\":1.10}",
+    ];
+    assert_eq!(seen, expected.join("\r\n"));
+    settings.auth = Auth::ApiKey { header: None, query: Some("key".into()), value: "k y".into() };
+    let bare = Call { method: crate::model::Method::Get, path: "/".to_owned(), body: Body::Empty, ..call() };
+    let seen = sent(&settings, &bare, "\r\n\r\n", |host| format!("http://{host}")).await;
+    let expected = [
+        "GET /?key=k+y HTTP/1.1",
+        "x-tenant: a",
+        "accept: */*",
+        &format!("user-agent: rowcall/{version}"),
+        "host: HOST",
+        "\r\n",
+    ];
+    assert_eq!(seen, expected.join("\r\n"));
+    let empty = Call { method: crate::model::Method::Post, ..bare };
+    let seen = sent(&settings, &empty, "\r\n\r\n", |host| format!("http://{host}")).await;
+    let expected = [
+        "POST /?key=k+y HTTP/1.1",
+        "x-tenant: a",
+        "idempotency-key: loan-00000007-16-3-create",
+        "accept: */*",
+        &format!("user-agent: rowcall/{version}"),
+        "host: HOST",
+        "\r\n",
+    ];
+    assert_eq!(seen, expected.join("\r\n"));
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_a_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let mut settings = settings(&format!("http://{}", listener.local_addr().expect("an address")));
+    settings.timeout = Span(Duration::from_millis(50));
+    let remote = made(&settings).expect("good settings");
+    let key = key("create");
+    let call = call();
+    let serve = async {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        assert_ne!(socket.read(&mut [0; 4096]).await.expect("a request"), 0);
+        socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").await.expect("half an answer");
+        socket
+    };
+    let (_open, answer) = tokio::join!(serve, remote.call(&call, &key));
+    let error = answer.expect_err("half an answer");
+    assert!(matches!(error, CallError::Timeout { limit, .. } if limit == settings.timeout), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_not_answered_is_a_timeout_of_connecting() {
+    let server = raw(None).await;
+    let mut settings = settings(&server.url.replace("http:", "https:"));
+    let authority = rcgen::generate_simple_self_signed(Vec::new()).expect("a certificate");
+    settings.tls = Some(crate::remote::Tls { ca: Some(authority.cert.pem().into()), cert: None, key: None });
+    settings.connect_timeout = Span(Duration::from_millis(50));
+    let remote = made(&settings).expect("good settings");
+    let error = remote.call(&call(), &key("create")).await.expect_err("no answer");
+    let limit = settings.connect_timeout;
+    assert!(matches!(error, CallError::Timeout { limit: it, .. } if it == limit), "{error:?}");
+}
+
+/// Or the remote would be taken for one that is down.
+#[tokio::test]
+async fn a_path_longer_than_a_request_can_carry_is_a_bad_request() {
+    let call = Call { path: format!("/{}", "a".repeat(70_000)), ..call() };
+    let error = remote("http://127.0.0.1:9").call(&call, &key("create")).await.expect_err("too long");
+    assert!(matches!(error, CallError::BadRequest { .. }), "{error:?}");
+}

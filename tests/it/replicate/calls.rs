@@ -175,7 +175,6 @@ async fn a_sequence_keeps_what_the_remote_drew_for_the_next_steps_and_changes() 
 
 /// Somebody else deletes at the bank.
 async fn reqwest_delete(bank: &Bank, path: &str) -> u16 {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::new();
     client.delete(format!("{}{path}", bank.url())).send().await.expect("an answer").status().as_u16()
 }

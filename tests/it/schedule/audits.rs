@@ -39,7 +39,6 @@ async fn out_of_step(live: &Live, last: u32) {
 }
 
 fn http() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
 }
 

@@ -1,7 +1,7 @@
 use super::super::token::Trouble;
 use super::*;
 use async_trait::async_trait;
-use reqwest::header::HeaderValue;
+use http::HeaderValue;
 use std::{
     collections::VecDeque,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
