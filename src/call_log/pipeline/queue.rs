@@ -92,7 +92,8 @@ impl Queue {
     pub(super) async fn put(&self, line: Line) -> Option<oneshot::Receiver<()>> {
         let bytes = COST + line.json.len() + line.id.0.len();
         let (safe, heard) = self.options.required.then(oneshot::channel).unzip();
-        let mut waiting = Waiting { line, bytes, since: Instant::now(), safe };
+        let waiting = Waiting { line, bytes, since: Instant::now(), safe };
+        let Err(mut waiting) = self.try_put(waiting) else { return heard };
         loop {
             let mut room = pin!(self.room.notified());
             // From here on no news of room is missed.

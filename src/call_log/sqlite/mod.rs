@@ -189,3 +189,20 @@ impl CallLogStore for SqliteCallLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_another_version_is_left_alone_with_what_to_do() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("calls.db");
+        drop(SqliteCallLog::open(&path).expect("a new file"));
+        drop(SqliteCallLog::open(&path).expect("the same again"));
+        let connection = Connection::open(&path).expect("the file");
+        connection.pragma_update(None, "user_version", 1).expect("another version");
+        let error = SqliteCallLog::open(&path).expect_err("another version");
+        assert!(error.lasting && error.to_string().contains("move it away"), "{error}");
+    }
+}

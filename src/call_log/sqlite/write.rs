@@ -1,7 +1,10 @@
 use super::{explain, nanos};
 use crate::call_log::{Head, Line, Refused};
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{
+    Connection, ToSql, params,
+    types::{ToSqlOutput, ValueRef},
+};
 use serde::Deserialize;
 use std::{borrow::Cow, sync::Arc};
 
@@ -63,10 +66,20 @@ struct Answer {
     status: u16,
 }
 
-fn read(text: &str) -> Result<Arc<Head>, String> {
+fn read(json: &[u8]) -> Result<Arc<Head>, String> {
+    let text = std::str::from_utf8(json).map_err(|error| error.to_string())?;
     let Written { at, entity, keys, changes, run, class, response } =
         serde_json::from_str(text).map_err(|error| error.to_string())?;
     Ok(Arc::new(Head { at, entity, keys, changes, run, status: response.map(|it| it.status), class }))
+}
+
+/// JSON is UTF-8 already.
+struct Text<'a>(&'a [u8]);
+
+impl ToSql for Text<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
+    }
 }
 
 /// What this file will never take is named by its place, and costs no other.
@@ -84,10 +97,12 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
             transaction.prepare_cached("insert or ignore into further_change (change, seq) values (?, ?)")?;
         for (place, line) in lines.iter().enumerate() {
             let mut refuse = |reason: String| refused.push(Refused { at: place, reason });
-            let text = std::str::from_utf8(&line.json).map_err(|error| error.to_string());
-            let read = text.and_then(|text| Ok((text, line.head.clone().map_or_else(|| read(text), Ok)?)));
-            let (text, head) = match read {
-                Ok(read) => read,
+            let head = match &line.head {
+                Some(head) => Ok(Arc::clone(head)),
+                None => read(&line.json),
+            };
+            let head = match head {
+                Ok(head) => head,
                 Err(error) => {
                     refuse(format!("it cannot be read: {error}"));
                     continue;
@@ -95,6 +110,7 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
             };
             let Head { at, entity, keys, changes, run, status, class } = &*head;
             let (route, key, change) = (&*line.route, keys.first(), changes.first());
+            let text = Text(&line.json);
             let values =
                 params![&*line.id.0, nanos(*at), entity, route, key, change, run, status, class, text];
             match call.execute(values) {
