@@ -310,6 +310,18 @@ impl Engine {
         source: &mut dyn ChangeSource,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), EngineError> {
+        let ended = self.carry_all(source, stop).await;
+        if ended.is_err() {
+            self.leave().await;
+        }
+        ended
+    }
+
+    async fn carry_all(
+        &mut self,
+        source: &mut dyn ChangeSource,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), EngineError> {
         let mut tick = ticks();
         let mut ended = false;
         loop {

@@ -8,15 +8,18 @@ use crate::{
     state::StateError,
 };
 use std::{cmp::Reverse, time::Duration};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// What a last settlement may take beyond the limit for calls.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
+/// What those may take who only have to hear that all is over.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 impl Engine {
     /// Ends what can be ended within the limit. What was never started is left: it is not settled,
     /// so it comes again.
-    pub(super) async fn drain(mut self, source: &mut dyn ChangeSource) -> Result<(), EngineError> {
+    pub(super) async fn drain(&mut self, source: &mut dyn ChangeSource) -> Result<(), EngineError> {
         self.phase.send_replace(Phase::Draining);
         self.admission.withdraw();
         for (lane, work) in self.lanes.abandon_waiting() {
@@ -48,6 +51,15 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Nothing can be settled any more: no answer is waited for, but the log of calls hears of the requests
+    /// that were sent (invariant 6).
+    pub(super) async fn leave(&mut self) {
+        self.phase.send_replace(Phase::Leaving);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        // Who waits for a database is not waited for.
+        let _ = timeout(FAREWELL, all).await;
     }
 
     /// A stop came before the sequence was finished: with answers it is kept, without it is simply

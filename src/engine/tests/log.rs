@@ -1,7 +1,13 @@
 //! One record for each request, under a name that no other has.
 
-use super::*;
-use std::collections::BTreeSet;
+use super::{
+    store::{Hook, Hooked},
+    *,
+};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 impl Rig {
     /// `POST 503 retry refused`, by id.
@@ -129,4 +135,33 @@ async fn a_log_that_takes_nothing_keeps_no_stop_from_settling_what_was_answered(
     go.send_replace(true);
     run.await.expect("it stops");
     assert!(rig.link("1").is_some() && rig.parked().is_empty());
+}
+
+/// The call is not waited for, but it was made.
+#[tokio::test(start_paused = true)]
+async fn a_request_under_way_has_its_record_when_the_state_is_lost() {
+    struct Lost(AtomicBool);
+
+    #[async_trait]
+    impl Hook for Lost {
+        async fn fails(&self) -> bool {
+            self.0.load(Relaxed)
+        }
+    }
+
+    let rig = Rig::new(FakeRemote::new().held());
+    let store = Hooked::new(&rig.store, Lost(AtomicBool::new(false)));
+    let mut engine = rig.engine();
+    Arc::get_mut(&mut engine.ground).expect("not shared yet").store = Arc::clone(&store) as _;
+    let (_go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream::new().insert("1", "a").commit().insert("2", "a").commit(), false);
+    let run = engine.run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), rig.remote.arrived(2)).await;
+    store.hook.0.store(true, Relaxed);
+    rig.remote.release(1);
+    run.await.expect_err("the first one cannot be settled");
+    let mut recorded = rig.recorded();
+    recorded.sort();
+    assert_eq!(recorded, ["1 POST - interrupted", "1 POST 200 answered"]);
 }

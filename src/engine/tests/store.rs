@@ -24,6 +24,10 @@ pub(super) enum Asked<'a> {
 pub(super) trait Hook: Send + Sync {
     async fn before(&self, _: Asked<'_>) {}
     async fn after(&self, _: Asked<'_>) {}
+    /// What is to be settled now cannot be.
+    async fn fails(&self) -> bool {
+        false
+    }
 }
 
 pub(super) struct Hooked<H> {
@@ -80,6 +84,9 @@ impl<H: Hook> StateStore for Hooked<H> {
     }
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {
         self.hook.before(Asked::Settle).await;
+        if self.hook.fails().await {
+            return Err(StateError { doing: "settling", message: "the server is gone".to_owned() });
+        }
         let settled = self.near.settle(settlement).await;
         self.hook.after(Asked::Settle).await;
         settled
