@@ -29,7 +29,7 @@ impl Kept {
     }
 
     /// What depends on this key: linked keys, and parked changes that are older than this one and go
-    /// on by themselves.
+    /// on by themselves, or are half done or in doubt, so that their objects may be at the remote.
     pub(super) fn children(&self, parent: &RouteKey, before: ChangeId) -> impl Iterator<Item = &RouteKey> {
         let is = move |link: &Link| !link.gone && link.parents.contains(parent);
         let linked = self.links.iter().filter(move |(_, link)| is(link)).map(|(at, _)| at);
@@ -40,7 +40,9 @@ impl Kept {
                 .all(|(it, row)| !given_up(row) || (it < id && !row.holds()))
         };
         let parked = self.parked.iter().filter(move |((at, id), row)| {
-            *id < before && row.parking.parents.contains(parent) && goes_on(at, *id)
+            let it = &row.parking;
+            let may_be_there = !it.parked.answers.is_empty() || it.parked.doubt;
+            *id < before && it.parents.contains(parent) && (may_be_there || goes_on(at, *id))
         });
         linked.chain(parked.map(|((at, _), _)| at))
     }

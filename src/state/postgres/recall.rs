@@ -1,6 +1,6 @@
 //! Reading links ahead, many keys at a time.
 
-use super::{lsn, ordinal, pg_lsn};
+use super::{lsn, ordinal, pg_lsn, release::keeps_parent};
 use crate::{
     model::{ChangeId, ContentHash, Link},
     state::{Hold, Known, RouteKey},
@@ -33,9 +33,10 @@ left join lateral (
 ) o on true
 order by k.at";
 
-/// What depends on a deleted key: linked keys, and parked changes that are older than the delete and
-/// go on by themselves.
-const CHILDREN: &str = "\
+/// What depends on a deleted key: linked keys, and parked changes that are older than the delete and keep
+/// it waiting.
+const CHILDREN: &str = concat!(
+    "\
 with k as (
     select * from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[])
              with ordinality as k (route, key, commit_lsn, ordinal, at)
@@ -44,13 +45,12 @@ with k as (
     where not l.gone
     union all
     select k.at, c.route from k join rowcall.parked c on c.parents ? (k.route || '/' || k.key)
-    where (c.commit_lsn, c.ordinal) < (k.commit_lsn, k.ordinal) and c.state not in ('rejected', 'dead')
-      and not exists (
-        select from rowcall.parked h
-        where h.route = c.route and h.key = c.key and h.state in ('rejected', 'dead') and h.holds
-          and (h.commit_lsn, h.ordinal) < (c.commit_lsn, c.ordinal))
+    where (c.commit_lsn, c.ordinal) < (k.commit_lsn, k.ordinal) and ",
+    keeps_parent!(),
+    "
 )
-select at, route, count(*) from child where route = any($5) group by at, route order by at, route";
+select at, route, count(*) from child where route = any($5) group by at, route order by at, route"
+);
 
 /// What is known of these keys, in the order asked.
 pub async fn recall(client: &tokio_postgres::Client, keys: &[RouteKey]) -> Result<Vec<Known>, Error> {

@@ -36,6 +36,21 @@ macro_rules! in_vain {
 
 pub(super) use in_vain;
 
+/// Whether the parked change `c` of a child keeps a younger delete of its parent waiting: it goes on by
+/// itself; or it is half done or in doubt, so that its object may be at the remote without a link.
+macro_rules! keeps_parent {
+    () => {
+        "(c.answers <> '[]' or c.doubt
+          or c.state not in ('rejected', 'dead')
+             and not exists (
+                select from rowcall.parked h
+                where h.route = c.route and h.key = c.key and h.state in ('rejected', 'dead') and h.holds
+                  and (h.commit_lsn, h.ordinal) < (c.commit_lsn, c.ordinal)))"
+    };
+}
+
+pub(super) use keeps_parent;
+
 const IN_VAIN: &str = concat!(
     "select ",
     in_vain!(),
@@ -75,16 +90,14 @@ macro_rules! free {
             select from rowcall.parked c
             where c.parents ? (p.waits_for_route || '/' || p.waits_for_key)
               and (c.commit_lsn, c.ordinal) < (p.commit_lsn, p.ordinal)
-              and c.state not in ('rejected', 'dead')
               and (",
             $routes,
             "::text[] is null or c.route = any(",
             $routes,
             "))
-              and not exists (
-                select from rowcall.parked h
-                where h.route = c.route and h.key = c.key and h.state in ('rejected', 'dead') and h.holds
-                  and (h.commit_lsn, h.ordinal) < (c.commit_lsn, c.ordinal)))
+              and ",
+            keeps_parent!(),
+            ")
          else ",
             in_vain!(),
             " or exists (

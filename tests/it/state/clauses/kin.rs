@@ -4,7 +4,7 @@ use crate::state::samples::{
     at, change, customer, deleting, due, due_of_all, id, link, parked, parking, recall, row,
 };
 use rowcall::{
-    model::{Cell, Change, ChangeId, Image, Link, ParkReason, Parked, ParkedState},
+    model::{Answer, Answered, Cell, Change, ChangeId, Image, Link, ParkReason, Parked, ParkedState},
     state::{Hold, Parking, RELEASED_AT_ONCE, RouteKey, Settlement, StateStore},
 };
 use serde_json::json;
@@ -143,6 +143,27 @@ clauses! {
         let resolved = |id| Settlement { resolved: vec![(at("1"), id)], stirred: stirred.clone(), ..Settlement::default() };
         assert_eq!(store.settle(resolved(id(4))).await.expect("a settlement").released, 0);
         assert_eq!(store.settle(resolved(id(5))).await.expect("a settlement").released, 1);
+    }
+
+    async fn a_deleted_parent_is_not_due_while_a_child_that_gave_up_may_be_at_the_remote(store: &dyn StateStore) {
+        let child = |key, state, answers, doubt| {
+            let it = parking(key, 4, state);
+            Parking { parents: vec![customer("7")], parked: Parked { answers, doubt, ..it.parked }, ..it }
+        };
+        let created = Answered { step: "create".into(), answer: Answer { status: 201, ..Answer::default() } };
+        let half_done = child("1", ParkedState::Rejected, vec![created], false);
+        let in_doubt = child("2", ParkedState::Dead, Vec::new(), true);
+        let refused = child("3", ParkedState::Rejected, Vec::new(), false);
+        let delete = waiting(customer("7"), 9, ParkReason::Children, customer("7"));
+        let parkings = vec![half_done, in_doubt, refused, delete];
+        assert_eq!(store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement").released, 0);
+        let counted = store.children(&[(customer("7"), id(9))], &routes()).await.expect("an answer");
+        assert_eq!(counted, [vec![(Arc::from("loan"), 2)]], "but what was refused at once is not there");
+        for (key, released) in [("1", 0), ("2", 1)] {
+            let (resolved, stirred) = (vec![(at(key), id(4))], vec![customer("7")]);
+            let settlement = Settlement { resolved, stirred, ..Settlement::default() };
+            assert_eq!(store.settle(settlement).await.expect("a settlement").released, released);
+        }
     }
 
     async fn what_waits_for_a_parent_in_vain_is_due_once_a_newer_change_needs_no_older_one(store: &dyn StateStore) {
