@@ -46,27 +46,24 @@ impl SqliteCallLog {
             lasting: !is_busy(&error),
         };
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
-        let version = of_version(&connection).map_err(failed)?;
-        if version.is_some_and(|it| it != write::VERSION) {
-            return Err(CallLogError {
-                doing: "opening the call log",
-                message: format!(
-                    "{} was written by another version of Rowcall: move it away, or name another file in \
-                     `call_log.sqlite.path`",
-                    path.display()
-                ),
-                lasting: true,
-            });
-        }
         // A record fills a good part of a small page.
         connection.pragma_update(None, "page_size", 16_384).map_err(failed)?;
         // Readers do not wait for the writer, and a commit is one write; a power cut may lose the last
         // ones, a crash of ours does not.
         connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "normal").map_err(failed)?;
-        connection.execute_batch(write::SCHEMA).map_err(failed)?;
+        if write::prepare(&mut connection).map_err(failed)? != write::VERSION {
+            return Err(CallLogError {
+                doing: "opening the call log",
+                message: format!(
+                    "{} was written by another version of Rowcall: move it away, or name another file",
+                    path.display()
+                ),
+                lasting: true,
+            });
+        }
         Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.to_owned() })
     }
 
@@ -95,20 +92,6 @@ impl SqliteCallLog {
             Ok(Err(error)) => Err(failed(explain(&error), !is_busy(&error))),
             Err(error) => Err(failed(error.to_string(), true)),
         }
-    }
-}
-
-/// The version of the tables, if there are any.
-fn of_version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    match connection.query_row(
-        "select exists (select 1 from sqlite_schema where name = 'call')",
-        [],
-        |row| row.get(0),
-    )? {
-        true => connection
-            .query_row("select user_version from pragma_user_version", [], |row| row.get(0))
-            .map(Some),
-        false => Ok(None),
     }
 }
 
@@ -204,5 +187,23 @@ mod tests {
         connection.pragma_update(None, "user_version", 1).expect("another version");
         let error = SqliteCallLog::open(&path).expect_err("another version");
         assert!(error.lasting && error.to_string().contains("move it away"), "{error}");
+    }
+
+    /// A service and its commands, say. Whoever comes second never sees half of what is made.
+    #[test]
+    fn several_may_make_the_file_at_once() {
+        let folder = tempfile::tempdir().expect("a directory");
+        for round in 0..20 {
+            let path = folder.path().join(format!("{round}.db"));
+            let start = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                let open = || {
+                    start.wait();
+                    SqliteCallLog::open(&path).map(drop)
+                };
+                let opened = [(); 4].map(|()| scope.spawn(open)).map(|it| it.join().expect("no panic"));
+                assert_eq!(opened, [const { Ok(()) }; 4], "round {round}");
+            });
+        }
     }
 }

@@ -2,7 +2,7 @@ use super::{explain, nanos};
 use crate::call_log::{Head, Line, Refused};
 use jiff::Timestamp;
 use rusqlite::{
-    Connection, ToSql, params,
+    Connection, ToSql, TransactionBehavior, params,
     types::{ToSqlOutput, ValueRef},
 };
 use serde::Deserialize;
@@ -14,7 +14,7 @@ pub(super) const VERSION: i64 = 2;
 /// A record costs little where it is one row that is added at the end: so rows are numbered as they come, the
 /// first key and the first change stand in them, and there is an index for what is asked often or is rare.
 pub(super) const SCHEMA: &str = "\
-create table if not exists call (
+create table call (
     seq    integer primary key,
     id     text    not null unique,
     at     integer not null,
@@ -27,24 +27,40 @@ create table if not exists call (
     class  text,
     record text    not null
 );
-create index if not exists call_at on call (at);
-create index if not exists call_key on call (key);
-create index if not exists call_change on call (change) where change is not null;
-create index if not exists call_run on call (run, at, id) where run is not null;
-create index if not exists call_status on call (status, at, id) where status >= 300;
-create index if not exists call_class on call (class, at, id) where class is not null;
-create table if not exists further_key (
+create index call_at on call (at);
+create index call_key on call (key);
+create index call_change on call (change) where change is not null;
+create index call_run on call (run, at, id) where run is not null;
+create index call_status on call (status, at, id) where status >= 300;
+create index call_class on call (class, at, id) where class is not null;
+create table further_key (
     key text    not null,
     seq integer not null,
     primary key (key, seq)
 ) without rowid;
-create table if not exists further_change (
+create table further_change (
     change text    not null,
     seq    integer not null,
     primary key (change, seq)
 ) without rowid;
-pragma user_version = 2;
 ";
+
+/// Makes the tables where there are none, and says of which version they are. All of it or nothing: whoever
+/// comes after a kill, or at the same time, finds no half of it.
+pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
+    let is_made = |it: &Connection| {
+        it.query_row("select exists (select 1 from sqlite_schema where name = 'call')", [], |row| row.get(0))
+    };
+    if !is_made(connection)? {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !is_made(&transaction)? {
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+        }
+        transaction.commit()?;
+    }
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
 
 /// The same as [`Head`], read from a record that was written by somebody else.
 #[derive(Deserialize)]
