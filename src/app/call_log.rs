@@ -91,12 +91,13 @@ impl App {
             keeping.spawn(async move { here.run(stopped).await });
         }
         let end = self.call_log_end()?;
-        if let Some(embedded) = end.embedded {
-            forgetting.spawn(forget(embedded, settings.sqlite.keep));
+        if let Some(embedded) = &end.embedded {
+            forgetting.spawn(forget(embedded.clone(), settings.sqlite.keep));
         }
-        let pipeline = self.pipeline(end.outlet, self.spool().await?)?;
+        let goes_to = end.place.clone();
+        let pipeline = self.pipeline(end, self.spool().await?)?;
         let spool = settings.spool.as_ref().map(|it| it.max.0);
-        let watch = LogWatch { goes_to: end.place, pipeline: Arc::clone(&pipeline), spool, keeper };
+        let watch = LogWatch { goes_to, pipeline: Arc::clone(&pipeline), spool, keeper };
         Ok(Some(RunningCallLog { watch: Arc::new(watch), pipeline, stop, keeping, forgetting }))
     }
 
@@ -107,9 +108,9 @@ impl App {
             return Ok(None);
         }
         let end = self.call_log_end()?;
-        let pipeline = self.pipeline(end.outlet, None)?;
-        let watch =
-            LogWatch { goes_to: end.place, pipeline: Arc::clone(&pipeline), spool: None, keeper: None };
+        let goes_to = end.place.clone();
+        let pipeline = self.pipeline(end, None)?;
+        let watch = LogWatch { goes_to, pipeline: Arc::clone(&pipeline), spool: None, keeper: None };
         let (watch, stop) = (Arc::new(watch), watch::Sender::new(false));
         let (keeping, forgetting) = (JoinSet::new(), JoinSet::new());
         Ok(Some(RunningCallLog { watch, pipeline, stop, keeping, forgetting }))
@@ -135,13 +136,13 @@ impl App {
         Ok(LogEnd { outlet, place: format!("the file {}", path.display()), embedded: Some(store) })
     }
 
-    fn pipeline(&self, outlet: Box<dyn Outlet>, spool: Option<Spool>) -> Result<Arc<Pipeline>, AppError> {
-        let settings = &self.loaded.config.call_log;
-        let mut options = PipelineOptions { required: settings.required, ..PipelineOptions::default() };
-        if settings.rabbitmq.is_none() && settings.mongodb.is_none() && !settings.required {
+    fn pipeline(&self, end: LogEnd, spool: Option<Spool>) -> Result<Arc<Pipeline>, AppError> {
+        let required = self.loaded.config.call_log.required;
+        let mut options = PipelineOptions { required, ..PipelineOptions::default() };
+        if end.embedded.is_some() && !required {
             options.gather = GATHER;
         }
-        Ok(Arc::new(Pipeline::start(outlet, self.prepare()?, spool, options)))
+        Ok(Arc::new(Pipeline::start(end.outlet, self.prepare()?, spool, options)))
     }
 
     /// The spool, read and checked.

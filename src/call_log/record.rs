@@ -7,15 +7,15 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 /// The version of the record's schema, which `docs/call-log.md` describes.
 pub const RECORD_VERSION: u32 = 1;
 
-/// Names one attempt: the call key, the run if it is one's, and which request for it this was. So an
-/// attempt that is made again after a crash, of which no record was kept, has the same name.
+/// Names one attempt: the call key, what makes the same call once more, and which request for it this was.
+/// A record that is stored again has the same name; no other request has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RecordId(pub Arc<str>);
 
 impl RecordId {
     /// The name of the `attempt`th request for a call, the first being 1. `scope` is what makes the same
-    /// call once more: a run.
+    /// call once more: a run, or a restart.
     pub fn new(call_key: &str, scope: Option<&str>, attempt: u32) -> Self {
         Self(match scope {
             Some(scope) => format!("{call_key}#{scope}.{attempt}").into(),

@@ -115,8 +115,7 @@ impl BatchPass {
         let members = &self.batch.members;
         let run = members.iter().find_map(|it| it.work.for_run?.replayed?.run);
         let until = members.iter().find_map(|it| Some(it.work.for_run?.replayed?.until));
-        let again = members.iter().any(|it| it.work.is_sent_before(ground.sent_before));
-        let life = again.then_some(ground.life);
+        let life = self.batch.is_sent_before(&ground).then_some(ground.life);
         let subject = Subject {
             route: &route.name,
             remote: &remote.name,

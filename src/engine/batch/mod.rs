@@ -106,6 +106,11 @@ impl Batch {
         self.members.iter_mut().for_each(|it| it.work.attempts -= 1);
     }
 
+    /// An earlier process may have sent some of it.
+    fn is_sent_before(&self, ground: &Ground) -> bool {
+        self.members.iter().any(|it| it.work.is_sent_before(ground.sent_before))
+    }
+
     /// Derived from the members: their order is the commit order, so it is the same on each attempt.
     ///
     /// After a crash changes are cut into other batches. A batch that was sent by an earlier process
@@ -120,7 +125,7 @@ impl Batch {
             hash.update(&(key.len() as u64).to_be_bytes());
             hash.update(key.as_bytes());
         }
-        if self.members.iter().any(|it| it.work.is_sent_before(ground.sent_before)) {
+        if self.is_sent_before(ground) {
             hash.update(&ground.sent_before.raw().to_be_bytes());
         }
         CallKey {
