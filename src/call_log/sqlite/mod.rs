@@ -10,7 +10,8 @@ use rusqlite::{Connection, OpenFlags, params};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 /// Another process writes or reads for no longer.
@@ -52,7 +53,7 @@ impl SqliteCallLog {
         connection.pragma_update(None, "page_size", 16_384).map_err(failed)?;
         // Readers do not wait for the writer, and a commit is one write; a power cut may lose the last
         // ones, a crash of ours does not.
-        connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
+        write_ahead(&connection).map_err(failed)?;
         connection.pragma_update(None, "synchronous", "normal").map_err(failed)?;
         if write::prepare(&mut connection).map_err(failed)? != write::VERSION {
             return Err(CallLogError {
@@ -91,6 +92,18 @@ impl SqliteCallLog {
             Ok(Ok(it)) => Ok(it),
             Ok(Err(error)) => Err(failed(explain(&error), !is_busy(&error))),
             Err(error) => Err(failed(error.to_string(), true)),
+        }
+    }
+}
+
+/// Those that change the mode at the same time do not wait for each other, whatever the timeout: one is told at
+/// once that the file is locked.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "wal") {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => sleep(Duration::from_millis(5)),
+            done => return done,
         }
     }
 }
