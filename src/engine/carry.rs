@@ -244,7 +244,7 @@ impl Pass {
             keys: vec![Arc::clone(&self.key)],
             changes: vec![work.id()],
             run,
-            scope: log::scope(run, replayed.map(|it| it.until), life),
+            scope: log::scope(run, replayed.map(|it| it.again.until), life),
         };
         let watch = Watch::new(&ground.log, &call, &key, subject);
         work.trace = Some(watch.trace);

@@ -161,9 +161,9 @@ impl Engine {
             own: change.table.name == self.router.route(route).table,
             change: Arc::new(change),
             called,
-            for_run: replayed.map(|until| {
+            for_run: replayed.map(|again| {
                 let spares = deletes && self.router.route(route).waited_for;
-                let replayed = Some(Replayed { until, run: None, spares });
+                let replayed = Some(Replayed { again, spares });
                 ForRun { called, suspect: true, forced: true, ahead: false, replayed }
             }),
             compares: false,

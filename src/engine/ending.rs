@@ -154,7 +154,7 @@ impl Engine {
         if work.parked {
             super::failpoint::reached("mid-drain");
         }
-        self.runs.count(&work, &outcome);
+        self.runs.count(&work, link.as_deref(), &outcome);
         saying::say(self.ground.log.clock, &on.1.name, &key, &work, &outcome);
         #[cfg(debug_assertions)]
         let blocks = super::broken("parked-blocks") && matches!(outcome, Outcome::Parked(_));
@@ -179,7 +179,7 @@ impl Engine {
         let mark = match work.for_run.and_then(|it| it.replayed) {
             None => &mut self.mark,
             Some(replayed) => match &mut self.replay {
-                Some(replay) if replayed.run == Some(replay.run) => {
+                Some(replay) if replayed.again.run == Some(replay.run) => {
                     replay.read += 1;
                     &mut replay.mark
                 }

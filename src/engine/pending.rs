@@ -222,7 +222,7 @@ impl Pending {
                 && route.parents.is_empty()
                 && !(route.waited_for && work.change.op() == Op::Delete),
             born: work.is_born(),
-            replayed: work.for_run.and_then(|it| it.replayed).map(|it| it.until),
+            replayed: work.for_run.and_then(|it| it.replayed).map(|it| it.again),
             parents,
             parked,
         });
@@ -278,13 +278,15 @@ fn updated(
 ) -> Link {
     // What is sent again may be older than what the link knows.
     let change = link.map_or(work.id(), |link| link.change.max(work.id()));
+    let replayed = work.for_run.and_then(|it| Some(it.replayed?.again.run?.anew(work.id())));
     match update {
-        LinkUpdate::Remove => Link { change, gone: true, ..Link::default() },
+        LinkUpdate::Remove => Link { change, gone: true, replayed, ..Link::default() },
         LinkUpdate::Save(new) => {
             let known = link.filter(|link| !link.gone);
             let mut saved = known.map(|link| link.saved.clone()).unwrap_or_default();
             saved.extend(new);
-            Link { saved, change, gone: false, parents: parents(link, work, deletes), content }
+            let parents = parents(link, work, deletes);
+            Link { saved, change, gone: false, parents, content, replayed }
         }
     }
 }

@@ -29,6 +29,7 @@ mod flow;
 mod limits;
 mod lines;
 mod lives;
+mod lives_again;
 mod log;
 mod order;
 mod outage;

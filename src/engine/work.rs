@@ -135,7 +135,7 @@ impl Work {
 
     /// The run it belongs to.
     pub(super) fn run(&self) -> Option<RunId> {
-        self.called.run().or_else(|| self.for_run?.replayed?.run)
+        self.called.run().or_else(|| self.for_run?.replayed?.again.run)
     }
 
     /// It stands for every key of its route, and waits for a person's decision.

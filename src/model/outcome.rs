@@ -26,6 +26,9 @@ pub struct Link {
     /// What the remote was told last, if it is certain that this is what it has: a change that
     /// would say the same is not sent.
     pub content: Option<ContentHash>,
+    /// The newest change that a replay brought, as [`RunId::anew`](super::RunId::anew) names it: the older ones
+    /// are not sent once more when that goes on after a crash.
+    pub replayed: Option<ChangeId>,
 }
 
 /// Stands for all that the calls of a change say: where it is the same, so are they.

@@ -92,11 +92,12 @@ impl Route {
         self.waited_for || !self.parents.is_empty()
     }
 
-    /// Whether each of its changes is sent, and by itself: none is left out because the remote was told the
-    /// same, or its row is deleted before its parent comes; none merges with another or shares a call.
+    /// Whether each of its changes is sent whenever it comes, by itself and by the same calls: none is left out
+    /// because the remote was told the same, or its row is deleted before its parent comes; none merges with
+    /// another or shares a call; and which calls they are does not depend on what was sent meanwhile.
     pub fn sends_each_change(&self) -> bool {
         let left_out = self.synchronizer.leaves_out_what_was_told() || !self.parents.is_empty();
-        !left_out && !self.coalesce && self.batch.is_none()
+        !left_out && !self.coalesce && self.batch.is_none() && self.synchronizer.calls_the_same_again()
     }
 
     /// Whether the entity's own row has to be read for a change of this table.

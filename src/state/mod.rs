@@ -105,8 +105,17 @@ pub struct Parking {
     /// What its row depends on, as far as that is known, if it is deleted before that: an older
     /// change that may still be sent holds up the delete of its parent.
     pub parents: Vec<RouteKey>,
-    /// It is sent again by a replay that ends before this position.
-    pub replayed: Option<Lsn>,
+    /// It is one of those that are sent again.
+    pub replayed: Option<Again>,
+}
+
+/// What a change is sent again by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// All that is sent again was committed before this.
+    pub until: Lsn,
+    /// The run; not known of what an earlier version has parked.
+    pub run: Option<RunId>,
 }
 
 /// A parked change, taken up again.
@@ -128,8 +137,8 @@ pub struct Due {
     pub doubt: bool,
     /// The key came to be with it, or with a change it absorbed.
     pub born: bool,
-    /// It is sent again by a replay that ends before this position.
-    pub replayed: Option<Lsn>,
+    /// It is one of those that are sent again.
+    pub replayed: Option<Again>,
     /// Where it stands among what is due.
     pub place: Place,
 }

@@ -2,7 +2,7 @@
 
 use super::{Batching, BuildError, Declaration, Step, Synchronizer, ValidateRule, Work, scope};
 use crate::{
-    mapping::{At, Expression, MappingError, Names},
+    mapping::{At, Expression, MappingError, Names, Reads},
     model::{self, Answered, ContentHash, Op, ParkReason, one_line},
 };
 use std::sync::Arc;
@@ -62,6 +62,14 @@ impl Rules {
     /// Whether there is nothing to ask.
     pub fn is_empty(&self) -> bool {
         self.when.is_none() && self.validate.is_empty()
+    }
+
+    /// Whether what is known of the key decides.
+    fn read_link(&self) -> bool {
+        let mut reads = Reads::default();
+        let rules = self.validate.iter().flat_map(|it| it.when.iter().chain([&it.expression]));
+        self.when.iter().chain(rules).for_each(|it| it.reads(&mut reads));
+        reads.reads_link()
     }
 }
 
@@ -185,5 +193,9 @@ impl Synchronizer for Gate {
 
     fn leaves_out_what_was_told(&self) -> bool {
         !self.always && self.inner.leaves_out_what_was_told()
+    }
+
+    fn calls_the_same_again(&self) -> bool {
+        !self.rules.read_link() && self.inner.calls_the_same_again()
     }
 }

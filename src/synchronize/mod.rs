@@ -113,6 +113,12 @@ pub trait Synchronizer: Send + Sync {
         false
     }
 
+    /// Whether a change comes to the same calls whenever it is sent: which ones they are follows from the
+    /// change alone, and neither from what is known of the key by then nor from what the remote has.
+    fn calls_the_same_again(&self) -> bool {
+        false
+    }
+
     /// The names it may save: what `link.<name>` can be in the entity's other expressions.
     fn saves(&self) -> &[Arc<str>] {
         &[]

@@ -55,7 +55,7 @@ impl Engine {
         // What is stored is freed, but this stays in memory.
         let charges = work.charges.clone();
         let outcome = Outcome::Parked(parked);
-        self.runs.count(work, &outcome);
+        self.runs.count(work, None, &outcome);
         saying::say(self.ground.log.clock, &on.1.name, key, work, &outcome);
         let left = self.pending.add(lane, on, key, work, link.as_ref(), (outcome, claimed));
         self.pending.may_end_before_it_is_stored(lane);

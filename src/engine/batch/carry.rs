@@ -113,8 +113,8 @@ impl BatchPass {
         let _body = self.count(call.body.bytes().map_or(0, |it| it.len()));
         self.batch.count_attempt();
         let members = &self.batch.members;
-        let run = members.iter().find_map(|it| it.work.for_run?.replayed?.run);
-        let until = members.iter().find_map(|it| Some(it.work.for_run?.replayed?.until));
+        let run = members.iter().find_map(|it| it.work.for_run?.replayed?.again.run);
+        let until = members.iter().find_map(|it| Some(it.work.for_run?.replayed?.again.until));
         let life = self.batch.is_sent_before(&ground).then_some(ground.life);
         let subject = Subject {
             route: &route.name,

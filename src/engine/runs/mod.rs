@@ -33,7 +33,7 @@ pub(super) use replayed::Replayed;
 use super::{lanes::LaneKey, work::Work};
 use crate::{
     capture::{ChunkReader, KeyValues},
-    model::{Change, ChangeId, Image, Lsn, Outcome, RunCounts, RunEnd, RunId, RunProgress},
+    model::{Change, ChangeId, Image, Link, Lsn, Outcome, RunCounts, RunEnd, RunId, RunProgress},
     routing::RouteId,
 };
 use order::Cursor;
@@ -213,13 +213,15 @@ impl Runs {
         }
     }
 
-    /// A row of a run has its outcome.
-    pub(super) fn count(&mut self, work: &Work, outcome: &Outcome) {
+    /// A row of a run has its outcome; `link` is what was known of its key before.
+    pub(super) fn count(&mut self, work: &Work, link: Option<&Link>, outcome: &Outcome) {
         // What goes ahead of the stream comes again, and is counted then.
         let Some(ForRun { ahead: false, .. }) = work.for_run else { return };
         let replayed = work.for_run.and_then(|it| it.replayed);
         let run = match replayed {
-            Some(replayed) => replayed.run.filter(|run| self.replays == Some(*run)),
+            // It was counted when it came first.
+            Some(replayed) if link.is_some_and(|link| replayed.has_come(work.id(), link)) => None,
+            Some(replayed) => replayed.again.run.filter(|run| self.replays == Some(*run)),
             None => self.active.as_ref().filter(|it| it.called == work.called).map(|it| it.run),
         };
         let Some(run) = run.filter(|_| !work.parked) else { return };

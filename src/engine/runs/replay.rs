@@ -3,16 +3,17 @@
 //! They are read from a slot of their own, up to a position before which everything has its outcome
 //! when the run begins. So of a change that is sent again it is known how it ended: what is parked of
 //! it is left to itself, and a link that is newer than the window means that the live stream was
-//! faster ([`super::replayed`]). Within the window links say nothing, as everything in it is sent again
-//! in its order, and a link never goes back.
+//! faster ([`super::replayed`]). Within the window which change a link has says nothing, as everything in it
+//! is sent again in its order, and a link never goes back.
 //!
 //! The checkpoint does not wait for any of this. The run has a watermark of its own, and where that
-//! stands is stored with the outcomes under it; after a crash the run goes on there, and what comes
-//! again has the same call keys.
+//! stands is stored with the outcomes under it; after a crash the run goes on there. What it has brought
+//! of each key by then is in the key's link, and left out: what remains begins where the key is, so that
+//! it comes to the same calls, under the same call keys.
 //!
-//! Call keys are those of the first time only where every change was sent then. Elsewhere the remote would
-//! not know the key of one that was left out: it would apply that, an old state, and answer the newer ones
-//! from memory.
+//! Call keys are those of the first time only where every change was sent then, and comes to the same calls
+//! now. Elsewhere the remote would not know the key of a call that was not made: it would apply that, an old
+//! state, and answer the newer ones from memory.
 //!
 //! What is read has a part of the byte budget for itself, so that neither the stream nor the run takes
 //! the other's room (invariant 5).
@@ -27,6 +28,7 @@ use crate::{
     },
     model::{Change, ChangeId, Image, Lsn, RunCounts, RunEnd, RunId},
     routing::{Errand, RouteId},
+    state::Again,
 };
 use serde_json::json;
 use std::{collections::HashSet, sync::Arc};
@@ -206,7 +208,8 @@ impl Engine {
             let known_keys = !anew && route.sends_each_change();
             let called = if known_keys { errand.change.id } else { run.anew(errand.change.id) };
             let spares = matches!(errand.change.image, Image::Delete { .. }) && route.waited_for;
-            let replayed = Some(Replayed { until: replay.window.to, run: Some(run), spares });
+            let again = Again { until: replay.window.to, run: Some(run) };
+            let replayed = Some(Replayed { again, spares });
             let for_run = ForRun { called, suspect: true, forced: true, ahead: false, replayed };
             self.accept_errand(errand, &charge, Some(for_run));
         }

@@ -16,14 +16,14 @@ use tokio::time::{sleep, timeout};
 
 /// Seeded randomness (SplitMix64), shared by all that choose.
 #[derive(Clone)]
-struct Dice(Arc<Mutex<u64>>);
+pub(super) struct Dice(Arc<Mutex<u64>>);
 
 impl Dice {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(seed)))
     }
 
-    fn below(&self, limit: u64) -> u64 {
+    pub(super) fn below(&self, limit: u64) -> u64 {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = *state;
@@ -32,19 +32,19 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % limit
     }
 
-    fn happens(&self, percent: u64) -> bool {
+    pub(super) fn happens(&self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
     /// Mostly short, now and then long.
-    async fn pause(&self, longest: u64) {
+    pub(super) async fn pause(&self, longest: u64) {
         let longest = if self.happens(80) { longest / 8 } else { longest };
         sleep(Duration::from_millis(self.below(longest.max(1)))).await;
     }
 }
 
 /// What was to be sent for one key, or was: which change, which call of its sequence.
-type Sent = (ChangeId, &'static str);
+pub(super) type Sent = (ChangeId, &'static str);
 
 fn step(name: &str) -> &'static str {
     match name {
@@ -56,19 +56,27 @@ fn step(name: &str) -> &'static str {
 }
 
 /// Honours call keys.
-struct Shaky {
+pub(super) struct Shaky {
     dice: Dice,
     /// How many calls in a hundred go wrong.
-    wrong: Mutex<u64>,
-    applied: Mutex<Vec<(String, Sent)>>,
+    pub(super) wrong: Mutex<u64>,
+    pub(super) applied: Mutex<Vec<(String, Sent)>>,
     known: Mutex<BTreeMap<String, Call>>,
     /// What each key's row is now.
-    rows: Mutex<BTreeMap<String, String>>,
-    /// After a crash changes may merge otherwise, under the key of the oldest.
+    pub(super) rows: Mutex<BTreeMap<String, String>>,
+    /// A key may come with another request: after a crash changes may merge otherwise, under the key of the
+    /// oldest, and what a replay sends again goes by the present link.
     merged: bool,
 }
 
 impl Shaky {
+    /// So many calls in a hundred go wrong.
+    pub(super) fn new(dice: &Dice, wrong: u64, merged: bool) -> Arc<Self> {
+        let (wrong, dice) = (Mutex::new(wrong), dice.clone());
+        let (applied, known, rows) = Default::default();
+        Arc::new(Self { dice, wrong, applied, known, rows, merged })
+    }
+
     fn apply(&self, call: &Call, key: &CallKey) {
         let before = self.known.lock().expect("no panic").insert(key.to_string(), call.clone());
         match before {
@@ -122,10 +130,10 @@ impl Shaky {
 }
 
 /// A store that takes its time before and after.
-struct Distant {
-    dice: Dice,
+pub(super) struct Distant {
+    pub(super) dice: Dice,
     /// Tells of each settlement.
-    news: watch::Sender<()>,
+    pub(super) news: watch::Sender<()>,
 }
 
 impl Distant {
@@ -150,22 +158,22 @@ impl Hook for Distant {
 }
 
 impl Rig {
-    async fn checkpoint(&self) -> Lsn {
+    pub(super) async fn checkpoint(&self) -> Lsn {
         self.store.checkpoint().await.expect("it answers").map_or(Lsn::ZERO, |it| it.lsn)
     }
 }
 
 /// What the source holds: transactions, and what each key is to be sent.
-struct Log {
-    transactions: Vec<Vec<Captured>>,
+pub(super) struct Log {
+    pub(super) transactions: Vec<Vec<Captured>>,
     expected: BTreeMap<String, Vec<Sent>>,
     /// What is there in the end.
-    rows: BTreeMap<String, String>,
+    pub(super) rows: BTreeMap<String, String>,
 }
 
 const KEYS: u64 = 4;
 
-fn log(dice: &Dice, length: usize) -> Log {
+pub(super) fn log(dice: &Dice, length: usize) -> Log {
     let mut stream = Stream::new();
     let mut there = [false; KEYS as usize];
     let mut transactions = Vec::new();
@@ -220,7 +228,7 @@ fn log(dice: &Dice, length: usize) -> Log {
     Log { transactions, expected, rows }
 }
 
-fn end_of(transaction: &[Captured]) -> Lsn {
+pub(super) fn end_of(transaction: &[Captured]) -> Lsn {
     match transaction.last() {
         Some(Captured::Commit(commit)) => commit.end,
         other => panic!("{other:?}"),
@@ -236,14 +244,7 @@ enum End {
 async fn lives(seed: u64, crashes: bool, coalesce: bool) {
     let dice = Dice::new(seed);
     let Log { transactions, expected, rows } = log(&dice, 40);
-    let shaky = Arc::new(Shaky {
-        dice: dice.clone(),
-        wrong: Mutex::new(20),
-        applied: Mutex::default(),
-        known: Mutex::default(),
-        rows: Mutex::default(),
-        merged: coalesce,
-    });
+    let shaky = Shaky::new(&dice, 20, coalesce);
     let mut rig = Rig {
         attempts: 50,
         coalesce,
@@ -319,7 +320,7 @@ async fn lives(seed: u64, crashes: bool, coalesce: bool) {
     }
 }
 
-fn seeds() -> std::ops::Range<u64> {
+pub(super) fn seeds() -> std::ops::Range<u64> {
     let of = |name: &str| std::env::var(name).ok().and_then(|it| it.parse().ok());
     let first = of("ROWCALL_SEED").unwrap_or(1);
     first..first + of("ROWCALL_LIVES").unwrap_or(8)

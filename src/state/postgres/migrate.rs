@@ -28,6 +28,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "call_log_status",
         sql: include_str!("../../../sql/0009_call_log_status.sql"),
     },
+    Migration { number: 10, name: "replayed", sql: include_str!("../../../sql/0010_replayed.sql") },
 ];
 
 /// `create schema if not exists` would want the right to create schemas even where it exists.

@@ -31,18 +31,18 @@ const PARK: &str = "\
 insert into rowcall.parked as p
     (source, route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
      called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key, parents,
-     replayed_to, requests, next_attempt)
+     replayed_to, requests, replayed_run, next_attempt)
 select $1, route, key, commit_lsn, ordinal, change::jsonb, answers::jsonb, state, reason, message, attempts,
        called_lsn, called_ordinal, lets_pass, merges, born, doubt, waits_for_route, waits_for_key, parents::jsonb,
-       replayed_to, requests,
+       replayed_to, requests, replayed_run,
        case when state = 'retrying' then now() + wait * interval '1 millisecond' end
 from unnest($2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::text[], $7::text[], $8::text[],
             $9::text[], $10::text[], $11::integer[], $12::pg_lsn[], $13::bigint[],
             $14::boolean[], $15::boolean[], $16::boolean[], $17::boolean[], $18::bigint[],
-            $20::text[], $21::text[], $22::text[], $23::pg_lsn[], $24::integer[])
+            $20::text[], $21::text[], $22::text[], $23::pg_lsn[], $24::integer[], $25::bigint[])
      as t (route, key, commit_lsn, ordinal, change, answers, state, reason, message, attempts,
            called_lsn, called_ordinal, lets_pass, merges, born, doubt, wait, waits_for_route, waits_for_key,
-           parents, replayed_to, requests)
+           parents, replayed_to, requests, replayed_run)
 where $19 = exists (
     select from rowcall.parked known
     where known.route = t.route and known.key = t.key
@@ -224,8 +224,10 @@ impl Park {
         let (waits_routes, waits_keys): (Vec<_>, Vec<_>) =
             chosen.iter().map(waits_for).map(Option::unzip).unzip();
         let parents: Vec<Option<String>> = chosen.iter().map(|it| parents(&it.parents)).collect();
-        let replayed: Vec<Option<PgLsn>> = chosen.iter().map(|it| it.replayed.map(pg_lsn)).collect();
-        let values: [&(dyn ToSql + Sync); 24] = [
+        let replayed = || chosen.iter().map(|it| it.replayed);
+        let until: Vec<Option<PgLsn>> = replayed().map(|it| it.map(|it| pg_lsn(it.until))).collect();
+        let runs: Vec<Option<i64>> = replayed().map(|it| it?.run.map(|run| run.0)).collect();
+        let values: [&(dyn ToSql + Sync); 25] = [
             &source,
             &routes,
             &keys,
@@ -248,8 +250,9 @@ impl Park {
             &waits_routes,
             &waits_keys,
             &parents,
-            &replayed,
+            &until,
             &requests,
+            &runs,
         ];
         client.execute(&self.park, &values).await?;
         Ok(())

@@ -2,8 +2,8 @@
 
 use super::{failed, lsn, ordinal, pg_lsn, stored_change};
 use crate::{
-    model::{Answered, ChangeId},
-    state::{Due, Place, RouteKey, StateError, Wanted},
+    model::{Answered, ChangeId, RunId},
+    state::{Again, Due, Place, RouteKey, StateError, Wanted},
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use tokio_postgres::{Row, types::PgLsn};
 /// The running sum is taken over the few rows that are left by the limit.
 const DUE: &str = "\
 select d.route, d.key, d.commit_lsn, d.ordinal, d.change, d.answers, d.called_lsn, d.called_ordinal,
-       d.attempts, d.doubt, d.born, d.next_attempt, d.replayed_to, d.requests
+       d.attempts, d.doubt, d.born, d.next_attempt, d.replayed_to, d.requests,
+       d.replayed_run
 from unnest($2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::pg_lsn[], $7::bigint[], $8::text[])
      as w (route, at_most, bytes, after_due, after_lsn, after_ordinal, after_key)
 cross join lateral (
@@ -26,7 +27,7 @@ cross join lateral (
     from (
         select p.route, p.key, p.commit_lsn, p.ordinal, p.change::text, p.answers::text, p.called_lsn,
                p.called_ordinal, p.attempts, p.doubt, p.born, p.next_attempt, p.replayed_to,
-               p.requests
+               p.requests, p.replayed_run
         from rowcall.parked p
         where p.source = $1 and p.route = w.route and p.state = 'retrying' and p.next_attempt <= now()
           and (p.next_attempt, p.commit_lsn, p.ordinal, p.key)
@@ -102,7 +103,9 @@ fn read(row: &Row, at: RouteKey, id: ChangeId) -> Result<Due, serde_json::Error>
         requests: row.get::<_, i32>(13).unsigned_abs(),
         doubt: row.get(9),
         born: row.get(10),
-        replayed: row.get::<_, Option<PgLsn>>(12).map(lsn),
+        replayed: row
+            .get::<_, Option<PgLsn>>(12)
+            .map(|until| Again { until: lsn(until), run: row.get::<_, Option<i64>>(14).map(RunId) }),
         place: Place { due: row.get(11), id, key },
     })
 }

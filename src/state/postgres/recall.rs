@@ -15,7 +15,7 @@ use tokio_postgres::{
 /// `order by` keeps the answers in the order asked, so that no key has to be looked up again.
 pub(super) const RECALL: &str = "\
 select l.saved, l.commit_lsn, l.ordinal, l.gone, l.parents, p.held, d.commit_lsn, d.ordinal,
-       l.content, o.commit_lsn, o.ordinal
+       l.content, o.commit_lsn, o.ordinal, l.replayed_lsn, l.replayed_ordinal
 from unnest($1::text[], $2::text[]) with ordinality as k (route, key, at)
 left join rowcall.link l on l.route = k.route and l.key = k.key
 cross join lateral (
@@ -67,6 +67,10 @@ pub(super) async fn recall_by(
     let names: Vec<&str> = keys.iter().map(|at| &*at.key).collect();
     let rows = client.query(statement, &[&routes, &names]).await?;
     let known = |row: &tokio_postgres::Row| {
+        let id = |at: usize| {
+            let commit = row.get::<_, Option<PgLsn>>(at)?;
+            Some(ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(at + 1).unsigned_abs() })
+        };
         let saved: Option<Json<Map<String, Value>>> = row.get(0);
         let link = saved.map(|Json(saved)| Link {
             saved,
@@ -74,11 +78,8 @@ pub(super) async fn recall_by(
             gone: row.get(3),
             parents: row.get::<_, Option<Json<Vec<String>>>>(4).map_or_else(Vec::new, |it| parents(&it.0)),
             content: row.get::<_, Option<i64>>(8).map(|hash| ContentHash(hash.cast_unsigned())),
+            replayed: id(11),
         });
-        let id = |at: usize| {
-            let commit = row.get::<_, Option<PgLsn>>(at)?;
-            Some(ChangeId { commit: lsn(commit), ordinal: row.get::<_, i64>(at + 1).unsigned_abs() })
-        };
         Known { link, hold: hold(row.get(5)), leaving: id(6), oldest: id(9) }
     };
     Ok(rows.iter().map(known).collect())

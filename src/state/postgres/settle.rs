@@ -18,14 +18,16 @@ use tokio_postgres::{
 };
 
 const LINKS: &str = "\
-insert into rowcall.link as l (route, key, saved, commit_lsn, ordinal, gone, parents, content)
-select route, key, saved::jsonb, commit_lsn, ordinal, gone, parents::jsonb, content
+insert into rowcall.link as l
+    (route, key, saved, commit_lsn, ordinal, gone, parents, content, replayed_lsn, replayed_ordinal)
+select route, key, saved::jsonb, commit_lsn, ordinal, gone, parents::jsonb, content, replayed_lsn, replayed_ordinal
 from unnest($1::text[], $2::text[], $3::text[], $4::pg_lsn[], $5::bigint[], $6::boolean[], $7::text[],
-            $8::bigint[])
-     as t (route, key, saved, commit_lsn, ordinal, gone, parents, content)
+            $8::bigint[], $9::pg_lsn[], $10::bigint[])
+     as t (route, key, saved, commit_lsn, ordinal, gone, parents, content, replayed_lsn, replayed_ordinal)
 on conflict (route, key) do update
 set saved = excluded.saved, commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal,
     gone = excluded.gone, parents = excluded.parents, content = excluded.content,
+    replayed_lsn = excluded.replayed_lsn, replayed_ordinal = excluded.replayed_ordinal,
     synced_at = now()";
 
 const RESOLVE: &str = "\
@@ -49,14 +51,16 @@ set source = excluded.source, applied = s.applied + excluded.applied,
 
 /// Gone links are kept only until no redelivery can reach them any more, and no parked change that
 /// is older than the delete. A commit may begin where the last settled one ended. A replay must not
-/// bring back what was deleted since it began.
+/// bring back what was deleted since it began, nor what it has deleted itself, if it goes on after a crash.
 const FORGET: &str = "\
 delete from rowcall.link l
 where l.gone and l.commit_lsn < least($2, (
       select min(r.base_lsn) from rowcall.run r
       where r.source = $1 and r.kind = 'replay' and r.finished_at is null))
   and l.route in (select route from rowcall.route_status where source = $1)
-  and not exists (select from rowcall.parked p where p.route = l.route and p.key = l.key)";
+  and not exists (select from rowcall.parked p where p.route = l.route and p.key = l.key)
+  and (l.replayed_lsn is null or not exists (
+      select from rowcall.run r where r.source = $1 and r.kind = 'replay' and r.finished_at is null))";
 
 const CHECKPOINT: &str = "\
 update rowcall.checkpoint
@@ -76,7 +80,7 @@ with moved as (
     -- Their order within the key is kept, ahead of everything that is still to come.
     update rowcall.parked p
     set commit_lsn = '0/0', ordinal = n.ordinal, called_lsn = '0/0', called_ordinal = n.ordinal, merges = false,
-        replayed_to = null
+        replayed_to = null, replayed_run = null
     from (
         select id, commit_lsn,
                row_number() over (partition by route, key order by commit_lsn, ordinal)
@@ -88,7 +92,7 @@ with moved as (
     update rowcall.link
     set commit_lsn = case when exists (select from moved) then '0/0' else commit_lsn end,
         ordinal = case when exists (select from moved) then 0 else ordinal end,
-        content = null
+        content = null, replayed_lsn = null, replayed_ordinal = null
     where (exists (select from moved) or content is not null)
       and route in (select route from rowcall.route_status where source = $1)
 ), restarted as (
@@ -304,8 +308,11 @@ impl Writer {
         let parents: Vec<Option<String>> = links.iter().map(|(_, link)| parents(&link.parents)).collect();
         let content: Vec<Option<i64>> =
             links.iter().map(|(_, link)| link.content.map(|hash| hash.0.cast_signed())).collect();
-        let values: [&(dyn ToSql + Sync); 8] =
-            [&routes, &keys, &saved, &commits, &ordinals, &gone, &parents, &content];
+        let replayed = links.iter().map(|(_, link)| link.replayed);
+        let (replayed, again): (Vec<_>, Vec<_>) =
+            replayed.map(|it| it.map(|id| (pg_lsn(id.commit), ordinal(id))).unzip()).unzip();
+        let values: [&(dyn ToSql + Sync); 10] =
+            [&routes, &keys, &saved, &commits, &ordinals, &gone, &parents, &content, &replayed, &again];
         self.client.execute(&self.links, &values).await?;
         Ok(())
     }

@@ -70,6 +70,17 @@ fn collect(step: &Plan, reads: &mut Reads) {
     lookup.iter().for_each(|step| collect(step, reads));
 }
 
+/// Whether a change takes these steps whenever it comes: none of them asks what is known of the key, and none
+/// goes by what the remote has.
+pub(super) fn is_steady(sequence: &Sequence) -> bool {
+    let mut reads = Reads::default();
+    for step in &sequence.steps {
+        collect_conditions(step, &mut reads);
+        step.for_each.iter().for_each(|each| each.list.reads(&mut reads));
+    }
+    !reads.reads_link() && sequence.steps.iter().all(|step| step.on.is_empty() && step.lookup.is_none())
+}
+
 fn collect_conditions(step: &Plan, reads: &mut Reads) {
     step.condition.iter().for_each(|it| it.reads(reads));
     for (_, on) in &step.on {

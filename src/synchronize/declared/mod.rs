@@ -44,6 +44,8 @@ pub struct Declared {
     batched: bool,
     /// Of `upsert`, which alone says the same of a new row and of a changed one.
     content: Option<Content>,
+    /// None of its sequences goes by what is known of the key, or by what the remote has.
+    steady: bool,
     skips: Skips,
 }
 
@@ -104,10 +106,12 @@ impl Declared {
         let mut read = read.into_iter().map(Option::into_iter).map(|mut it| it.next());
         let mut next = || read.next().flatten();
         let [insert, update, upsert, delete, truncate] = std::array::from_fn(|_| next());
+        let all = [&insert, &update, &upsert, &delete, &truncate];
+        let steady = all.into_iter().flatten().all(content::is_steady);
         let (saved, batched, skips) = (names.saved, *batched, Skips::default());
         let steps = sequences.upsert.as_deref();
         let content = steps.zip(upsert.as_ref()).map(|(steps, upsert)| Content::new(steps, upsert));
-        Ok(Self { insert, update, upsert, delete, truncate, saved, batched, content, skips })
+        Ok(Self { insert, update, upsert, delete, truncate, saved, batched, content, steady, skips })
     }
 
     fn sequence(&self, work: &Work<'_>) -> Result<&Sequence, &Arc<str>> {
@@ -174,6 +178,10 @@ impl Synchronizer for Declared {
 
     fn leaves_out_what_was_told(&self) -> bool {
         self.upsert.is_some() && self.content.is_some()
+    }
+
+    fn calls_the_same_again(&self) -> bool {
+        self.steady
     }
 }
 

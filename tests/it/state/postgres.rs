@@ -76,9 +76,10 @@ async fn what_was_deleted_since_a_replay_began_is_remembered_until_that_is_over(
     store.bind(&begin()).await.expect("to bind");
     let run = store.ask_run(&ask(RunKind::Replay, None)).await.expect("a run");
     assert!(store.begin_run(run, Lsn::new(140)).await.expect("an answer"));
-    let gone = |lsn| Arc::new(Link { change: id(lsn), gone: true, ..Link::default() });
-    let keys = [at("before"), at("since")];
-    let links: Vec<_> = keys.iter().cloned().zip([139, 140].map(gone)).collect();
+    let gone = |lsn| Link { change: id(lsn), gone: true, ..Link::default() };
+    let again = Link { replayed: Some(run.anew(id(120))), ..gone(139) };
+    let keys = [at("before"), at("since"), at("by it")];
+    let links = keys.iter().cloned().zip([gone(139), gone(140), again].map(Arc::new)).collect();
     let counts = vec![("loan".into(), RouteCounts::default())];
     store.settle(Settlement { links, counts, ..Settlement::default() }).await.expect("a settlement");
     let known = async || {
@@ -88,9 +89,9 @@ async fn what_was_deleted_since_a_replay_began_is_remembered_until_that_is_over(
         let known = store.recall(&keys).await.expect("an answer");
         known.iter().map(|it| it.link.is_some()).collect::<Vec<_>>()
     };
-    assert_eq!(known().await, [false, true]);
+    assert_eq!(known().await, [false, true, true]);
     settle_runs(&store, [RunProgress { end: Some(RunEnd::Done), ..progress(run, [0; 4]) }]).await;
-    assert_eq!(known().await, [false, false]);
+    assert_eq!(known().await, [false; 3]);
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ pub fn time(second: i64) -> jiff::Timestamp {
 
 pub fn link(saved: Value, lsn: u64) -> Arc<Link> {
     let saved: Map<String, Value> = saved.as_object().cloned().expect("an object");
-    Arc::new(Link { saved, change: id(lsn), gone: false, parents: Vec::new(), content: None })
+    Arc::new(Link { saved, change: id(lsn), gone: false, parents: Vec::new(), content: None, replayed: None })
 }
 
 pub fn parking(key: &str, lsn: u64, state: ParkedState) -> Parking {

@@ -4,7 +4,7 @@ use crate::state::samples::{
     at, begin, customer, deleting, id, link, linked, parking, recall, through, time,
 };
 use rowcall::{
-    model::{ContentHash, Link, Lsn, ParkedState},
+    model::{ContentHash, Link, Lsn, ParkedState, RunId},
     state::{
         Binding, Checkpoint, Hold, Known, Owes, Owing, Repaid, RouteCounts, RouteKey, Settlement, StateStore,
     },
@@ -157,7 +157,8 @@ clauses! {
 
     async fn a_deleted_key_is_remembered_as_gone(store: &dyn StateStore) {
         store.settle(linked("1", json!({ "id": 1 }), 5)).await.expect("a settlement");
-        let gone = Link { change: id(9), gone: true, ..Link::default() };
+        let gone =
+            Link { change: id(9), gone: true, replayed: Some(RunId(3).anew(id(8))), ..Link::default() };
         let links = vec![(at("1"), Arc::new(gone.clone()))];
         store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
         assert_eq!(recall(store, "1").await.link, Some(gone));

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use rowcall::{
     model::{
         Answer, Answered, Cell, Change, ChangeId, Image, Link, Lsn, ParkReason, Parked, ParkedState, Row,
+        RunId,
     },
-    state::{Hold, Parking, RouteKey, Settlement, StateStore, Wanted},
+    state::{Again, Hold, Parking, RouteKey, Settlement, StateStore, Wanted},
 };
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -59,13 +60,14 @@ clauses! {
     }
 
     async fn what_is_sent_again_stays_so_and_the_oldest_of_a_key_is_told(store: &dyn StateStore) {
-        let again = |lsn, state| Parking { replayed: Some(Lsn::new(50)), ..parking("1", lsn, state) };
+        let replay = Again { until: Lsn::new(50), run: Some(RunId(3)) };
+        let again = |lsn, state| Parking { replayed: Some(replay), ..parking("1", lsn, state) };
         let settled = store.settle(parked([again(5, ParkedState::Retrying)])).await.expect("a settlement");
         assert_eq!(settled.oldest, [(at("1"), id(5))]);
         let settled = store.settle(parked([parking("1", 60, ParkedState::Queued)])).await.expect("a settlement");
         assert_eq!(settled.oldest, [(at("1"), id(5))]);
         assert_eq!(recall(store, "1").await.oldest, Some(id(5)));
-        assert_eq!(store.due(&due_of_all(9)).await.expect("what is due")[0].replayed, Some(Lsn::new(50)));
+        assert_eq!(store.due(&due_of_all(9)).await.expect("what is due")[0].replayed, Some(replay));
         let ended = Settlement { resolved: vec![(at("1"), id(5))], ..Settlement::default() };
         assert_eq!(store.settle(ended).await.expect("a settlement").oldest, [(at("1"), id(60))]);
         assert_eq!(store.due(&due_of_all(9)).await.expect("what is due")[0].replayed, None);
