@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// Another process writes or reads for no longer.
@@ -99,12 +99,14 @@ impl SqliteCallLog {
 /// Those that change the mode at the same time do not wait for each other, whatever the timeout: one is told at
 /// once that the file is locked.
 fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
-    let deadline = Instant::now() + BUSY;
+    const PAUSE: Duration = Duration::from_millis(5);
+    let mut waited = Duration::ZERO;
     loop {
         match connection.pragma_update(None, "journal_mode", "wal") {
-            Err(error) if is_busy(&error) && Instant::now() < deadline => sleep(Duration::from_millis(5)),
+            Err(error) if is_busy(&error) && waited < BUSY => sleep(PAUSE),
             done => return done,
         }
+        waited += PAUSE;
     }
 }
 
