@@ -141,9 +141,6 @@ fn settings(url: &str) -> MongoDbSettings {
 
 /// As a call of the delivery bench leaves it.
 fn record(number: u64) -> CallRecord {
-    let headers = |names: &[(&str, &str)]| {
-        names.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    };
     let body = format!(
         r#"{{"id":{number},"name":"Customer {number}","amount":123.45,"at":"2026-01-01T00:00:00Z","note":"{}"}}"#,
         "x".repeat(200)
@@ -166,7 +163,7 @@ fn record(number: u64) -> CallRecord {
         method: "POST".into(),
         url: format!("http://127.0.0.1:8080/objects/item/{number}"),
         request: Content {
-            headers: headers(&[("content-type", "application/json"), ("idempotency-key", &call_key)]),
+            headers: [("content-type", "application/json"), ("idempotency-key", &*call_key)].into(),
             size: body.len() as u64,
             body,
             base64: false,
@@ -174,7 +171,7 @@ fn record(number: u64) -> CallRecord {
         response: Some(Exchange {
             status: 201,
             content: Content {
-                headers: headers(&[("content-type", "application/json"), ("content-length", "27")]),
+                headers: [("content-type", "application/json"), ("content-length", "27")].into(),
                 body: r#"{"id":"item/12345","v":"1"}"#.to_owned(),
                 size: 27,
                 base64: false,

@@ -195,7 +195,7 @@ fn preview(synchronizer: &dyn Synchronizer, change: &Change, link: Option<&Link>
             Step::Send(call) => {
                 let body = call.body.bytes().map(|body| String::from_utf8_lossy(body).into_owned());
                 calls.push(format!("{} {} {}", call.method.name(), call.path, body.unwrap_or_default()));
-                let answer = Answer { status: 200, headers: Vec::new(), body: r#"{"id":"L1"}"#.into() };
+                let answer = Answer { status: 200, headers: [].into(), body: r#"{"id":"L1"}"#.into() };
                 answers.push(Answered { step: call.step, answer });
             }
             end => return (calls, end),

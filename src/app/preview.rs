@@ -178,7 +178,7 @@ fn walk(route: &Route, work: &Work<'_>) -> (Vec<PreviewedCall>, String) {
         match route.synchronizer.next_step(work, &answers) {
             Step::Send(call) if calls.len() < MOST_CALLS => {
                 let status = call.accept.first().copied().unwrap_or(200);
-                let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+                let headers = [("content-type", "application/json")].into();
                 let answer = Answer { status, headers, body: Bytes::from_static(b"{}") };
                 answers.push(Answered { step: Arc::clone(&call.step), answer });
                 calls.push(PreviewedCall::of(call));

@@ -174,10 +174,10 @@ mod tests {
             remote: "bank".into(),
             method: "POST".into(),
             url: "https://bank.example/loans?full=true".into(),
-            request: Content::new(vec![("content-type".into(), "application/json".into())], b"\"asked\""),
+            request: Content::new([("content-type", "application/json")].into(), b"\"asked\""),
             response: Some(Exchange {
                 status: 422,
-                content: Content::new(vec![("etag".into(), "7".into())], b"\"answered so\""),
+                content: Content::new([("etag", "7")].into(), b"\"answered so\""),
             }),
             class: Some("refused".into()),
             error: Some("it was refused".into()),

@@ -1,3 +1,4 @@
+use crate::model::{Headers, shared};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,8 @@ impl RecordId {
     /// call once more: a run, or a restart.
     pub fn new(call_key: &str, scope: Option<&str>, attempt: u32) -> Self {
         Self(match scope {
-            Some(scope) => format!("{call_key}#{scope}.{attempt}").into(),
-            None => format!("{call_key}#{attempt}").into(),
+            Some(scope) => shared(format_args!("{call_key}#{scope}.{attempt}")),
+            None => shared(format_args!("{call_key}#{attempt}")),
         })
     }
 
@@ -158,7 +159,7 @@ pub struct Exchange {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Content {
     /// Names and values, credentials masked.
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
     /// The body as text, cut at the configured size; or sealed, then it begins with `sealed:`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub body: String,
@@ -171,7 +172,7 @@ pub struct Content {
 
 impl Content {
     /// These headers and this body, as they are.
-    pub fn new(headers: Vec<(String, String)>, body: &[u8]) -> Self {
+    pub fn new(headers: Headers, body: &[u8]) -> Self {
         let size = body.len() as u64;
         match std::str::from_utf8(body) {
             Ok(text) => Self { headers, body: text.to_owned(), size, base64: false },
@@ -181,8 +182,7 @@ impl Content {
 
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
+        self.headers.get(name)
     }
 
     /// The body was longer than what is kept of it.

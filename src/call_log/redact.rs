@@ -8,6 +8,7 @@ use super::{CallRecord, Content};
 use crate::model::{MASK, Redact};
 use regex::Regex;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// What is wrong with the settings: which list, which entry, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,21 +87,20 @@ impl Redaction {
         if let Some(response) = &mut record.response {
             self.content(&mut response.content, limit);
         }
-        self.text(&mut record.url);
+        self.mask(&mut record.url);
         if let Some(error) = &mut record.error {
-            self.text(error);
+            self.mask(error);
         }
     }
 
     fn content(&self, content: &mut Content, limit: usize) {
-        for (name, value) in &mut content.headers {
+        content.headers.replace(|name, value| {
             let mut masked = ALWAYS.iter().copied().chain(self.headers.iter().map(String::as_str));
-            if masked.any(|it| it.eq_ignore_ascii_case(name)) {
-                MASK.clone_into(value);
-            } else {
-                self.text(value);
+            match masked.any(|it| it.eq_ignore_ascii_case(name)) {
+                true => Some(MASK.to_owned()),
+                false => self.masked(value),
             }
-        }
+        });
         let kind = content.header("content-type").unwrap_or_default();
         if !self.paths.is_empty() && !content.base64 {
             if kind.contains("form-urlencoded") {
@@ -109,7 +109,7 @@ impl Redaction {
                 content.body = self.json(&content.body);
             }
         }
-        self.text(&mut content.body);
+        self.mask(&mut content.body);
         if content.body.len() > limit {
             let end = content.body.floor_char_boundary(limit);
             content.body.truncate(end);
@@ -140,12 +140,21 @@ impl Redaction {
         fields.collect::<Vec<_>>().join("&")
     }
 
-    fn text(&self, text: &mut String) {
-        for pattern in &self.patterns {
-            if let std::borrow::Cow::Owned(masked) = pattern.replace_all(text, MASK) {
-                *text = masked;
-            }
+    fn mask(&self, text: &mut String) {
+        if let Some(masked) = self.masked(text) {
+            *text = masked;
         }
+    }
+
+    /// The text without what the patterns match; `None` if that is nothing.
+    fn masked(&self, text: &str) -> Option<String> {
+        self.patterns.iter().fold(None, |masked, pattern| {
+            let text = masked.as_deref().unwrap_or(text);
+            match pattern.replace_all(text, MASK) {
+                Cow::Owned(text) => Some(text),
+                Cow::Borrowed(_) => masked,
+            }
+        })
     }
 }
 
@@ -208,7 +217,7 @@ mod tests {
     }
 
     fn body(redaction: &Redaction, kind: &str, body: &str) -> String {
-        let mut content = Content::new(vec![("content-type".into(), kind.into())], body.as_bytes());
+        let mut content = Content::new([("content-type", kind)].into(), body.as_bytes());
         redaction.content(&mut content, 1_000);
         content.body
     }
@@ -232,12 +241,10 @@ mod tests {
     #[test]
     fn headers_and_patterns_are_masked_wherever_they_stand() {
         let it = redaction(&["X-Tenant"], &[], &["sk_[a-z0-9]+"]).expect("fine");
-        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let headers =
-            vec![header("x-tenant", "t"), header("Cookie", "c"), header("x", "a sk_12 b"), header("y", "z")];
-        let mut content = Content::new(headers, b"{\"key\":\"sk_abc\"}");
+        let headers = [("x-tenant", "t"), ("Cookie", "c"), ("x", "a sk_12 b"), ("y", "z")];
+        let mut content = Content::new(headers.into(), b"{\"key\":\"sk_abc\"}");
         it.content(&mut content, 1_000);
-        let values: Vec<&str> = content.headers.iter().map(|(_, value)| value.as_str()).collect();
+        let values: Vec<&str> = content.headers.iter().map(|(_, value)| value).collect();
         assert_eq!(
             (values, content.body.as_str()),
             (vec!["***", "***", "a *** b", "z"], "{\"key\":\"***\"}")
@@ -247,7 +254,7 @@ mod tests {
     #[test]
     fn a_body_is_cut_behind_a_whole_character_once_it_is_masked() {
         let it = redaction(&[], &["a"], &[]).expect("fine");
-        let mut content = Content::new(Vec::new(), "{\"b\":\"ääää\",\"a\":\"secret\"}".as_bytes());
+        let mut content = Content::new([].into(), "{\"b\":\"ääää\",\"a\":\"secret\"}".as_bytes());
         it.content(&mut content, 8);
         assert_eq!((content.body.as_str(), content.size, content.is_cut()), ("{\"b\":\"ä", 29, true));
     }

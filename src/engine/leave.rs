@@ -41,7 +41,7 @@ impl Leave for Departure<'_, '_> {
         may
     }
 
-    fn trace(&self) -> Option<String> {
+    fn trace(&mut self) -> Option<String> {
         Some(self.watch.parent(*self.requests + 1))
     }
 

@@ -8,7 +8,7 @@
 use super::carry::{Phase, leaving};
 use crate::{
     call_log::{CallLogSink, CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace},
-    model::{Answer, Call, CallKey, ChangeId, Lsn, RunId},
+    model::{Answer, Call, CallKey, ChangeId, Lsn, RunId, shared},
     remote::{CallError, Clock, Failure, Shown, reason},
 };
 use std::{sync::Arc, time::Duration};
@@ -57,6 +57,8 @@ pub struct Watch<'a> {
     call_key: Arc<str>,
     subject: Subject<'a>,
     pub(super) trace: Trace,
+    /// The request that is to be sent next, or was sent last.
+    named: Option<(u32, RecordId)>,
     under_way: Option<UnderWay>,
     records: Vec<CallRecord>,
 }
@@ -84,13 +86,16 @@ impl<'a> Watch<'a> {
             Some(scope) if subject.changes.is_empty() => Trace::of(&format!("{key}#{scope}")),
             _ => Trace::of(&format!("{:08x}-{}", key.origin, key.change)),
         };
-        let (call_key, under_way, records) = (key.to_string().into(), None, Vec::new());
-        Self { log, call, call_key, subject, trace, under_way, records }
+        let call_key = shared(format_args!("{key}"));
+        Self { log, call, call_key, subject, trace, named: None, under_way: None, records: Vec::new() }
     }
 
     /// The header of the request with this number.
-    pub fn parent(&self, number: u32) -> String {
-        self.trace.parent(self.id(number).span())
+    pub fn parent(&mut self, number: u32) -> String {
+        let id = self.id(number);
+        let parent = self.trace.parent(id.span());
+        self.named = Some((number, id));
+        parent
     }
 
     /// A record is kept.
@@ -189,7 +194,7 @@ impl<'a> Watch<'a> {
                 false => Arc::clone(route),
             },
             keys: keys.clone(),
-            changes: changes.iter().map(|it| it.to_string().into()).collect(),
+            changes: changes.iter().map(|it| shared(format_args!("{it}"))).collect(),
             run: run.map(|run| run.0),
             step: Arc::clone(&self.call.step),
             attempt: number,
@@ -213,7 +218,10 @@ impl<'a> Watch<'a> {
     }
 
     fn id(&self, number: u32) -> RecordId {
-        RecordId::new(&self.call_key, self.subject.scope.as_deref(), number)
+        match &self.named {
+            Some((named, id)) if *named == number => id.clone(),
+            _ => RecordId::new(&self.call_key, self.subject.scope.as_deref(), number),
+        }
     }
 
     /// Gives the records away. It waits where the log has to be kept before all else.

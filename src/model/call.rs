@@ -1,4 +1,4 @@
-use super::{ChangeId, MASK};
+use super::{ChangeId, Headers, MASK};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -116,7 +116,7 @@ pub struct Answer {
     /// The HTTP status.
     pub status: u16,
     /// Lower-case names.
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
     /// As it came.
     #[serde(with = "text_or_base64")]
     pub body: Bytes,
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn an_answer_survives_being_stored() {
         for body in [&b"{\"id\":1}"[..], b"\xff\0", b"nul \0 in text", b""] {
-            let headers = vec![("etag".to_owned(), "7".to_owned())];
+            let headers = [("etag", "7")].into();
             let answer = Answer { status: 201, headers, body: Bytes::copy_from_slice(body) };
             let stored = serde_json::to_string(&answer).expect("an answer serialises");
             assert!(!stored.contains("\\u0000"), "jsonb refuses NUL: {stored}");

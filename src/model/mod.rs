@@ -4,6 +4,7 @@ mod call;
 mod change;
 mod cron;
 mod excerpt;
+mod headers;
 mod lsn;
 mod merge;
 mod outcome;
@@ -12,6 +13,7 @@ mod row;
 mod rules;
 mod run;
 mod secret;
+mod shared;
 mod types;
 mod units;
 
@@ -19,6 +21,7 @@ pub use call::{Answer, Body, Call, CallKey, Method};
 pub use change::{Change, ChangeId, Image, Op};
 pub use cron::Cron;
 pub use excerpt::one_line;
+pub use headers::Headers;
 pub use lsn::{BadLsn, Lsn};
 pub use outcome::{ContentHash, Link, LinkUpdate, Outcome, ParkReason, Parked, ParkedState, RouteKey};
 pub use redact::Redact;
@@ -26,6 +29,7 @@ pub use row::{BadTableName, Cell, Column, Row, RowBuilder, Table, TableId, Table
 pub use rules::{DataRule, DataRules};
 pub use run::{RunCounts, RunEnd, RunId, RunKind, RunProgress, RunRequest, RunState, UnknownName};
 pub use secret::{HiddenValues, MASK, masked, masked_all, masked_if_given, masked_values};
+pub use shared::shared;
 pub use types::{Field, Type};
 pub use units::{ByteSize, Span};
 

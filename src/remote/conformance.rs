@@ -84,14 +84,14 @@ async fn nothing_is_sent_without_leave(stage: &mut dyn Stage) {
 
 async fn any_status_is_an_answer(stage: &mut dyn Stage) {
     let statuses = [200, 201, 204, 301, 400, 401, 404, 409, 429, 500, 503];
-    let answer = |status| Answer { status, headers: Vec::new(), body: Bytes::new() };
+    let answer = |status| Answer { status, headers: [].into(), body: Bytes::new() };
     let remote = stage.answering(statuses.iter().copied().map(answer).collect()).await;
     for status in statuses {
         let answer = remote.call(&call(), &key("create")).await.expect("an answer");
         assert_eq!(answer.status, status);
     }
     let body = Bytes::from_static(b"{\"id\":\"L1\"}");
-    let answer = Answer { status: 201, headers: Vec::new(), body: body.clone() };
+    let answer = Answer { status: 201, headers: [].into(), body: body.clone() };
     let remote = stage.answering(vec![answer]).await;
     assert_eq!(remote.call(&call(), &key("create")).await.expect("an answer").body, body);
 }

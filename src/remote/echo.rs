@@ -58,11 +58,7 @@ impl Echoes {
 
     /// The answer without them. One that holds none, as nearly all do, is not copied.
     pub(super) fn without(&self, mut answer: Answer) -> Answer {
-        for (_, value) in &mut answer.headers {
-            if self.are_in(value) {
-                *value = self.masked_text(value);
-            }
-        }
+        answer.headers.replace(|_, value| self.are_in(value).then(|| self.masked_text(value)));
         Answer { body: self.masked(answer.body), ..answer }
     }
 
@@ -201,10 +197,7 @@ mod tests {
                 "extra": { "audience": "https://api.bank.example" } } } }"#;
         let echoes = Echoes::of(&serde_json::from_str(json).expect("settings"));
         let location = "https://api.bank.example/acme-corporation/0b5e3a52-52f8-4c0a-9d3f-8f4a3f0d6c11/7";
-        let headers = vec![
-            ("location".to_owned(), location.to_owned()),
-            ("content-type".to_owned(), "application/json".to_owned()),
-        ];
+        let headers = [("location", location), ("content-type", "application/json")].into();
         let body = Bytes::from(
             r#"{ "number": 1234567, "language": "de-DE", "home": "https://bank1.example/home" }"#,
         );
@@ -233,11 +226,11 @@ mod tests {
     #[test]
     fn the_token_that_was_sent_is_taken_out_of_body_and_headers() {
         let echoes = Echoes::new(vec!["static-secret".to_owned()]);
-        let headers = vec![("location".to_owned(), "/x?t=t0k3n-1&s=static-secret".to_owned())];
+        let headers = [("location", "/x?t=t0k3n-1&s=static-secret")].into();
         let answer = Answer { status: 307, headers, body: Bytes::from("t0k3n-1 static-secret") };
         let token = Echoes::new(vec!["t0k3n-1".to_owned()]);
         let kept = echoes.without(token.without(answer));
-        assert_eq!(kept.headers[0].1, "/x?t=***&s=***");
+        assert_eq!(kept.header("location"), Some("/x?t=***&s=***"));
         assert_eq!(kept.body, "*** ***");
     }
 }

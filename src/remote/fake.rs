@@ -70,7 +70,7 @@ impl FakeRemote {
 
     /// The next unscripted call gets this status and body.
     pub fn answer(&self, status: u16, body: impl Into<Bytes>) -> &Self {
-        self.reply(Ok(Answer { status, headers: Vec::new(), body: body.into() }))
+        self.reply(Ok(Answer { status, headers: [].into(), body: body.into() }))
     }
 
     /// The next unscripted call is made and its answer lost.
@@ -111,7 +111,7 @@ impl RemoteClient for FakeRemote {
             return Ok(Attempt::Held);
         }
         if leave.watches() {
-            leave.sends(Shown { url: format!("http://fake{}", call.path), headers: Vec::new() });
+            leave.sends(Shown { url: format!("http://fake{}", call.path), headers: [].into() });
         }
         lock(&self.seen).push(SeenCall { call: call.clone(), key: key.clone() });
         let scripted = lock(&self.script).pop_front();

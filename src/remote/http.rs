@@ -19,7 +19,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// The longest answer body that is read.
 const BODY_LIMIT: usize = 1 << 20;
@@ -205,8 +205,7 @@ impl HttpRemote {
         if !leave.begin() {
             return Ok(None);
         }
-        if let Some(mut shown) = shown {
-            self.scheme.mask(&mut shown);
+        if let Some(shown) = shown {
             leave.sends(shown);
         }
         let answer = self.execute(request).await?;
@@ -235,16 +234,18 @@ impl HttpRemote {
         self.execute(request).await
     }
 
-    /// The request before its proof is on it: what is put there afterwards is not shown at all.
+    /// The request before its proof is on it: of what is put there afterwards only the names are shown.
     fn shown(&self, request: &Request) -> Shown {
-        let header = |(name, value): (&HeaderName, &HeaderValue)| {
-            let text = match value.is_sensitive() {
-                true => MASK.to_owned(),
-                false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            };
-            (name.to_string(), text)
-        };
-        Shown { url: request.uri().to_string(), headers: request.headers().iter().map(header).collect() }
+        fn text(value: &HeaderValue) -> Cow<'_, str> {
+            if value.is_sensitive() { MASK.into() } else { String::from_utf8_lossy(value.as_bytes()) }
+        }
+        let fields = request.headers().iter().map(|(name, value)| (name.as_str(), text(value)));
+        let proof = self.scheme.headers();
+        let proof = proof.iter().map(|name| (name.as_str(), MASK.into()));
+        Shown {
+            url: self.scheme.masked_on(request.uri().to_string()),
+            headers: fields.chain(proof).collect(),
+        }
     }
 
     fn failed(&self, lost: Lost) -> CallError {

@@ -63,7 +63,7 @@ mod tests {
     }
 
     fn said(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> String {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let headers = headers.iter().copied().collect();
         let answer = Answer { status, headers, body: Bytes::copy_from_slice(body.as_ref()) };
         describe(&call(), Failure::Answer(&answer))
     }

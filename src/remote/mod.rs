@@ -41,7 +41,7 @@ pub use retry::{Decision, Failure, RetryPolicy, reason};
 pub use settings::{Auth, Retry, Settings};
 pub use tls::Tls;
 
-use crate::model::{Answer, Call, CallKey, Span};
+use crate::model::{Answer, Call, CallKey, Headers, Span};
 use async_trait::async_trait;
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ pub trait Leave: Send {
 
     /// What the next request tells the remote of the trace it belongs to, if anything: the value of
     /// `traceparent`.
-    fn trace(&self) -> Option<String> {
+    fn trace(&mut self) -> Option<String> {
         None
     }
 
@@ -130,7 +130,7 @@ pub struct Shown {
     /// The whole URL.
     pub url: String,
     /// Names and values; those that may be secret are masked.
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
 }
 
 /// What came of an attempt.

@@ -2,7 +2,7 @@
 //! between calls comes from the call's own key, so the same call always waits the same time.
 
 use super::{CallError, Retry, Trouble, governor::quota::is_throttled};
-use crate::model::{Answer, CallKey, ParkReason, ParkedState};
+use crate::model::{Answer, CallKey, Headers, ParkReason, ParkedState};
 use jiff::fmt::rfc2822;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
@@ -132,8 +132,8 @@ pub fn reason(failure: Failure<'_>) -> ParkReason {
 
 /// The `Retry-After` among an answer's headers: seconds, or a date. The date is measured against the remote's
 /// own `Date`, since only the difference matters and its clock need not be ours.
-pub(super) fn retry_after(headers: &[(String, String)]) -> Option<Duration> {
-    let header = |name: &str| headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.trim());
+pub(super) fn retry_after(headers: &Headers) -> Option<Duration> {
+    let header = |name: &str| headers.get(name).map(str::trim);
     let asked = header("retry-after")?;
     if asked.bytes().all(|b| b.is_ascii_digit()) && !asked.is_empty() {
         return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));

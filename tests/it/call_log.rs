@@ -37,7 +37,7 @@ fn record(number: u32) -> CallRecord {
         method: "PUT".into(),
         url: format!("https://lender.example/loans/{number}"),
         request: Content {
-            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            headers: [("content-type", "application/json")].into(),
             body: format!(r#"{{"id":{number}}}"#),
             size: 9,
             base64: false,

@@ -110,7 +110,7 @@ pub(super) fn show(record: &CallRecord) -> String {
 
 fn content(content: &Content, mark: &str) -> String {
     let mut text = String::new();
-    for (name, value) in &content.headers {
+    for (name, value) in content.headers.iter() {
         let _ = writeln!(text, "{mark}{name}: {value}");
     }
     if content.body.is_empty() {

@@ -51,7 +51,7 @@ impl Family {
         let answer = move |call: &Call, _: &crate::model::CallKey| {
             let status = its.lock().expect("whole").answer(call);
             let body = json!({ "id": format!("remote-{}", call.path) }).to_string();
-            Ok(Answer { status, headers: Vec::new(), body: body.into() })
+            Ok(Answer { status, headers: [].into(), body: body.into() })
         };
         let rig = Rig::new(remote(Box::new(answer)));
         let depends_on = &[("loan", "{{ row.customer }}"), ("tree", "{{ row.above }}")];

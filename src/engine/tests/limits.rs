@@ -81,7 +81,7 @@ fn breaking(failures: u32) -> Arc<Governor> {
 }
 
 fn throttled(seconds: u32) -> Result<Answer, CallError> {
-    let headers = vec![("retry-after".to_owned(), seconds.to_string())];
+    let headers = [("retry-after", &*seconds.to_string())].into();
     Ok(Answer { status: 429, headers, ..Answer::default() })
 }
 

@@ -289,8 +289,8 @@ fn part_of_answer<'a>(answer: &'a Answer, name: Cow<'a, str>) -> Result<Found<'a
             Err(_) => return Err("the answer's body is not UTF-8 text".into()),
         },
         "headers" => {
-            let mut headers: Vec<(Cow<'a, str>, Val<'a>)> = Vec::with_capacity(answer.headers.len());
-            for (name, value) in &answer.headers {
+            let mut headers: Vec<(Cow<'a, str>, Val<'a>)> = Vec::new();
+            for (name, value) in answer.headers.iter() {
                 match headers.iter_mut().find(|(other, _)| other == name) {
                     Some((_, Val::Text(before))) => *before = Cow::Owned(format!("{before}, {value}")),
                     _ => headers.push((Cow::Borrowed(name), Val::Text(Cow::Borrowed(value)))),

@@ -124,14 +124,11 @@ impl Scheme {
         Ok(None)
     }
 
-    /// Names what proves who we are, without showing it.
-    pub(super) fn mask(&self, shown: &mut super::Shown) {
-        let mask = |name: &HeaderName| (name.to_string(), MASK.to_owned());
-        shown.headers.extend(self.headers().iter().map(mask));
-        if let Self::Query(parameter) = self {
-            let mark = if shown.url.contains('?') { '&' } else { '?' };
-            shown.url = format!("{}{mark}{}={MASK}", shown.url, parameter.name());
-        }
+    /// The URL with what proves there who we are, without showing it.
+    pub(super) fn masked_on(&self, url: String) -> String {
+        let Self::Query(parameter) = self else { return url };
+        let mark = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{mark}{}={MASK}", parameter.name())
     }
 
     /// What to do about a 401 with this token: whether there is another one now, so that the call

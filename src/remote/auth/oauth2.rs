@@ -204,10 +204,7 @@ impl TokenSource for TokenEndpoint {
         let headers = body::kept(response.headers());
         let body = response.into_body();
         match status {
-            200..=299 => {
-                let kind = headers.iter().find(|(name, _)| name == CONTENT_TYPE.as_str());
-                self.granted(kind.map_or("", |(_, value)| value), &body)
-            }
+            200..=299 => self.granted(headers.get(CONTENT_TYPE.as_str()).unwrap_or_default(), &body),
             _ => Err(NotGranted { retry_after: retry_after(&headers), ..self.failure(status, &body) }),
         }
     }

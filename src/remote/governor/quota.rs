@@ -21,10 +21,10 @@ pub(super) struct Said {
 pub(super) fn read(answer: &Answer) -> Option<Said> {
     let (mut draft, mut separate, mut own) = (None::<Said>, Said::default(), Said::default());
     let mut policy = None;
-    for (name, value) in &answer.headers {
+    for (name, value) in answer.headers.iter() {
         let Some(rest) = name.strip_prefix("x-ratelimit").or_else(|| name.strip_prefix("x-rate-limit"))
         else {
-            match name.as_str() {
+            match name {
                 "ratelimit" => draft = draft.into_iter().chain(tightest(value)).min_by_key(tightness),
                 "ratelimit-policy" => policy = parameter(value, "q"),
                 "ratelimit-limit" => separate.limit = number(value),
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     fn said(headers: &[(&str, &str)]) -> Option<(Option<u64>, Option<u64>, Option<u64>)> {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let headers = headers.iter().copied().collect();
         let said = read(&Answer { status: 200, headers, ..Answer::default() })?;
         Some((said.limit, said.left, said.reset.map(|it| it.as_secs())))
     }

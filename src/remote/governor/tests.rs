@@ -70,7 +70,7 @@ fn answer(status: u16) -> Answer {
 }
 
 fn throttled(seconds: u64) -> Answer {
-    let headers = vec![("retry-after".to_owned(), seconds.to_string())];
+    let headers = [("retry-after", &*seconds.to_string())].into();
     Answer { status: 429, headers, ..Answer::default() }
 }
 
@@ -218,8 +218,7 @@ async fn a_probe_is_blamed_only_for_a_500_that_others_do_not_get() {
 #[tokio::test(start_paused = true)]
 async fn a_403_with_a_used_up_quota_or_a_time_to_come_back_is_throttling() {
     let with = |name: &str, value: &str| {
-        let headers =
-            vec![(name.to_owned(), value.to_owned()), ("x-ratelimit-reset".to_owned(), "30".to_owned())];
+        let headers = [(name, value), ("x-ratelimit-reset", "30")].into();
         Answer { status: 403, headers, ..Answer::default() }
     };
     for (answer, blame, gate) in [

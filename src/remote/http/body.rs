@@ -1,6 +1,7 @@
 //! What is read of an answer.
 
 use super::client::Lost;
+use crate::model::Headers;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::BodyExt;
@@ -39,7 +40,7 @@ async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> 
 
 /// The header fields that something may come to need: answers are stored with parked changes, so
 /// cookies and the like are not kept.
-pub(in crate::remote) fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
+pub(in crate::remote) fn kept(headers: &HeaderMap) -> Headers {
     let wanted = |name: &str| {
         matches!(name, "content-type" | "location" | "etag" | "retry-after" | "date" | "x-request-id")
             || name.starts_with("ratelimit")
@@ -48,7 +49,5 @@ pub(in crate::remote) fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
     };
     let wanted = headers.iter().filter(|(name, _)| wanted(name.as_str()));
     // Postgres cannot store NUL; a header cannot carry it.
-    wanted
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        .collect()
+    wanted.map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))).collect()
 }

@@ -146,7 +146,7 @@ async fn only_the_headers_that_may_be_needed_are_kept() {
         .insert_header("X-Internal", "1");
     Mock::given(any()).respond_with(template).mount(&server).await;
     let answer = remote(&server.uri()).call(&call(), &key("create")).await.expect("an answer");
-    let mut names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let mut names: Vec<&str> = answer.headers.iter().map(|(name, _)| name).collect();
     names.retain(|name| *name != "date");
     names.sort_unstable();
     assert_eq!(names, ["location", "ratelimit", "x-ratelimit-remaining"]);

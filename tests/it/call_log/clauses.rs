@@ -144,16 +144,14 @@ clauses! {
             run: Some(i64::MAX),
             attempt: u32::MAX,
             request: Content {
-                headers: [("a", "1"), ("b", ""), ("a", text), ("$x.y", "2"), ("", "")]
-                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                    .to_vec(),
+                headers: [("a", "1"), ("b", ""), ("a", text), ("$x.y", "2"), ("", "")].into(),
                 body: text.to_owned(),
                 size: 1 << 40,
                 base64: false,
             },
             response: Some(Exchange {
                 status: u16::MAX,
-                content: Content { body: "AAEC".to_owned(), size: 3, base64: true, headers: Vec::new() },
+                content: Content { body: "AAEC".to_owned(), size: 3, base64: true, headers: [].into() },
             }),
             class: Some("refused".into()),
             error: Some(text.to_owned()),
@@ -268,7 +266,7 @@ clauses! {
         records.push(CallRecord { response, ..record(100) });
         records.push(CallRecord { error: Some("a NEEDLE".to_owned()), ..record(101) });
         records.push(CallRecord { url: "https://x/needle?q=1".to_owned(), ..record(102) });
-        let headers = vec![("needle".to_owned(), "needle".to_owned())];
+        let headers = [("needle", "needle")].into();
         records.push(CallRecord { request: Content { headers, ..Content::default() }, ..record(103) });
         records.push(CallRecord { step: "needle".into(), keys: vec!["needle".into()], ..record(104) });
         put(store, &records).await;

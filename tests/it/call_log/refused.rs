@@ -16,7 +16,7 @@ const DEAD: &str = "rowcall.call_log.dead";
 
 /// Larger than a document may be, though it has no body.
 fn huge(number: u32) -> CallRecord {
-    let headers = vec![("x-huge".to_owned(), "h".repeat(17 << 20))];
+    let headers = [("x-huge", &*"h".repeat(17 << 20))].into();
     CallRecord { request: Content { headers, ..Content::default() }, ..record(number) }
 }
 
@@ -83,7 +83,7 @@ async fn through_the_broker_it_becomes_a_dead_letter_and_the_others_are_stored()
 async fn a_body_gives_way_to_what_a_document_must_have() {
     let mongodb = MongoDb::start().await;
     let store = choosy(&mongodb).await;
-    let headers = vec![("x-large".to_owned(), "h".repeat(9 << 20))];
+    let headers = [("x-large", &*"h".repeat(9 << 20))].into();
     let request = Content { headers, body: "b".repeat(8 << 20), size: 8 << 20, base64: false };
     let large = CallRecord { request, ..record(1) };
     assert_eq!(store.store(std::slice::from_ref(&large)).await.expect("to store"), []);

@@ -129,7 +129,7 @@ proptest! {
                 let mut seen = seen.lock().expect("whole");
                 let status = *seen.entry(key.to_string()).or_insert_with(|| held.lock().expect("whole").answer(call));
                 let body = json!({ "id": 1 }).to_string();
-                Ok(Answer { status, headers: Vec::new(), body: body.into() })
+                Ok(Answer { status, headers: [].into(), body: body.into() })
             }));
             let (mut rows, mut present) = (Rows::new(), Present::new());
             for (number, transaction) in transactions.iter().enumerate() {

@@ -70,7 +70,7 @@ impl World {
         ]);
         let answer = Answer {
             status: 201,
-            headers: vec![("etag".to_owned(), "7".to_owned()), ("etag".to_owned(), "8".to_owned())],
+            headers: [("etag", "7"), ("etag", "8")].into(),
             body: r#"{"id": 12345678901234567890, "ok": true}"#.into(),
         };
         Self {

@@ -47,7 +47,7 @@ proptest! {
                 case.uncertain = true;
                 answers.retain(|it| Some(&it.step) != call.lookup.as_ref());
             } else if call.accepts(status) || call.handles.contains(&status) {
-                let answer = Answer { status, headers: Vec::new(), body: body.into() };
+                let answer = Answer { status, headers: [].into(), body: body.into() };
                 answers.push(Answered { step: call.step, answer });
             } else {
                 break;

@@ -43,7 +43,7 @@ fn with<T>(op: Op, keys: &[&str], see: impl FnOnce(&[Work<'_>]) -> T) -> T {
 }
 
 fn answer(body: Value) -> Answer {
-    Answer { status: 200, headers: Vec::new(), body: body.to_string().into() }
+    Answer { status: 200, headers: [].into(), body: body.to_string().into() }
 }
 
 fn results(steps: Value, op: Op, body: Value) -> Vec<Result<LinkUpdate, Rejection>> {

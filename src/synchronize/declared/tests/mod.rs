@@ -200,7 +200,7 @@ pub(in crate::synchronize) fn saved(values: Value) -> End {
 
 pub(in crate::synchronize) fn answered(step: &str, status: u16, body: Value) -> Answered {
     let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-    Answered { step: step.into(), answer: Answer { status, headers: Vec::new(), body } }
+    Answered { step: step.into(), answer: Answer { status, headers: [].into(), body } }
 }
 
 /// `create POST /loans {"amount":"1.10"}`.

@@ -176,7 +176,7 @@ fn an_answer_that_is_not_as_promised_is_rejected_with_what_it_says() {
     let case = Case::new(save.clone(), Op::Insert);
     let html = Answered {
         step: "create".into(),
-        answer: Answer { status: 200, headers: vec![], body: "<html>".into() },
+        answer: Answer { status: 200, headers: [].into(), body: "<html>".into() },
     };
     let Step::Reject { reason, message } = case.next(&[html]) else { panic!("not JSON") };
     assert_eq!(reason, ParkReason::Answer);

@@ -4,8 +4,8 @@ use crate::state::samples::{at, change, due, due_of_all, id, link, parked, parki
 use bytes::Bytes;
 use rowcall::{
     model::{
-        Answer, Answered, Cell, Change, ChangeId, Image, Link, Lsn, ParkReason, Parked, ParkedState, Row,
-        RunId,
+        Answer, Answered, Cell, Change, ChangeId, Headers, Image, Link, Lsn, ParkReason, Parked, ParkedState,
+        Row, RunId,
     },
     state::{Again, Hold, Parking, RouteKey, Settlement, StateStore, Wanted},
 };
@@ -31,7 +31,7 @@ clauses! {
         let image = Image::Update { old: Some(old), new: row("1", Cell::Unchanged) };
         let change = Arc::new(Change { image, ..change(5) });
         let body = Bytes::from_static(b"{\"nul\": \"\\u0000\", \"text\": \"\\\\u0000\"}");
-        let headers = vec![("etag".to_owned(), "7".to_owned())];
+        let headers = Headers::from([("etag", "7")]);
         let answers: Vec<Answered> = [body, Bytes::from_static(b"\xff\0"), Bytes::new()].into_iter().enumerate()
             .map(|(number, body)| {
                 let answer = Answer { status: 201, headers: headers.clone(), body };

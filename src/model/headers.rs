@@ -1,0 +1,111 @@
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{fmt, sync::Arc};
+
+/// Names and values of header fields, as they came. All of them are one piece of memory, which clones share:
+/// an answer has several, and is kept whole.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Arc<str>);
+
+impl Headers {
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut parts = self.0.split('\n');
+        std::iter::from_fn(move || parts.next().zip(parts.next()))
+    }
+
+    /// The first value of a field, whatever the case of its name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Puts other values in place of those that `other` has one for.
+    pub fn replace(&mut self, mut other: impl FnMut(&str, &str) -> Option<String>) {
+        let others: Vec<Option<String>> = self.iter().map(|(name, value)| other(name, value)).collect();
+        if others.iter().any(Option::is_some) {
+            let new = self.iter().zip(&others);
+            *self = new.map(|((name, value), other)| (name, other.as_deref().unwrap_or(value))).collect();
+        }
+    }
+}
+
+/// A header field has no line break; where a text has one, it becomes a space.
+impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut text = String::with_capacity(512);
+        for (name, value) in fields {
+            for part in [name.as_ref(), value.as_ref()] {
+                text.extend(
+                    part.split('\n').enumerate().flat_map(|(at, line)| [if at > 0 { " " } else { "" }, line]),
+                );
+                text.push('\n');
+            }
+        }
+        Self(text.into())
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Headers {
+    fn from(fields: [(&str, &str); N]) -> Self {
+        fields.into_iter().collect()
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl Serialize for Headers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::<(String, String)>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_in_comes_out_in_its_order() {
+        let fields = [("etag", "7"), ("x-empty", ""), ("etag", "8"), ("", "nameless")];
+        let headers = Headers::from(fields);
+        assert_eq!(headers.iter().collect::<Vec<_>>(), fields);
+        assert_eq!((headers.get("ETag"), headers.get("none")), (Some("7"), None));
+        assert!(
+            !headers.is_empty()
+                && Headers::default().is_empty()
+                && Headers::default().iter().next().is_none()
+        );
+        assert_eq!(Headers::from([]), Headers::default());
+        let broken = Headers::from([("a\nb", "1\n\n2")]);
+        assert_eq!(broken.iter().collect::<Vec<_>>(), [("a b", "1  2")]);
+    }
+
+    #[test]
+    fn they_are_written_as_a_list_of_pairs() {
+        let headers = Headers::from([("a", "1"), ("b", "\"2\"")]);
+        let json = serde_json::to_string(&headers).expect("JSON");
+        assert_eq!(json, r#"[["a","1"],["b","\"2\""]]"#);
+        assert_eq!(serde_json::from_str::<Headers>(&json).expect("headers"), headers);
+    }
+
+    #[test]
+    fn only_some_values_are_replaced() {
+        let mut headers = Headers::from([("a", "1"), ("b", "2")]);
+        headers.replace(|_, _| None);
+        headers.replace(|name, value| (name == "b").then(|| format!("not {value}")));
+        assert_eq!(headers.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "not 2")]);
+    }
+}
