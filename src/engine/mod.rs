@@ -18,6 +18,7 @@ mod drain;
 mod ending;
 #[cfg(debug_assertions)]
 mod failpoint;
+mod heard_of;
 mod intake;
 mod lanes;
 mod leave;
@@ -52,13 +53,14 @@ use crate::{
     model::{ChangeId, Lsn, ParkReason, Parked, ParkedState},
     remote::Clock,
     routing::{Errand, RouteId, Router},
-    state::{Due, Known, RemoteGauges, Settled, StateError, StateStore},
+    state::{Due, KeyFilter, Known, RemoteGauges, Settled, StateError, StateStore},
 };
 use admission::Admission;
 use batch::{BatchEnded, Gathering};
 use brought::{Brought, brought};
 use carry::{Ended, Ground, Phase};
 use drain::Drain;
+use heard_of::HeardOf;
 use lanes::{Desk, LaneId, Lanes};
 use outage::Outages;
 use parents::{Family, Question};
@@ -156,6 +158,7 @@ pub struct Engine {
     replay_next: bool,
     settling: bool,
     recalling: bool,
+    heard_of: HeardOf,
     /// A gauge has changed and nothing else is there to be settled.
     gauges_due: bool,
     /// Remotes whose gauges have changed since they were last told.
@@ -214,6 +217,8 @@ enum Event {
     /// Whether parked changes wait for these parents in vain.
     Judged(Vec<Question>, Result<Vec<bool>, StateError>),
     Swept(Result<u64, StateError>),
+    /// Which keys the state may know.
+    HeardOf(Result<Option<KeyFilter>, StateError>),
     Loaded(Result<Box<Loaded>, Unread>),
     /// A piece was not read, since everything stops.
     Unread,
@@ -287,6 +292,7 @@ impl Engine {
             kept,
             settling: false,
             recalling: false,
+            heard_of: HeardOf::Reading(Vec::new()),
             gauges_due: false,
             remotes_due: BTreeMap::new(),
             saved_through: resume,
@@ -312,6 +318,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut tick = ticks();
         let mut ended = false;
+        self.read_heard_of();
         loop {
             let free = self.budget.has_room() && !self.runs.holds_stream();
             let room = !ended && free && self.pending.len() < PENDING_LIMIT;
@@ -421,6 +428,11 @@ impl Engine {
             Event::Children(lanes, children) => self.told_of_children(&lanes, &children?),
             Event::Judged(asked, in_vain) => self.told_what_is_in_vain(asked, &in_vain?),
             Event::Swept(released) => self.swept(released),
+            Event::HeardOf(Ok(filter)) => self.heard_of.read(filter),
+            Event::HeardOf(Err(error)) => {
+                tracing::debug!(%error, "every key is asked about before its first call");
+                self.heard_of.read(None);
+            }
             Event::Loaded(loaded) => self.loaded(loaded),
             Event::Marked(no, Err(error)) => self.unmarked(no, &error),
             Event::Unread | Event::Marked(_, Ok(())) => {}
