@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{ChangeId, Outcome, ParkReason, ParkedState},
     routing::RouteId,
-    state::{Hold, RELEASED_AT_ONCE, RouteKey, Settled},
+    state::{Hold, KeyHash, RELEASED_AT_ONCE, RouteKey, Settled},
 };
 use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -160,6 +160,7 @@ impl Engine {
         let blocks = super::broken("parked-blocks") && matches!(outcome, Outcome::Parked(_));
         let stays = work.parked || matches!(outcome, Outcome::Parked(_));
         let claimed = if stays { self.claimed(route, &work) } else { Vec::new() };
+        self.heard_of.note(KeyHash::new(&on.1.name, &key));
         let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), (outcome, claimed));
         self.lanes.end(lane, &work, started, left);
         if work.parked {

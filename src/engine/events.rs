@@ -12,7 +12,7 @@ use super::{
 use crate::{
     capture::{ChangeSource, SourceError},
     routing::RouteId,
-    state::{Due, Known, Settled, StateError},
+    state::{Due, KeyFilter, Known, Settled, StateError},
 };
 use std::sync::Arc;
 use tokio::{task::JoinError, time::Instant};
@@ -32,6 +32,8 @@ pub(super) enum Event {
     /// Whether parked changes wait for these parents in vain.
     Judged(Vec<Question>, Result<Vec<bool>, StateError>),
     Swept(Result<u64, StateError>),
+    /// Which keys the state may know.
+    HeardOf(Result<Option<KeyFilter>, StateError>),
     Loaded(Result<Box<Loaded>, Unread>),
     /// A piece was not read, since everything stops.
     Unread,
@@ -75,6 +77,11 @@ impl Engine {
             Event::Children(lanes, children) => self.told_of_children(&lanes, &children?),
             Event::Judged(asked, in_vain) => self.told_what_is_in_vain(asked, &in_vain?),
             Event::Swept(released) => self.swept(released),
+            Event::HeardOf(Ok(filter)) => self.heard_of.read(filter),
+            Event::HeardOf(Err(error)) => {
+                tracing::debug!(%error, "every key is asked about before its first call");
+                self.heard_of.read(None);
+            }
             Event::Loaded(loaded) => self.loaded(loaded),
             Event::Marked(no, Err(error)) => self.unmarked(no, &error),
             Event::Unread | Event::Marked(_, Ok(())) => {}

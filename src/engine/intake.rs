@@ -1,7 +1,9 @@
 //! How work comes in from the source, and how what is known of its keys is read.
 
 use super::{
-    Engine, Event, RECALL_AT_ONCE, keyless,
+    Engine, Event, RECALL_AT_ONCE,
+    carry::Phase,
+    keyless,
     lanes::LaneId,
     parked,
     runs::ForRun,
@@ -11,7 +13,7 @@ use crate::{
     capture::Captured,
     model::{Change, ChangeId, Image, Lsn, Op, Outcome, ParkReason, ParkedState},
     routing::Errand,
-    state::RouteKey,
+    state::{KeyHash, Known, RouteKey},
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -125,7 +127,24 @@ impl Engine {
         }
     }
 
+    /// Reads which keys the state may know, unless a stop comes in between.
+    pub(super) fn read_heard_of(&mut self) {
+        let (store, mut phase) = (Arc::clone(&self.ground.store), self.phase.subscribe());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                filter = store.key_filter() => Event::HeardOf(filter),
+                _ = phase.wait_for(|phase| *phase != Phase::Running) => Event::HeardOf(Ok(None)),
+            }
+        });
+    }
+
     pub(super) fn recall(&mut self) {
+        let Self { lanes, heard_of, router, .. } = self;
+        for lane in
+            lanes.take_new(|(route, key)| heard_of.is_new(KeyHash::new(&router.route(*route).name, key)))
+        {
+            lanes.learn(lane, Known::default());
+        }
         if self.recalling {
             return;
         }

@@ -107,6 +107,8 @@ pub(super) struct Lanes {
     now: Instant,
     /// Lanes whose link has to be read.
     unknown: VecDeque<LaneId>,
+    /// How many of them, from the front, the state may know.
+    sifted: usize,
     /// Who waits for which work to end.
     barriers: HashMap<Arrival, Vec<LaneId>>,
     /// Work that someone may wait for and that has not ended, and its lane.
@@ -140,6 +142,7 @@ impl Lanes {
             desk,
             now,
             unknown: VecDeque::new(),
+            sifted: 0,
             barriers: HashMap::new(),
             open: HashMap::new(),
             idle: VecDeque::new(),
@@ -219,9 +222,20 @@ impl Lanes {
         taken_up
     }
 
+    /// The keys of which nothing has to be read, among those that came since the last time.
+    pub(super) fn take_new(&mut self, is_new: impl Fn(&LaneKey) -> bool) -> Vec<LaneId> {
+        let came = self.unknown.split_off(self.sifted.min(self.unknown.len()));
+        let (new, others): (Vec<LaneId>, Vec<LaneId>) =
+            came.into_iter().partition(|id| is_new(self.key(*id)));
+        self.unknown.extend(others);
+        self.sifted = self.unknown.len();
+        new
+    }
+
     /// The longest waiting keys whose links have to be read, at most `limit` of them.
     pub(super) fn take_unknown(&mut self, limit: usize) -> Vec<LaneId> {
         let chosen: Vec<LaneId> = self.unknown.drain(..limit.min(self.unknown.len())).collect();
+        self.sifted = self.sifted.saturating_sub(chosen.len());
         for &id in &chosen {
             self.lane_mut(id).knowledge = Knowledge::Asked;
         }
@@ -365,6 +379,7 @@ impl Lanes {
         // Their lanes may rest from here on, and be dropped.
         self.barriers.clear();
         self.unknown.clear();
+        self.sifted = 0;
         self.fresh.clear();
         begun
     }

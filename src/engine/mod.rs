@@ -19,6 +19,7 @@ mod ending;
 mod events;
 #[cfg(debug_assertions)]
 mod failpoint;
+mod heard_of;
 mod intake;
 mod lanes;
 mod leave;
@@ -61,6 +62,7 @@ use brought::{Brought, brought};
 use carry::{Ground, Phase};
 use drain::Drain;
 use events::Event;
+use heard_of::HeardOf;
 use lanes::{Desk, LaneId, Lanes};
 use outage::Outages;
 use parents::Family;
@@ -158,6 +160,7 @@ pub struct Engine {
     replay_next: bool,
     settling: bool,
     recalling: bool,
+    heard_of: HeardOf,
     /// A gauge has changed and nothing else is there to be settled.
     gauges_due: bool,
     /// Remotes whose gauges have changed since they were last told.
@@ -268,6 +271,7 @@ impl Engine {
             kept,
             settling: false,
             recalling: false,
+            heard_of: HeardOf::Reading(Vec::new()),
             gauges_due: false,
             remotes_due: BTreeMap::new(),
             saved_through: resume,
@@ -305,6 +309,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut tick = ticks();
         let mut ended = false;
+        self.read_heard_of();
         loop {
             let free = self.budget.has_room() && !self.runs.holds_stream();
             let room = !ended && free && self.pending.len() < PENDING_LIMIT;

@@ -26,6 +26,7 @@ mod clocks;
 mod family;
 mod fed;
 mod flow;
+mod heard_of;
 mod limits;
 mod lines;
 mod lives;

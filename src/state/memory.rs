@@ -2,8 +2,8 @@ mod runs;
 mod waiting;
 
 use super::{
-    Binding, Checkpoint, Due, Hold, Known, Owed, Owes, Owing, Parking, Place, RemoteGauges, Repaid, RouteKey,
-    Run, Saved, Settled, Settlement, StateError, StateStore, Wanted,
+    Binding, Checkpoint, Due, Hold, KeyFilter, KeyHash, Known, Owed, Owes, Owing, Parking, Place,
+    RemoteGauges, Repaid, RouteKey, Run, Saved, Settled, Settlement, StateError, StateStore, Wanted,
     merge::{self, Tail},
 };
 use crate::model::{
@@ -241,6 +241,14 @@ impl StateStore for MemoryStore {
             oldest: kept.head(at),
         };
         Ok(keys.iter().map(known).collect())
+    }
+
+    async fn key_filter(&self) -> Result<Option<KeyFilter>, StateError> {
+        let kept = self.kept();
+        let mut filter = KeyFilter::with_room(kept.links.len());
+        let parked = kept.parked.keys().map(|(at, _)| at);
+        kept.links.keys().chain(parked).for_each(|at| filter.add(KeyHash::new(&at.route, &at.key)));
+        Ok(Some(filter))
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {

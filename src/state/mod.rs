@@ -7,11 +7,13 @@
 //! One store belongs to one source. It decides nothing: what ends how is the engine's business.
 //! Another kind of store is a new file and a run of the conformance suite in `tests/it/state.rs`.
 
+mod key_filter;
 mod memory;
 mod merge;
 pub mod postgres;
 mod run;
 
+pub use key_filter::{KeyFilter, KeyHash};
 pub use memory::MemoryStore;
 pub use run::{Run, RunCommand};
 
@@ -327,6 +329,9 @@ pub trait StateStore: Send + Sync {
 
     /// What is known of these keys, in the order asked.
     async fn recall(&self, keys: &[RouteKey]) -> Result<Vec<Known>, StateError>;
+
+    /// Tells the keys that have a link or are parked from most others; `None` where there are too many.
+    async fn key_filter(&self) -> Result<Option<KeyFilter>, StateError>;
 
     /// Stores everything or nothing. The checkpoint never moves backwards.
     ///

@@ -12,6 +12,7 @@ use crate::{
     engine::{Engine, TICK, lanes::LaneId, saying, work::Work},
     model::Outcome,
     routing::{RemoteId, RouteId},
+    state::KeyHash,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -57,6 +58,7 @@ impl Engine {
         let outcome = Outcome::Parked(parked);
         self.runs.count(work, None, &outcome);
         saying::say(self.ground.log.clock, &on.1.name, key, work, &outcome);
+        self.heard_of.note(KeyHash::new(&on.1.name, key));
         let left = self.pending.add(lane, on, key, work, link.as_ref(), (outcome, claimed));
         self.pending.may_end_before_it_is_stored(lane);
         self.lanes.end(lane, work, false, left);

@@ -3,8 +3,8 @@
 use crate::{
     model::{ChangeId, Lsn, RunId, RunKind, RunRequest},
     state::{
-        Checkpoint, Due, Known, MemoryStore, Owed, Repaid, RouteKey, Run, Settled, Settlement, StateError,
-        StateStore, Wanted,
+        Checkpoint, Due, KeyFilter, Known, MemoryStore, Owed, Repaid, RouteKey, Run, Settled, Settlement,
+        StateError, StateStore, Wanted,
     },
 };
 use async_trait::async_trait;
@@ -81,6 +81,10 @@ impl<H: Hook> StateStore for Hooked<H> {
         let known = self.near.recall(keys).await;
         self.hook.after(Asked::Recall(keys)).await;
         known
+    }
+    async fn key_filter(&self) -> Result<Option<KeyFilter>, StateError> {
+        // Every key is asked about, or nothing could be done then.
+        Ok(None)
     }
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {
         self.hook.before(Asked::Settle).await;

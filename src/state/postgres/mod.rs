@@ -5,6 +5,7 @@
 //! Reads go through a small pool and are never waited for by writes.
 
 mod call_log_status;
+mod key_filter;
 mod link_desk;
 mod marks;
 mod migrate;
@@ -35,7 +36,7 @@ pub use schedules::read_schedules;
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
 
 use super::{
-    Binding, Checkpoint, Due, Known, Owed, Repaid, RouteKey, Run, Settled, Settlement, StateError,
+    Binding, Checkpoint, Due, KeyFilter, Known, Owed, Repaid, RouteKey, Run, Settled, Settlement, StateError,
     StateStore, Wanted,
 };
 use crate::{
@@ -46,6 +47,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use std::sync::Arc;
 use tokio_postgres::types::PgLsn;
+
+/// Of which one may be busy for seconds, with reading which keys are known.
+const READERS: usize = 3;
 
 /// One source's state in Postgres, held under the source's lease.
 #[derive(Debug)]
@@ -70,7 +74,7 @@ impl PostgresStore {
         let doing = "connecting to the state database";
         let told = |error: postgres::ConnectError| StateError { doing, message: error.to_string() };
         let client = postgres::connect(target).await.map_err(told)?;
-        let readers = postgres::pool_of_lookups(target, 2);
+        let readers = postgres::pool_of_lookups(target, READERS);
         let pending = pending_migrations(&client).await.map_err(failed("reading its migrations"))?;
         if !pending.is_empty() {
             let message = "schema `rowcall` is missing or older than this version: run `rowcall init`";
@@ -185,6 +189,11 @@ impl StateStore for PostgresStore {
         let client = self.reader(doing).await?;
         let statement = client.prepare_cached(recall::RECALL).await.map_err(failed(doing))?;
         recall::recall_by(&client, &statement, keys).await.map_err(failed(doing))
+    }
+
+    async fn key_filter(&self) -> Result<Option<KeyFilter>, StateError> {
+        let doing = "reading which keys are known";
+        key_filter::read(&*self.reader(doing).await?).await.map_err(failed(doing))
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Settled, StateError> {

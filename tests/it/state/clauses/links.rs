@@ -6,7 +6,8 @@ use crate::state::samples::{
 use rowcall::{
     model::{ContentHash, Link, Lsn, ParkedState, RunId},
     state::{
-        Binding, Checkpoint, Hold, Known, Owes, Owing, Repaid, RouteCounts, RouteKey, Settlement, StateStore,
+        Binding, Checkpoint, Hold, KeyHash, Known, Owes, Owing, Repaid, RouteCounts, RouteKey, Settlement,
+        StateStore,
     },
 };
 use serde_json::{Value, json};
@@ -48,6 +49,19 @@ clauses! {
         assert_eq!(known.iter().map(of).collect::<Vec<_>>(), expected.map(|it| it.map(Value::from)));
         assert!(known.iter().all(|known| known.hold == Hold::Free));
         assert!(store.recall(&[]).await.expect("an answer").is_empty());
+    }
+
+    async fn what_has_a_link_or_is_parked_is_told_from_most_others(store: &dyn StateStore) {
+        let links = (0..200).map(|key| (at(&format!("linked-{key}")), link(json!({}), 5))).collect();
+        let parkings = (0..200).map(|key| parking(&format!("parked-{key}"), 7, ParkedState::Dead)).collect();
+        store.settle(Settlement { links, parkings, ..Settlement::default() }).await.expect("a settlement");
+        let filter = store.key_filter().await.expect("an answer").expect("a filter");
+        let knows = |at: &RouteKey| filter.may_know(KeyHash::new(&at.route, &at.key));
+        for key in 0..200 {
+            assert!(knows(&at(&format!("linked-{key}"))) && knows(&at(&format!("parked-{key}"))), "{key}");
+        }
+        let strangers = (0..1_000).filter(|key| knows(&at(&format!("other-{key}")))).count();
+        assert!(strangers < 100, "{strangers} of 1,000");
     }
 
     async fn a_link_is_what_was_settled_last_to_the_last_digit(store: &dyn StateStore) {
