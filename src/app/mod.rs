@@ -17,6 +17,7 @@ mod check;
 mod checkpoints;
 mod clock;
 mod coordinator;
+mod desk;
 mod init;
 mod lineage;
 mod mark_watch;
@@ -34,22 +35,20 @@ mod state;
 mod status;
 mod telemetry;
 
+pub use crate::admin::view::{
+    CallLogLine, CallLogStatus, CheckpointLine, Finding, KeeperStatus, Lineage, LineageObject, LineageOf,
+    ScheduleLine, SpoolStatus, Status, Trouble, Verdict,
+};
 pub use audit::Audit;
 pub use audits::AuditOptions;
-pub use call_log_status::{CallLogStatus, KeeperStatus, SpoolStatus, Trouble};
 pub use calls::CallArchive;
-pub use check::{Finding, Verdict};
-pub use checkpoints::CheckpointLine;
 pub use coordinator::RunOptions;
 pub use init::Initialised;
-pub use lineage::{Lineage, LineageObject, LineageOf};
 pub use preview::{Preview, PreviewedCall};
 pub use replay::{BadPoint, Point, ReplayRequest};
 pub use runs::{RunWatch, Seen};
-pub use schedule::ScheduleLine;
 pub use snapshot::SnapshotRequest;
 pub use state::StateConnection;
-pub use status::{CallLogLine, Status};
 
 use crate::{capture::SourceError, config::Loaded, synchronize::Classes, telemetry::Exporter};
 use plan::SourcePlan;

@@ -2,75 +2,18 @@
 
 use super::{
     App, AppError,
-    call_log_status::CallLogStatus,
     clock,
-    schedule::{Planned, ScheduleLine},
+    schedule::Planned,
     slot_watch::danger,
 };
 use crate::{
+    admin::view::{CallLogLine, CallLogStatus, SourceLine, Status},
     capture::logical::inspect,
     postgres,
-    state::{
-        Run,
-        postgres::{
-            RemoteStatus, RouteStatus, RunDesk, RunFilter, SourceStatus, read_call_log, read_remotes,
-            read_schedules, read_status,
-        },
+    state::postgres::{
+        RunDesk, RunFilter, read_call_log, read_remotes, read_schedules, read_status,
     },
 };
-use jiff::Timestamp;
-use serde::Serialize;
-
-/// Everything `rowcall status` shows.
-#[derive(Debug, Serialize)]
-pub struct Status {
-    /// Source by source.
-    pub sources: Vec<SourceLine>,
-    /// Remote by remote, for each source that is at work.
-    pub remotes: Vec<RemoteStatus>,
-    /// The log of calls of each service that is at work.
-    pub call_logs: Vec<CallLogLine>,
-    /// Route by route.
-    pub routes: Vec<RouteStatus>,
-    /// The runs that are not over, in the order of their numbers.
-    pub runs: Vec<Run>,
-    /// Schedule by schedule, of each source.
-    pub schedules: Vec<ScheduleLine>,
-    /// When all this was read, by the clock of the state database.
-    pub read_at: Option<Timestamp>,
-}
-
-/// The log of calls of the service that is at work on a source.
-#[derive(Debug, Serialize)]
-pub struct CallLogLine {
-    /// The source.
-    pub source: String,
-    /// As it last reported.
-    #[serde(flatten)]
-    pub status: CallLogStatus,
-}
-
-/// One source: what the state database knows, and what the server says of its slot.
-#[derive(Debug, Serialize)]
-pub struct SourceLine {
-    /// The source's name.
-    pub source: String,
-    /// `None` before the first start.
-    #[serde(flatten)]
-    pub state: Option<SourceStatus>,
-    /// How much log there is behind the slot's position; `None` if it cannot be told.
-    pub lag_bytes: Option<i64>,
-    /// How much log the slot keeps from being removed.
-    pub kept_bytes: Option<i64>,
-    /// `reserved`, `extended`, `unreserved` or `lost`.
-    pub wal_status: Option<String>,
-    /// How much more may be written before the slot is lost; `None` without limit.
-    pub safe_bytes: Option<i64>,
-    /// What threatens the slot, and what to do about it.
-    pub danger: Option<String>,
-    /// Why the source could not be asked.
-    pub problem: Option<String>,
-}
 
 impl App {
     /// Reads the state databases and asks each source about its slot.

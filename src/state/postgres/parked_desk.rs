@@ -3,6 +3,7 @@
 use super::{lsn, stored_change};
 use crate::model::{Answered, Change, ChangeId, Lsn, ParkReason, ParkedState};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub struct Filter {
 }
 
 /// How many changes of a route are parked in one state for one reason.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Total {
     /// The route.
     pub route: String,
@@ -43,7 +44,7 @@ pub struct Total {
 }
 
 /// One line of the list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Listed {
     /// What a person names it by.
     pub id: i64,
@@ -72,7 +73,7 @@ pub struct Listed {
 }
 
 /// Everything about one parked change.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Shown {
     /// The line of the list.
     #[serde(flatten)]

@@ -3,11 +3,12 @@
 use super::lsn;
 use crate::model::{Lsn, ParkReason, ParkedState};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::{Client, Error, types::PgLsn};
 
 /// What an instance is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceState {
     /// Streams and settles.
@@ -29,7 +30,7 @@ impl InstanceState {
 }
 
 /// The instance that holds, or last held, a source's lease.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct InstanceStatus {
     /// Host and process.
     pub name: String,
@@ -42,7 +43,7 @@ pub struct InstanceStatus {
 }
 
 /// One source, as `rowcall status` shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SourceStatus {
     /// Its name in the configuration.
     pub source: String,
@@ -59,7 +60,7 @@ pub struct SourceStatus {
 }
 
 /// One route, as `rowcall status` shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RouteStatus {
     /// Its name.
     pub route: String,
@@ -88,7 +89,7 @@ pub struct RouteStatus {
 }
 
 /// How many changes are parked in one state for one reason.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ParkedCount {
     /// Where they stand.
     pub state: Option<ParkedState>,

@@ -1,0 +1,11 @@
+//! How things look to an operator, on the command line as on the admin address.
+
+mod call_log;
+mod found;
+mod lineage;
+mod status;
+
+pub use call_log::{CallLogStatus, KeeperStatus, SpoolStatus, Trouble};
+pub use found::{CheckpointLine, Finding, Verdict};
+pub use lineage::{Lineage, LineageObject, LineageOf};
+pub use status::{CallLogLine, ScheduleLine, SourceLine, Status};
