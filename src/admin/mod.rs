@@ -17,12 +17,13 @@
 mod api;
 mod desk;
 mod guard;
+mod hands;
 mod problem;
 mod server;
 mod settings;
 mod tls;
 pub mod view;
 
-pub use desk::{Desk, DeskError};
+pub use desk::{Desk, DeskError, RunWanted};
 pub use server::{Admin, StartError};
 pub use settings::{Fault, Listen, Settings, Tls, check};
