@@ -144,10 +144,12 @@ pub fn check(settings: &Settings) -> Vec<Fault> {
             &["read_token"],
             "`read_token` is for those who may only look: it needs a `token` for those who may do everything",
         )),
-        (Some(token), Some(read)) if token.expose_secret() == read.expose_secret() => faults.push(Fault::new(
-            &["read_token"],
-            "`read_token` is the same as `token`: whoever may look may do everything then",
-        )),
+        (Some(token), Some(read)) if token.expose_secret() == read.expose_secret() => {
+            faults.push(Fault::new(
+                &["read_token"],
+                "`read_token` is the same as `token`: whoever may look may do everything then",
+            ))
+        }
         _ => {}
     }
     if let Some(Err(fault)) = tls.as_ref().map(tls::server) {

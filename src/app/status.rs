@@ -1,18 +1,12 @@
 //! `rowcall status`: how far each source is, and what each route did.
 
-use super::{
-    App, AppError,
-    clock,
-    schedule::Planned,
-    slot_watch::danger,
-};
+use super::{App, AppError, clock, schedule::Planned, slot_watch::danger};
 use crate::{
-    admin::view::{CallLogLine, CallLogStatus, SourceLine, Status},
+    admin::view::{CallLogLine, CallLogStatus, Lag, SourceLine, Status},
     capture::logical::inspect,
+    model::Lsn,
     postgres,
-    state::postgres::{
-        RunDesk, RunFilter, read_call_log, read_remotes, read_schedules, read_status,
-    },
+    state::postgres::{RunDesk, RunFilter, read_call_log, read_remotes, read_schedules, read_status},
 };
 
 impl App {
@@ -57,6 +51,7 @@ impl App {
                 source: plan.name.clone(),
                 state,
                 lag_bytes: None,
+                lag: Lag::default(),
                 kept_bytes: None,
                 wal_status: None,
                 safe_bytes: None,
@@ -70,6 +65,10 @@ impl App {
             match slot {
                 Ok(Some(slot)) => {
                     line.lag_bytes = Some(slot.lag_bytes);
+                    if let Some(confirmed) = slot.confirmed {
+                        let newest = Lsn::new(confirmed.raw().saturating_add_signed(slot.lag_bytes));
+                        line.lag = Lag::new(line.state.as_ref(), confirmed, newest, clock::now());
+                    }
                     line.kept_bytes = Some(slot.kept_bytes);
                     line.safe_bytes = slot.safe_bytes;
                     line.danger = danger(&plan, &slot);

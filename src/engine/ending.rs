@@ -227,6 +227,7 @@ impl Engine {
         settlement.through = moves.then_some(reached.end);
         settlement.committed_at = reached.committed_at;
         settlement.pending_since = self.mark.pending_since();
+        settlement.received = Some(self.read);
         settlement.remotes = std::mem::take(&mut self.remotes_due);
         let store = Arc::clone(&self.ground.store);
         self.tasks.spawn(async move {

@@ -54,7 +54,8 @@ impl Asked {
     /// All of it, for the list of operations.
     pub(super) fn told(&self) -> Value {
         let given = self.places.all().chain(self.query.all());
-        let mut told: Map<String, Value> = given.map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        let mut told: Map<String, Value> =
+            given.map(|(name, value)| (name.to_owned(), json!(value))).collect();
         if let Ok(Value::Object(body)) = serde_json::from_slice(&self.body) {
             told.extend(body);
         }
@@ -101,7 +102,11 @@ mod tests {
 
     #[test]
     fn a_place_in_a_path_may_hold_anything_that_is_escaped() {
-        for (written, meant) in [("loan-1-16B3748-0-create%231", "loan-1-16B3748-0-create#1"), ("a%2Fb", "a/b"), ("a+b=c&d", "a+b=c&d")] {
+        for (written, meant) in [
+            ("loan-1-16B3748-0-create%231", "loan-1-16B3748-0-create#1"),
+            ("a%2Fb", "a/b"),
+            ("a+b=c&d", "a+b=c&d"),
+        ] {
             assert_eq!(decoded(written), meant);
         }
     }

@@ -8,9 +8,7 @@ use super::{App, AppError, calls::CallArchive, clock, state::StateConnection};
 use crate::{
     admin::{
         Admin, Desk, DeskError, RunWanted,
-        view::{
-            CheckpointLine, Configuration, Finding, Lineage, LineageOf, ParkedDetail, Status,
-        },
+        view::{CheckpointLine, Configuration, Finding, Lineage, LineageOf, ParkedDetail, Status},
     },
     call_log::{CallQuery, CallRecord, RecordId},
     config,
@@ -62,7 +60,10 @@ fn log(error: impl std::fmt::Display) -> DeskError {
 }
 
 /// The state databases that may be meant: that of a source, or all of them.
-fn of_source<'a>(connections: &'a mut [StateConnection], source: Option<&str>) -> Result<Vec<&'a mut StateConnection>, DeskError> {
+fn of_source<'a>(
+    connections: &'a mut [StateConnection],
+    source: Option<&str>,
+) -> Result<Vec<&'a mut StateConnection>, DeskError> {
     let is = |it: &StateConnection| source.is_none_or(|source| it.sources.iter().any(|it| it == source));
     if let Some(source) = source
         && !connections.iter().any(|it| is(it))
@@ -109,7 +110,12 @@ impl Desk for App {
         runs::show(self, id, source).await
     }
 
-    async fn command_run(&self, id: RunId, source: Option<&str>, command: RunCommand) -> Result<Run, DeskError> {
+    async fn command_run(
+        &self,
+        id: RunId,
+        source: Option<&str>,
+        command: RunCommand,
+    ) -> Result<Run, DeskError> {
         runs::command(self, id, source, command).await
     }
 
@@ -149,7 +155,8 @@ impl Desk for App {
     async fn call(&self, id: &str) -> Result<CallRecord, DeskError> {
         let archive = self.call_archive().await?;
         let found = archive.store.get(&RecordId(id.into())).await.map_err(log)?;
-        let mut record = found.ok_or_else(|| DeskError::Missing(format!("there is no call `{id}` in the log")))?;
+        let mut record =
+            found.ok_or_else(|| DeskError::Missing(format!("there is no call `{id}` in the log")))?;
         archive.open(&mut record);
         Ok(record)
     }
