@@ -14,7 +14,7 @@ const ENTITY: &str = "
     schedule: { run: snapshot, cron: '0 3 1 1 *' }";
 
 async fn operated() -> Live {
-    let live = Live::new(Version::V16, TABLE, &ENTITY).await;
+    let live = Live::new(Version::V16, TABLE, ENTITY).await;
     listening(&live, "admin: { listen: \"127.0.0.1:0\" }");
     live
 }
