@@ -14,12 +14,13 @@
 //!    [`log_keeper`] brings that from the broker to where it is kept, and [`telemetry`] tells a collector.
 //!
 //! And on the way back: [`write_back`] brings what was captured into the rows. [`audit`] asks whether
-//! all of it is right.
+//! all of it is right. [`admin`] shows an operator how everything stands and does what they ask.
 //!
 //! [`model`] holds the nouns they share and imports none of them; [`postgres`] is how the server
 //! is reached. [`config`] puts the rooms' own settings together; [`app`] builds the rooms from it
 //! and is the only place that does; [`cli`] is one file a command.
 
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod call_log;

@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine", &["model", "mapping", "state", "call_log", "remote", "synchronize", "capture", "routing"]),
     ("write_back", &["model", "postgres", "state", "capture", "routing"]),
     ("audit", &["model", "postgres", "state", "remote", "synchronize", "capture", "routing", "engine"]),
+    ("admin", &["model", "call_log", "log_keeper", "state", "engine"]),
     // The rooms' settings types, and what reads the texts in them.
     (
         "config",
@@ -36,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "routing",
             "engine",
             "telemetry",
+            "admin",
         ],
     ),
     ("demo", &["model"]),
@@ -56,6 +58,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "write_back",
             "audit",
             "telemetry",
+            "admin",
             "config",
         ],
     ),

@@ -10,6 +10,7 @@ use super::{
     slot_watch::danger,
 };
 use crate::{
+    admin::view::{Finding, Verdict},
     capture::{
         PostgresReader,
         logical::{
@@ -24,30 +25,6 @@ use crate::{
     state::postgres::{pending_migrations, read_checkpoint},
     write_back,
 };
-use serde::Serialize;
-
-/// How a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// As it should be.
-    Good,
-    /// It works, but a person should know.
-    Warning,
-    /// It cannot work.
-    Bad,
-}
-
-/// One line of the check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How it weighs.
-    pub verdict: Verdict,
-    /// What was looked at and what was found.
-    pub what: String,
-    /// What to do about it.
-    pub fix: Option<String>,
-}
 
 #[derive(Default)]
 struct Findings(Vec<Finding>);

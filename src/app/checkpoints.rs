@@ -2,6 +2,7 @@
 
 use super::{App, AppError, plan::SourcePlan, slot_watch::rough, state::connect};
 use crate::{
+    admin::view::CheckpointLine,
     capture::logical::{
         SLOT_ANEW,
         inspect::{self, Slot},
@@ -11,24 +12,6 @@ use crate::{
     postgres,
     state::postgres::{Mark, MarkDesk},
 };
-use serde::Serialize;
-
-/// One named checkpoint, and how its slot stands.
-#[derive(Clone, Debug, Serialize)]
-pub struct CheckpointLine {
-    /// What is remembered of it.
-    #[serde(flatten)]
-    pub mark: Mark,
-    /// How long ago it was made.
-    pub age_seconds: f64,
-    /// How much log the server keeps for it; `None` if there is no slot, or it cannot be asked.
-    pub retained_bytes: Option<i64>,
-    /// `reserved`, `extended`, `unreserved` or `lost`; `gone` if there is no slot any more, `unknown`
-    /// if the source cannot be asked.
-    pub wal_status: String,
-    /// What is wrong with it, and what to do about it.
-    pub problem: Option<String>,
-}
 
 impl App {
     /// Makes a checkpoint where the source's slot stands.
@@ -41,7 +24,7 @@ impl App {
         };
         let slot = mark_slot(&plan.slot, name).map_err(|message| AppError::Configuration(vec![message]))?;
         let state = connect(plan).await?;
-        let client = postgres::connect(&plan.target).await.map_err(AppError::failed)?;
+        let client = postgres::connect(&plan.target).await?;
         let from = inspect::slot(&client, &plan.slot).await?;
         let Some(Slot { confirmed: Some(confirmed), wal_status, .. }) = from else {
             let message = format!("replication slot `{}` does not exist: run `rowcall init`", plan.slot);
@@ -112,7 +95,7 @@ impl App {
         let none =
             || AppError::Failed(format!("there is no checkpoint `{name}`; see `rowcall checkpoint list`"));
         let (plan, state, mark) = found.pop().ok_or_else(none)?;
-        let client = postgres::connect(&plan.target).await.map_err(AppError::failed)?;
+        let client = postgres::connect(&plan.target).await?;
         drop_slot(&client, &mark.slot).await?;
         MarkDesk { client: &state }.forget(&plan.name, name).await.map_err(sql)?;
         Ok(plan.name)

@@ -3,6 +3,7 @@
 
 use super::{App, AppError, CallArchive};
 use crate::{
+    admin::view::{Lineage, LineageObject, LineageOf},
     call_log::{Spot, Trail, lineage},
     postgres,
     state::{
@@ -10,8 +11,6 @@ use crate::{
         postgres::{LinkLine, ParkedLine, links_of, links_with, parked_of},
     },
 };
-use jiff::Timestamp;
-use serde::Serialize;
 use std::sync::Arc;
 
 /// Calls of a key, and what is parked of it, at most.
@@ -20,48 +19,6 @@ const PARKED: i64 = 1_000;
 /// Links, and records of the log that name an id, at most.
 const LINKS: i64 = 50;
 const RECORDS: usize = 200;
-
-/// What is asked for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LineageOf {
-    /// What became of this change.
-    Change(String),
-    /// Where what a remote calls like this comes from.
-    RemoteId {
-        /// What the remote calls it.
-        id: String,
-        /// The entity it is one of.
-        entity: Option<String>,
-        /// Where no link knows it, only calls since then are looked at.
-        since: Timestamp,
-    },
-}
-
-/// All that is known.
-#[derive(Debug, Serialize)]
-pub struct Lineage {
-    /// What was asked for.
-    pub of: LineageOf,
-    /// Key by key.
-    pub objects: Vec<LineageObject>,
-    /// Why something may be missing.
-    pub notes: Vec<String>,
-}
-
-/// One key of a route.
-#[derive(Debug, Serialize)]
-pub struct LineageObject {
-    /// Its changes and their calls.
-    #[serde(flatten)]
-    pub trail: Trail,
-    /// What the remote's answers left: its ids there.
-    pub link: Option<LinkLine>,
-    /// Its changes that are parked.
-    pub parked: Vec<ParkedLine>,
-    /// How its key was found: `change`, `link` or `log`.
-    pub found_by: &'static str,
-}
 
 impl App {
     /// From a change to what the remote made of it, or back.

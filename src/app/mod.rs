@@ -17,6 +17,8 @@ mod check;
 mod checkpoints;
 mod clock;
 mod coordinator;
+mod desk;
+mod halts;
 mod init;
 mod lineage;
 mod mark_watch;
@@ -34,22 +36,21 @@ mod state;
 mod status;
 mod telemetry;
 
+pub use crate::admin::view::{
+    CallLogLine, CallLogStatus, CheckpointLine, Finding, KeeperStatus, Lineage, LineageObject, LineageOf,
+    ScheduleLine, SpoolStatus, Status, Trouble, Verdict,
+};
 pub use audit::Audit;
 pub use audits::AuditOptions;
-pub use call_log_status::{CallLogStatus, KeeperStatus, SpoolStatus, Trouble};
 pub use calls::CallArchive;
-pub use check::{Finding, Verdict};
-pub use checkpoints::CheckpointLine;
 pub use coordinator::RunOptions;
+pub use halts::HaltOrder;
 pub use init::Initialised;
-pub use lineage::{Lineage, LineageObject, LineageOf};
 pub use preview::{Preview, PreviewedCall};
 pub use replay::{BadPoint, Point, ReplayRequest};
 pub use runs::{RunWatch, Seen};
-pub use schedule::ScheduleLine;
 pub use snapshot::SnapshotRequest;
 pub use state::StateConnection;
-pub use status::{CallLogLine, Status};
 
 use crate::{capture::SourceError, config::Loaded, synchronize::Classes, telemetry::Exporter};
 use plan::SourcePlan;
@@ -72,6 +73,12 @@ pub enum AppError {
 impl AppError {
     fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+impl From<crate::postgres::ConnectError> for AppError {
+    fn from(error: crate::postgres::ConnectError) -> Self {
+        if error.is_final() { Self::failed(error) } else { Self::Unreachable(error.to_string()) }
     }
 }
 

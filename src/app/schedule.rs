@@ -2,12 +2,12 @@
 
 use super::{audits::AuditOptions, clock, coordinator::RunOptions, plan::SourcePlan};
 use crate::{
+    admin::view::ScheduleLine,
     model::{Cron, RunRequest},
     routing::{Schedule, ScheduledRun},
     state::{Run, StateError, StateStore, postgres::PostgresStore},
 };
 use jiff::{Timestamp, tz::TimeZone};
-use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -20,25 +20,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const TIDY: Duration = Duration::from_secs(3_600);
 /// Who asks.
 const ORIGIN: &str = "schedule";
-
-/// A schedule as `rowcall status` shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ScheduleLine {
-    /// The source.
-    pub source: String,
-    /// The entity.
-    pub entity: String,
-    /// What is run.
-    pub run: ScheduledRun,
-    /// When it comes, as configured.
-    pub cron: String,
-    /// By the clocks of which time zone.
-    pub zone: String,
-    /// When it asked last, or began; `None` if the service has not seen it yet.
-    pub last: Option<Timestamp>,
-    /// When it asks next; in the past while its last run is not over.
-    pub next: Option<Timestamp>,
-}
 
 /// One schedule of one entity.
 #[derive(Debug)]
@@ -76,7 +57,7 @@ impl Planned {
         ScheduleLine {
             source: source.to_owned(),
             entity: self.entity.clone(),
-            run: self.settings.run,
+            run: self.settings.run.name(),
             cron: self.settings.cron.clone(),
             zone: self.settings.zone.clone(),
             last,

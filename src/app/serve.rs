@@ -30,8 +30,21 @@ const STANDBY: Duration = Duration::from_secs(1);
 const ALIVE: Duration = Duration::from_secs(5);
 
 impl App {
-    /// Replicates until `stop` becomes true (or its sender is gone), or a person is needed.
+    /// Replicates, and serves the admin address, until `stop` becomes true (or its sender is gone), or a
+    /// person is needed.
     pub async fn run(&self, stop: watch::Receiver<bool>) -> Result<(), AppError> {
+        self.validate()?;
+        let admin = self.start_admin().await?;
+        let result = self.replicate(stop).await;
+        // Last: how the rest ends can be watched there.
+        if let Some(admin) = admin {
+            admin.close().await;
+        }
+        result
+    }
+
+    /// Replicates without the admin address.
+    pub async fn replicate(&self, stop: watch::Receiver<bool>) -> Result<(), AppError> {
         let plans = self.plans()?;
         let limits = &self.loaded.config.limits;
         let memory = ByteSize(limits.memory.0 / plans.len().max(1) as u64);

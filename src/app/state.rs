@@ -30,7 +30,7 @@ impl App {
 }
 
 pub(super) async fn connect(plan: &SourcePlan) -> Result<Client, AppError> {
-    let client = postgres::connect(&plan.state).await.map_err(AppError::failed)?;
+    let client = postgres::connect(&plan.state).await?;
     check_schema(plan, &client).await?;
     Ok(client)
 }

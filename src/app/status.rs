@@ -1,76 +1,15 @@
 //! `rowcall status`: how far each source is, and what each route did.
 
-use super::{
-    App, AppError,
-    call_log_status::CallLogStatus,
-    clock,
-    schedule::{Planned, ScheduleLine},
-    slot_watch::danger,
-};
+use super::{App, AppError, clock, schedule::Planned, slot_watch::danger};
 use crate::{
+    admin::view::{CallLogLine, CallLogStatus, Lag, SourceLine, Status},
     capture::logical::inspect,
+    model::{Halt, Lsn},
     postgres,
-    state::{
-        Run,
-        postgres::{
-            RemoteStatus, RouteStatus, RunDesk, RunFilter, SourceStatus, read_call_log, read_remotes,
-            read_schedules, read_status,
-        },
+    state::postgres::{
+        HaltDesk, RunDesk, RunFilter, read_call_log, read_remotes, read_schedules, read_status,
     },
 };
-use jiff::Timestamp;
-use serde::Serialize;
-
-/// Everything `rowcall status` shows.
-#[derive(Debug, Serialize)]
-pub struct Status {
-    /// Source by source.
-    pub sources: Vec<SourceLine>,
-    /// Remote by remote, for each source that is at work.
-    pub remotes: Vec<RemoteStatus>,
-    /// The log of calls of each service that is at work.
-    pub call_logs: Vec<CallLogLine>,
-    /// Route by route.
-    pub routes: Vec<RouteStatus>,
-    /// The runs that are not over, in the order of their numbers.
-    pub runs: Vec<Run>,
-    /// Schedule by schedule, of each source.
-    pub schedules: Vec<ScheduleLine>,
-    /// When all this was read, by the clock of the state database.
-    pub read_at: Option<Timestamp>,
-}
-
-/// The log of calls of the service that is at work on a source.
-#[derive(Debug, Serialize)]
-pub struct CallLogLine {
-    /// The source.
-    pub source: String,
-    /// As it last reported.
-    #[serde(flatten)]
-    pub status: CallLogStatus,
-}
-
-/// One source: what the state database knows, and what the server says of its slot.
-#[derive(Debug, Serialize)]
-pub struct SourceLine {
-    /// The source's name.
-    pub source: String,
-    /// `None` before the first start.
-    #[serde(flatten)]
-    pub state: Option<SourceStatus>,
-    /// How much log there is behind the slot's position; `None` if it cannot be told.
-    pub lag_bytes: Option<i64>,
-    /// How much log the slot keeps from being removed.
-    pub kept_bytes: Option<i64>,
-    /// `reserved`, `extended`, `unreserved` or `lost`.
-    pub wal_status: Option<String>,
-    /// How much more may be written before the slot is lost; `None` without limit.
-    pub safe_bytes: Option<i64>,
-    /// What threatens the slot, and what to do about it.
-    pub danger: Option<String>,
-    /// Why the source could not be asked.
-    pub problem: Option<String>,
-}
 
 impl App {
     /// Reads the state databases and asks each source about its slot.
@@ -79,7 +18,7 @@ impl App {
         let plans = self.plans()?;
         let (mut routes, mut schedules) = (Vec::new(), Vec::new());
         let (mut remotes, mut call_logs) = (Vec::new(), Vec::new());
-        let (mut runs, mut read_at) = (Vec::new(), None);
+        let (mut runs, mut halts, mut read_at) = (Vec::new(), Vec::new(), None);
         for connection in self.state_connections().await? {
             let read = read_status(&connection.client, &connection.sources).await;
             let (sources, more) = read.map_err(|error| AppError::Failed(postgres::explain(&error)))?;
@@ -92,6 +31,13 @@ impl App {
                 // What another version reported may read otherwise.
                 if let Ok(status) = serde_json::from_value::<CallLogStatus>(gauges) {
                     call_logs.push(CallLogLine { source, status: status.reported(at) });
+                }
+            }
+            let read = HaltDesk { client: &connection.client }.list().await;
+            for halt in read.map_err(|error| AppError::Failed(postgres::explain(&error)))? {
+                let known = |it: &Halt| it.what == halt.what && it.name == halt.name;
+                if !halts.iter().any(known) {
+                    halts.push(halt);
                 }
             }
             let desk = RunDesk { client: &connection.client };
@@ -114,6 +60,7 @@ impl App {
                 source: plan.name.clone(),
                 state,
                 lag_bytes: None,
+                lag: Lag::default(),
                 kept_bytes: None,
                 wal_status: None,
                 safe_bytes: None,
@@ -127,6 +74,10 @@ impl App {
             match slot {
                 Ok(Some(slot)) => {
                     line.lag_bytes = Some(slot.lag_bytes);
+                    if let Some(confirmed) = slot.confirmed {
+                        let newest = Lsn::new(confirmed.raw().saturating_add_signed(slot.lag_bytes));
+                        line.lag = Lag::new(line.state.as_ref(), confirmed, newest, clock::now());
+                    }
                     line.kept_bytes = Some(slot.kept_bytes);
                     line.safe_bytes = slot.safe_bytes;
                     line.danger = danger(&plan, &slot);
@@ -137,6 +88,6 @@ impl App {
             }
             sources.push(line);
         }
-        Ok(Status { sources, remotes, call_logs, routes, runs, schedules, read_at })
+        Ok(Status { sources, halts, remotes, call_logs, routes, runs, schedules, read_at })
     }
 }

@@ -2,11 +2,12 @@
 
 use super::{CallLogError, CallLogStore, CallQuery, CallRecord};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{collections::BTreeSet, sync::Arc};
 
 /// What was called for one key of a route.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Trail {
     /// The route.
     pub route: Arc<str>,
@@ -21,7 +22,7 @@ pub struct Trail {
 }
 
 /// What was called for one change of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Passage {
     /// The change.
     pub change: Arc<str>,

@@ -1,6 +1,7 @@
 use crate::model::{Headers, shared};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt, sync::Arc};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -10,7 +11,7 @@ pub const RECORD_VERSION: u32 = 1;
 
 /// Names one attempt: the call key, what makes the same call once more, and which request for it this was.
 /// A record that is stored again has the same name; no other request has it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct RecordId(pub Arc<str>);
 
@@ -60,7 +61,7 @@ impl fmt::Display for Trace {
 }
 
 /// One attempt of one call.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CallRecord {
     /// [`RECORD_VERSION`] at the time.
     pub v: u32,
@@ -146,7 +147,7 @@ impl CallRecord {
 }
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Exchange {
     /// The HTTP status.
     pub status: u16,
@@ -156,7 +157,7 @@ pub struct Exchange {
 }
 
 /// Headers and a body.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Content {
     /// Names and values, credentials masked.
     pub headers: Headers,

@@ -55,6 +55,7 @@ fn text(status: &Status) -> String {
             text.push_str(&format!("  ✗ {problem}\n"));
         }
     }
+    status.halts.iter().for_each(|it| text.push_str(&format!("✗ {it}\n")));
     status.call_logs.iter().for_each(|it| text.push_str(&call_log::text(it)));
     status.remotes.iter().for_each(|it| text.push_str(&remote::text(it)));
     let now = status.read_at.unwrap_or_default();
@@ -63,7 +64,7 @@ fn text(status: &Status) -> String {
         let time =
             |at: Option<jiff::Timestamp>| at.map_or_else(|| "not yet".to_owned(), |at| format!("{at:.0}"));
         let (last, next) = (time(schedule.last), time(schedule.next));
-        let (kind, cron, zone) = (schedule.run.name(), &schedule.cron, &schedule.zone);
+        let (kind, cron, zone) = (schedule.run, &schedule.cron, &schedule.zone);
         text.push_str(&format!(
             "schedule {kind} {} `{cron}` ({zone}): last {last}, next {next}\n",
             schedule.entity

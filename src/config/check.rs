@@ -13,7 +13,7 @@ use super::{
     settings::Config,
     tree::{Node, Segment},
 };
-use crate::{capture, model::TableName, postgres, remote, routing, synchronize};
+use crate::{admin, capture, model::TableName, postgres, remote, routing, synchronize};
 use url::Url;
 
 /// Longer names would not fit the columns and logs that carry them.
@@ -51,6 +51,9 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
         check.say(&["limits", "memory"], "`limits.memory` must be at least 1MiB: a change has to fit in");
     }
     check.call_log(config);
+    for fault in admin::check(&config.admin) {
+        check.say(&[&["admin"][..], &fault.path].concat(), fault.message);
+    }
     check.log(&config.log);
 }
 

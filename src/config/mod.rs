@@ -37,7 +37,7 @@ mod tests;
 pub use interpolate::Environment;
 pub use problem::{ConfigError, Problems};
 pub use settings::{Config, Log, LogFormat, schema};
-pub use show::show;
+pub use show::{show, shown};
 pub use tree::Spot;
 
 use crate::{
@@ -133,9 +133,11 @@ fn read(tree: &Node, folder: &Path, env: Environment<'_>, report: &mut Report) -
     let log = take("log").and_then(|it| decode::part(tree, &key("log"), it, true, report));
     let call_log = take("call_log").and_then(|it| decode::part(tree, &key("call_log"), it, true, report));
     let rules = take("rules").and_then(|it| decode::part(tree, &key("rules"), it, true, report));
+    let admin = take("admin").and_then(|it| decode::part(tree, &key("admin"), it, true, report));
+    let admin = admin.unwrap_or_default();
     let (limits, log) = (limits.unwrap_or_default(), log.unwrap_or_default());
     let call_log = call_log.unwrap_or_default();
-    let mut config = Config { sources, remotes, entities, rules, limits, call_log, log };
+    let mut config = Config { sources, remotes, entities, rules, limits, call_log, admin, log };
     check::check(tree, &mut config, report);
     config
 }

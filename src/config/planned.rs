@@ -4,7 +4,7 @@
 use super::tree::Segment;
 
 /// The paths, `*` for any name or item. Bringing one means taking its row out.
-pub const PLANNED: &[&str] = &["sources.*.capture.trigger", "sources.*.capture.query", "admin"];
+pub const PLANNED: &[&str] = &["sources.*.capture.trigger", "sources.*.capture.query"];
 
 /// Whether the key at the path's end belongs to a later version.
 pub fn is_planned(path: &[Segment]) -> bool {

@@ -1,4 +1,4 @@
-use crate::{call_log, capture, engine, model::DataRules, remote, routing, telemetry};
+use crate::{admin, call_log, capture, engine, model::DataRules, remote, routing, telemetry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -23,6 +23,9 @@ pub struct Config {
     /// What is kept of every call, and where.
     #[serde(default)]
     pub call_log: call_log::Settings,
+    /// Where an operator looks and does things.
+    #[serde(default)]
+    pub admin: admin::Settings,
     /// What the process says about itself.
     #[serde(default)]
     pub log: Log,

@@ -1,11 +1,12 @@
 use crate::model::{Lsn, RunCounts, RunEnd, RunId, RunKind, RunProgress, RunRequest, RunState};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// A bounded piece of work as the state database has it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Run {
     /// Its number.
     pub id: RunId,

@@ -20,7 +20,7 @@ pub(in crate::cli) async fn serve_until_over(
     start_log(log, app.exporter())?;
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
-    let served = app.run(stopped);
+    let served = app.replicate(stopped);
     tokio::pin!(served);
     let followed = tokio::select! {
         ended = &mut served => {

@@ -6,12 +6,13 @@ use crate::{
     state::RouteKey,
 };
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio_postgres::{Client, Error, types::Json};
 
 /// What is known of a key at a remote.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct LinkLine {
     /// The route.
     pub route: String,
@@ -28,7 +29,7 @@ pub struct LinkLine {
 }
 
 /// A change of a key that is parked.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ParkedLine {
     /// The route.
     pub route: String,

@@ -3,11 +3,12 @@
 use super::{lsn, pg_lsn};
 use crate::model::Lsn;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::{Client, Error, Row};
 
 /// A named checkpoint.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Mark {
     /// Of which source.
     pub source: String,

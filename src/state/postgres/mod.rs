@@ -5,10 +5,12 @@
 //! Reads go through a small pool and are never waited for by writes.
 
 mod call_log_status;
+mod halts;
 mod key_filter;
 mod link_desk;
 mod marks;
 mod migrate;
+mod operations;
 mod park;
 mod parked;
 mod parked_desk;
@@ -24,9 +26,11 @@ mod stored_change;
 mod write_back;
 
 pub use call_log_status::{read_call_log, report_call_log};
+pub use halts::HaltDesk;
 pub use link_desk::{LinkLine, ParkedLine, links_of, links_with, parked_of};
 pub use marks::{Mark, MarkDesk, ReplayPoint};
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
+pub use operations::{NewOperation, Operation, OperationDesk, OperationEnd};
 pub use parked_desk::{Filter, Listed, ParkedDesk, Shown, Total};
 pub use recall::recall;
 pub use remote_status::{RemoteStatus, read_remotes};
@@ -40,7 +44,7 @@ use super::{
     StateStore, Wanted,
 };
 use crate::{
-    model::{ChangeId, Lsn, RunId, RunKind, RunRequest},
+    model::{ChangeId, Halt, Lsn, RunId, RunKind, RunRequest},
     postgres::{self, Client, Pool, Target},
 };
 use async_trait::async_trait;
@@ -170,6 +174,14 @@ pub async fn read_checkpoint(
         lsn: lsn(row.get(3)),
         committed_at: row.get::<_, Option<Timestamp>>(4),
     }))
+}
+
+impl PostgresStore {
+    /// The routes and remotes that are paused.
+    pub async fn halts(&self) -> Result<Vec<Halt>, StateError> {
+        let doing = "reading what is paused";
+        HaltDesk { client: &*self.reader(doing).await? }.list().await.map_err(failed(doing))
+    }
 }
 
 #[async_trait]

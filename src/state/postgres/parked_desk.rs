@@ -3,6 +3,7 @@
 use super::{lsn, stored_change};
 use crate::model::{Answered, Change, ChangeId, Lsn, ParkReason, ParkedState};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub struct Filter {
 }
 
 /// How many changes of a route are parked in one state for one reason.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Total {
     /// The route.
     pub route: String,
@@ -43,7 +44,7 @@ pub struct Total {
 }
 
 /// One line of the list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Listed {
     /// What a person names it by.
     pub id: i64,
@@ -72,7 +73,7 @@ pub struct Listed {
 }
 
 /// Everything about one parked change.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Shown {
     /// The line of the list.
     #[serde(flatten)]
@@ -235,6 +236,17 @@ struct Values<'a> {
 }
 
 impl Filter {
+    /// Whether it leaves anything out.
+    pub fn narrows(&self) -> bool {
+        !self.ids.is_empty()
+            || self.route.is_some()
+            || self.key.is_some()
+            || self.state.is_some()
+            || self.reason.is_some()
+            || self.older_than.is_some()
+            || self.newer_than.is_some()
+    }
+
     fn values(&self) -> Values<'_> {
         let (state, reason) = (self.state.map(ParkedState::name), self.reason.map(ParkReason::name));
         let seconds = |it: Option<Duration>| it.map(|it| it.as_secs_f64());

@@ -3,12 +3,13 @@
 use super::status::ALIVE;
 use crate::state::RemoteGauges;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio_postgres::{Client, Error, Statement, types::ToSql};
 
 /// One remote, as `rowcall status` shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RemoteStatus {
     /// Its name in the configuration.
     pub remote: String,

@@ -3,11 +3,12 @@
 use super::lsn;
 use crate::model::{Lsn, ParkReason, ParkedState};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::{Client, Error, types::PgLsn};
 
 /// What an instance is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceState {
     /// Streams and settles.
@@ -29,7 +30,7 @@ impl InstanceState {
 }
 
 /// The instance that holds, or last held, a source's lease.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct InstanceStatus {
     /// Host and process.
     pub name: String,
@@ -42,7 +43,7 @@ pub struct InstanceStatus {
 }
 
 /// One source, as `rowcall status` shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SourceStatus {
     /// Its name in the configuration.
     pub source: String,
@@ -52,6 +53,8 @@ pub struct SourceStatus {
     pub settled_commit_at: Option<Timestamp>,
     /// The slot.
     pub slot: String,
+    /// Everything that was committed before this has been read, as was last told.
+    pub received: Option<Lsn>,
     /// How long the oldest unsettled transaction has been waiting.
     pub lag_seconds: f64,
     /// Who is at work.
@@ -59,7 +62,7 @@ pub struct SourceStatus {
 }
 
 /// One route, as `rowcall status` shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RouteStatus {
     /// Its name.
     pub route: String,
@@ -88,7 +91,7 @@ pub struct RouteStatus {
 }
 
 /// How many changes are parked in one state for one reason.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ParkedCount {
     /// Where they stand.
     pub state: Option<ParkedState>,
@@ -155,7 +158,7 @@ fn source_sql() -> String {
     format!(
         "select c.source, c.lsn, c.committed_at, c.slot,
                 coalesce(extract(epoch from now() - i.pending_since), 0)::float8,
-                i.name, i.state, i.seen_at > now() - interval '{ALIVE}', i.since
+                i.name, i.state, i.seen_at > now() - interval '{ALIVE}', i.since, i.received_lsn
          from rowcall.checkpoint c left join rowcall.instance i using (source)
          where c.source = any($1) order by c.source"
     )
@@ -185,6 +188,7 @@ fn read_source(row: &tokio_postgres::Row) -> SourceStatus {
         checkpoint: lsn(row.get(1)),
         settled_commit_at: row.get(2),
         slot: row.get(3),
+        received: row.get::<_, Option<PgLsn>>(9).map(lsn),
         lag_seconds: row.get::<_, f64>(4).max(0.0),
         instance,
     }

@@ -51,11 +51,13 @@ impl Rowcall {
     }
 
     /// Replaces the configuration; what runs keeps its own. Unless it has a `log` of its own, what is said
-    /// is text, which tests read most easily.
+    /// is text, which tests read most easily; unless it has an `admin` of its own, there is none, since
+    /// many services run side by side.
     pub fn configure(&self, yaml: &str) {
-        let has_log = yaml.lines().any(|line| line.starts_with("log:"));
-        let log = if has_log { "" } else { "\nlog: { format: text }\n" };
-        fs::write(self.config(), format!("{yaml}{log}")).expect("to write the configuration");
+        let has = |block: &str| yaml.lines().any(|line| line.starts_with(block));
+        let log = if has("log:") { "" } else { "\nlog: { format: text }\n" };
+        let admin = if has("admin:") { "" } else { "\nadmin: { listen: off }\n" };
+        fs::write(self.config(), format!("{yaml}{log}{admin}")).expect("to write the configuration");
     }
 
     /// The configuration.

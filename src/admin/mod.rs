@@ -1,0 +1,29 @@
+//! The operator's surface: an HTTP server on the admin address that says how everything stands and does
+//! what an operator asks.
+//!
+//! [`Desk`] is the port: what can be asked and done. `app` implements it over what the commands use,
+//! so that both say and do the same; [`view`] is how things look through it.
+//!
+//! A request passes the guard first (who is it, may they, could a web page elsewhere have sent it),
+//! then the API finds its endpoint, which is at once what is served and what the OpenAPI document
+//! says. Whatever changes something is written down before and after it is done.
+//!
+//! Upholds invariants 5 (requests, bodies, query strings and answers are bounded) and 7 (what is shown
+//! was redacted before, and a token is never told). It holds no state of its own: two instances say the
+//! same.
+//!
+//! A new endpoint is a row in one of the tables below `api`.
+
+mod api;
+mod desk;
+mod guard;
+mod hands;
+mod problem;
+mod server;
+mod settings;
+mod tls;
+pub mod view;
+
+pub use desk::{Desk, DeskError, RunWanted};
+pub use server::{Admin, StartError};
+pub use settings::{Fault, Listen, Settings, Tls, check};

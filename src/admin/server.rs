@@ -1,0 +1,185 @@
+//! The server: it listens, keeps every connection within bounds, and ends in order.
+
+use super::{Desk, Listen, Settings, api, guard, hands::Hands, settings::Fault, tls};
+use crate::engine::stopped;
+use axum::{Router, middleware};
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service;
+
+/// Connections at once, at most; others wait to be accepted.
+const CONNECTIONS: usize = 256;
+/// How long a client may take for its greeting, and for each request's head.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What a request's head may have.
+const LARGEST_HEAD: usize = 32 << 10;
+/// How long an answer under way may still take when the server stops.
+const LEAVE: Duration = Duration::from_secs(2);
+/// Without a file left to accept with, trying at once would only burn time.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub SocketAddr);
+
+/// Why the server does not start: one message for a person.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is somebody else's.
+    #[error(
+        "`admin.listen`: {0} is taken already, perhaps by another instance: give this one another address, or turn its \
+         server off by `admin: {{ listen: off }}`"
+    )]
+    Taken(SocketAddr),
+    /// The address cannot be listened at.
+    #[error("`admin.listen`: {0} cannot be listened at: {1}")]
+    Unusable(SocketAddr, io::Error),
+    /// What it proves itself by cannot be used.
+    #[error("`admin.{}`: {}", .0.path.join("."), .0.message)]
+    Tls(Fault),
+}
+
+/// The running server.
+pub struct Admin {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinSet<()>,
+    hands: Arc<Hands>,
+}
+
+impl Admin {
+    /// Starts listening, unless that is turned off.
+    pub async fn start(settings: &Settings, desk: Arc<dyn Desk>) -> Result<Option<Self>, StartError> {
+        let Listen::At(wanted) = settings.listen else { return Ok(None) };
+        let tls = settings.tls.as_ref().map(tls::server).transpose().map_err(StartError::Tls)?;
+        let listener = TcpListener::bind(wanted).await.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => StartError::Taken(wanted),
+            _ => StartError::Unusable(wanted, error),
+        })?;
+        let address = listener.local_addr().map_err(|error| StartError::Unusable(wanted, error))?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!(%address, "the admin address is {scheme}://{address}/");
+        let hands = Arc::new(Hands::default());
+        let router = router(settings, desk, Arc::clone(&hands));
+        let (stop, stopped) = watch::channel(false);
+        let mut task = JoinSet::new();
+        task.spawn(serve(listener, tls, router, stopped));
+        Ok(Some(Self { address, stop, task, hands }))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes nothing more, and waits a moment for the answers under way.
+    pub async fn close(mut self) {
+        self.stop.send_replace(true);
+        self.task.join_next().await;
+        self.hands.rest().await;
+    }
+}
+
+/// Everything that is served: each part brings a router of its own. All of it is behind the guard, but
+/// for the paths that the guard names.
+fn router(settings: &Settings, desk: Arc<dyn Desk>, hands: Arc<Hands>) -> Router {
+    let known = Arc::new(guard::Guard::new(settings));
+    Router::new()
+        .merge(api::router(desk, hands))
+        .fallback(api::no_path)
+        .method_not_allowed_fallback(api::no_method)
+        .layer(middleware::from_fn_with_state(known, guard::guard))
+}
+
+async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    let tls = tls.map(TlsAcceptor::from);
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let stopping = stop.clone();
+    loop {
+        let accepted = async {
+            let permit = Arc::clone(&room).acquire_owned().await;
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            accepted = accepted => accepted,
+            () = stopped(&mut stop) => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (tls, router, stop) = (tls.clone(), router.clone(), stopping.clone());
+                connections.spawn(async move {
+                    connection(stream, peer, tls, router, stop).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a connection to the admin address could not be accepted");
+                sleep(BREATH).await;
+            }
+        }
+    }
+    drop(listener);
+    let _ = timeout(LEAVE, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return converse(stream, peer, router, stop).await };
+    match timeout(PATIENCE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => converse(stream, peer, router, stop).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS with who came to the admin address"),
+        Err(_) => tracing::debug!(%peer, "who came to the admin address began no TLS"),
+    }
+}
+
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        router.clone().call(request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(LARGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), answer);
+    let mut served = pin!(served);
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::trace!(%peer, %error, "a connection to the admin address broke off");
+    }
+}
