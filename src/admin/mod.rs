@@ -15,6 +15,7 @@
 //! A new endpoint is a row in one of the tables below `api`.
 
 mod api;
+mod ask;
 mod desk;
 mod guard;
 mod hands;
@@ -24,6 +25,7 @@ mod settings;
 mod tls;
 pub mod view;
 
+pub use ask::ready;
 pub use desk::{Desk, DeskError, RunWanted};
 pub use server::{Admin, StartError};
 pub use settings::{Fault, Listen, Settings, Tls, check};

@@ -16,7 +16,7 @@ use std::{
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Admin")]
 pub struct Settings {
-    /// An address and port, or `off`. Anything but loopback needs a `token` and `tls`.
+    /// An address and port, or `off`. Anything but loopback needs a `token`, and `tls` or `allow_http`.
     pub listen: Listen,
     /// Whoever shows it (`Authorization: Bearer …`) may do everything.
     #[serde(serialize_with = "crate::model::masked_if_given")]
@@ -28,6 +28,8 @@ pub struct Settings {
     pub read_token: Option<SecretString>,
     /// What the server proves itself by.
     pub tls: Option<Tls>,
+    /// Speak plain HTTP at an address that others can reach: TLS ends in front of it, or the network is trusted.
+    pub allow_http: bool,
 }
 
 /// `admin.tls`: PEM, mostly read by `file:`.
@@ -132,7 +134,7 @@ const SHORTEST_TOKEN: usize = 16;
 
 /// Judges the settings.
 pub fn check(settings: &Settings) -> Vec<Fault> {
-    let Settings { listen, token, read_token, tls } = settings;
+    let Settings { listen, token, read_token, tls, allow_http } = settings;
     let mut faults = Vec::new();
     for (key, token) in [("token", token), ("read_token", read_token)] {
         if let Some(message) = token.as_ref().and_then(|it| unfit(it.expose_secret())) {
@@ -158,10 +160,13 @@ pub fn check(settings: &Settings) -> Vec<Fault> {
     if let Listen::At(address) = listen
         && !address.ip().is_loopback()
     {
-        let missing: Vec<&str> = [("`token`", token.is_none()), ("`tls: { cert, key }`", tls.is_none())]
-            .into_iter()
-            .filter_map(|(key, missing)| missing.then_some(key))
-            .collect();
+        let missing: Vec<&str> = [
+            ("`token`", token.is_none()),
+            ("`tls: { cert, key }` (or `allow_http: true`)", tls.is_none() && !allow_http),
+        ]
+        .into_iter()
+        .filter_map(|(key, missing)| missing.then_some(key))
+        .collect();
         if !missing.is_empty() {
             let message = format!(
                 "others can reach {address}: give {} too, or listen at 127.0.0.1:{}",
@@ -195,6 +200,7 @@ mod tests {
             token: secret(token),
             read_token: secret(read_token),
             tls: None,
+            allow_http: false,
         };
         check(&settings).into_iter().map(|it| it.message).collect()
     }
@@ -222,12 +228,14 @@ mod tests {
         assert_eq!(
             faults("0.0.0.0:1", None, None),
             [
-                "others can reach 0.0.0.0:1: give `token` and `tls: { cert, key }` too, or listen at 127.0.0.1:1"
+                "others can reach 0.0.0.0:1: give `token` and `tls: { cert, key }` (or `allow_http: true`) too, or listen at 127.0.0.1:1"
             ]
         );
         assert_eq!(
             faults("[::]:1", TOKEN, None),
-            ["others can reach [::]:1: give `tls: { cert, key }` too, or listen at 127.0.0.1:1"]
+            [
+                "others can reach [::]:1: give `tls: { cert, key }` (or `allow_http: true`) too, or listen at 127.0.0.1:1"
+            ]
         );
     }
 

@@ -8,17 +8,20 @@ use rustls::{
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
-/// TLS as these settings say.
-pub(super) fn server(tls: &Tls) -> Result<Arc<ServerConfig>, Fault> {
+/// The certificate, and those behind it.
+pub(super) fn certificates(tls: &Tls) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let chain: Result<Vec<_>, _> =
         CertificateDer::pem_slice_iter(text(&tls.cert, "cert")?.as_bytes()).collect();
-    let chain = match chain {
-        Ok(chain) if !chain.is_empty() => chain,
-        Ok(_) => {
-            return Err(at("cert", "there is no certificate in it (`-----BEGIN CERTIFICATE-----`)"));
-        }
-        Err(error) => return Err(at("cert", format!("it is not PEM: {error}"))),
-    };
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(_) => Err(at("cert", "there is no certificate in it (`-----BEGIN CERTIFICATE-----`)")),
+        Err(error) => Err(at("cert", format!("it is not PEM: {error}"))),
+    }
+}
+
+/// TLS as these settings say.
+pub(super) fn server(tls: &Tls) -> Result<Arc<ServerConfig>, Fault> {
+    let chain = certificates(tls)?;
     let key = text(&tls.key, "key")?;
     if key.contains("ENCRYPTED") {
         return Err(at("key", "the key is encrypted: give it without a passphrase"));

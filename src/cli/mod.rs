@@ -16,6 +16,7 @@ mod log_keeper;
 mod output;
 mod parked;
 mod preview;
+mod ready;
 mod replay;
 mod run;
 mod runs;
@@ -50,6 +51,8 @@ enum Command {
     Check(check::Arguments),
     /// Replicate until stopped.
     Run(run::Arguments),
+    /// Ask the running service whether it is ready.
+    Ready(ready::Arguments),
     /// Show how far each source is and what each route did.
     Status(status::Arguments),
     /// Show the calls that a row would cause, without making them.
@@ -161,6 +164,7 @@ async fn dispatch(cli: Cli, classes: Classes) -> Result<(), Failure> {
             let (app, loaded) = open()?;
             run::execute(arguments, app, &loaded.config.log).await
         }
+        Command::Ready(arguments) => ready::execute(arguments, open()?.0).await,
         Command::LogKeeper(arguments) => {
             let (app, loaded) = open()?;
             log_keeper::execute(arguments, app, &loaded.config.log).await
