@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use std::{net::IpAddr, sync::Arc};
 
 /// Paths that say nothing worth a secret: those that whatever keeps the process alive asks.
-const OPEN: &[&str] = &["/livez", "/readyz"];
+const OPEN: &[&str] = &["/livez", "/readyz", "/healthz"];
 /// The longest path and query.
 const LONGEST_TARGET: usize = 8 << 10;
 /// What only our own clients send.
@@ -73,7 +73,8 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn new(settings: &Settings) -> Self {
-        let hash = |token: &Option<SecretString>| token.as_ref().map(|it| hash(it.expose_secret().as_bytes()));
+        let hash =
+            |token: &Option<SecretString>| token.as_ref().map(|it| hash(it.expose_secret().as_bytes()));
         Self { token: hash(&settings.token), read_token: hash(&settings.read_token) }
     }
 
@@ -81,7 +82,10 @@ impl Guard {
     fn admit(&self, parts: &Parts, address: IpAddr) -> Result<Operator, Problem> {
         let target = parts.uri.path_and_query().map_or(0, |it| it.as_str().len());
         if target > LONGEST_TARGET {
-            return Err(Problem::new(TOO_LONG, format!("at most {LONGEST_TARGET} bytes are read, not {target}")));
+            return Err(Problem::new(
+                TOO_LONG,
+                format!("at most {LONGEST_TARGET} bytes are read, not {target}"),
+            ));
         }
         let role = if self.token.is_none() {
             is_for_this_machine(parts)?;
@@ -104,7 +108,8 @@ impl Guard {
         let Some(shown) = headers.get(header::AUTHORIZATION) else {
             return Err(Problem::new(UNAUTHENTICATED, format!("no token was shown: {HOW}")));
         };
-        let scheme = shown.as_bytes().split_at_checked(7).filter(|(it, _)| it.eq_ignore_ascii_case(b"bearer "));
+        let scheme =
+            shown.as_bytes().split_at_checked(7).filter(|(it, _)| it.eq_ignore_ascii_case(b"bearer "));
         let Some((_, token)) = scheme else {
             return Err(Problem::new(UNAUTHENTICATED, format!("that is no bearer token: {HOW}")));
         };
@@ -166,7 +171,9 @@ fn is_ours(parts: &Parts) -> Result<(), Problem> {
     }
     if let Some(origin) = text("origin") {
         let from = origin.split_once("://").map(|(_, host)| host);
-        if from.is_none() || !from.zip(host(parts)).is_some_and(|(from, host)| from.eq_ignore_ascii_case(host)) {
+        if from.is_none()
+            || !from.zip(host(parts)).is_some_and(|(from, host)| from.eq_ignore_ascii_case(host))
+        {
             let detail = "the browser says that it comes from another place (`Origin`)";
             return Err(Problem::new(CROSS_SITE, detail));
         }

@@ -1,6 +1,7 @@
 //! `admin`: where the server listens, and who may do what there.
 
 use super::tls;
+use crate::health;
 use schemars::{JsonSchema, json_schema};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -28,6 +29,8 @@ pub struct Settings {
     pub read_token: Option<SecretString>,
     /// What the server proves itself by.
     pub tls: Option<Tls>,
+    /// From where on something is not well.
+    pub health: health::Settings,
 }
 
 /// `admin.tls`: PEM, mostly read by `file:`.
@@ -132,8 +135,11 @@ const SHORTEST_TOKEN: usize = 16;
 
 /// Judges the settings.
 pub fn check(settings: &Settings) -> Vec<Fault> {
-    let Settings { listen, token, read_token, tls } = settings;
-    let mut faults = Vec::new();
+    let Settings { listen, token, read_token, tls, health } = settings;
+    let below = |(path, message): (Vec<&'static str>, String)| {
+        Fault::new(&[&["health"][..], &path].concat(), message)
+    };
+    let mut faults: Vec<Fault> = health.faults().into_iter().map(below).collect();
     for (key, token) in [("token", token), ("read_token", read_token)] {
         if let Some(message) = token.as_ref().and_then(|it| unfit(it.expose_secret())) {
             faults.push(Fault::new(&[key], format!("`{key}` {message}; `openssl rand -hex 32` makes one")));
@@ -144,10 +150,12 @@ pub fn check(settings: &Settings) -> Vec<Fault> {
             &["read_token"],
             "`read_token` is for those who may only look: it needs a `token` for those who may do everything",
         )),
-        (Some(token), Some(read)) if token.expose_secret() == read.expose_secret() => faults.push(Fault::new(
-            &["read_token"],
-            "`read_token` is the same as `token`: whoever may look may do everything then",
-        )),
+        (Some(token), Some(read)) if token.expose_secret() == read.expose_secret() => {
+            faults.push(Fault::new(
+                &["read_token"],
+                "`read_token` is the same as `token`: whoever may look may do everything then",
+            ))
+        }
         _ => {}
     }
     if let Some(Err(fault)) = tls.as_ref().map(tls::server) {
@@ -193,6 +201,7 @@ mod tests {
             token: secret(token),
             read_token: secret(read_token),
             tls: None,
+            health: health::Settings::default(),
         };
         check(&settings).into_iter().map(|it| it.message).collect()
     }

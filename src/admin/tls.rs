@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 /// TLS as these settings say.
 pub(super) fn server(tls: &Tls) -> Result<Arc<ServerConfig>, Fault> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text(&tls.cert, "cert")?.as_bytes()).collect();
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(text(&tls.cert, "cert")?.as_bytes()).collect();
     let chain = match chain {
         Ok(chain) if !chain.is_empty() => chain,
         Ok(_) => {
@@ -46,7 +47,10 @@ fn text<'a>(pem: &'a SecretString, key: &'static str) -> Result<&'a str, Fault> 
     if text.contains("-----BEGIN ") {
         return Ok(text);
     }
-    Err(at(key, format!("this is not PEM; a file is read by `file:`, such as `{key}: file:/etc/rowcall/{key}.pem`")))
+    Err(at(
+        key,
+        format!("this is not PEM; a file is read by `file:`, such as `{key}: file:/etc/rowcall/{key}.pem`"),
+    ))
 }
 
 fn at(key: &'static str, message: impl Into<String>) -> Fault {

@@ -34,6 +34,7 @@ mod snapshot;
 mod state;
 mod status;
 mod telemetry;
+mod vitals;
 
 pub use crate::admin::view::{
     CallLogLine, CallLogStatus, CheckpointLine, Finding, KeeperStatus, Lineage, LineageObject, LineageOf,
@@ -53,6 +54,7 @@ pub use state::StateConnection;
 use crate::{capture::SourceError, config::Loaded, synchronize::Classes, telemetry::Exporter};
 use plan::SourcePlan;
 use std::sync::Arc;
+use vitals::Vitals;
 
 /// Why an operation of the application failed: one message for a person.
 #[derive(Debug, thiserror::Error)]
@@ -86,13 +88,14 @@ pub struct App {
     loaded: Arc<Loaded>,
     classes: Classes,
     exporter: Option<Exporter>,
+    vitals: Arc<Vitals>,
 }
 
 impl App {
     /// Takes a configuration that was loaded, and the classes its entities may name.
     pub fn new(loaded: Loaded, classes: Classes) -> Self {
         let exporter = loaded.config.log.otlp.clone().map(|it| Exporter::new(it, clock::now));
-        Self { loaded: Arc::new(loaded), classes, exporter }
+        Self { loaded: Arc::new(loaded), classes, exporter, vitals: Arc::default() }
     }
 
     /// Everything that can be said about the configuration without a database.
@@ -111,6 +114,6 @@ impl App {
     }
 
     fn plans(&self) -> Result<Vec<SourcePlan>, AppError> {
-        plan::plans(&self.loaded, &self.classes)
+        plan::plans(&self.loaded, &self.classes, &self.vitals.meters)
     }
 }

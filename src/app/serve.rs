@@ -8,9 +8,10 @@ use crate::{
     call_log::CallLogSink,
     capture::Budget,
     engine::{Limits, stopped},
+    health::Stage,
     model::ByteSize,
     postgres,
-    state::postgres::{InstanceState, Lease, PostgresStore, report_call_log, report_instance},
+    state::postgres::{InstanceState, Lease, PostgresStore, read_tallies, report_call_log, report_instance},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -54,8 +55,12 @@ impl App {
             sink: self.told(running.as_ref().map(RunningCallLog::sink))?,
             watch: running.as_ref().map(|it| Arc::clone(&it.watch)),
         };
+        self.vitals.attend(&plans, logging.watch.clone());
         let exporting = self.start_telemetry()?;
         let all = watch::Sender::new(false);
+        let mut looking = JoinSet::new();
+        let app = self.clone();
+        looking.spawn(async move { app.vitals.findings.keep(&app).await });
         let mut supervisors = JoinSet::new();
         for plan in plans {
             let mut stop_one = all.subscribe();
@@ -83,6 +88,7 @@ impl App {
                 }
             }
         }
+        looking.abort_all();
         if let Some(running) = running {
             running.close().await;
         }
@@ -111,6 +117,7 @@ async fn supervise(
     let mut wait = FIRST_WAIT;
     loop {
         let started = Instant::now();
+        plan.vitals.is(Stage::Starting, None);
         match hold(plan, limits, logging, stop).await {
             Ok(()) => return Ok(()),
             Err(SessionError::Final(message)) => return Err(AppError::Failed(message)),
@@ -118,6 +125,8 @@ async fn supervise(
                 if started.elapsed() >= STEADY {
                     wait = FIRST_WAIT;
                 }
+                plan.meter.broken.one();
+                plan.vitals.is(Stage::Reconnecting, Some(&message));
                 tracing::warn!(source = plan.name, again_in_ms = wait.as_millis() as u64, "{message}");
                 tokio::select! {
                     () = sleep(wait) => {}
@@ -144,6 +153,7 @@ async fn hold(
             Lease::Held(store) => break Arc::new(*store),
             Lease::Taken if !standby => {
                 standby = true;
+                plan.vitals.is(Stage::Standby, None);
                 tracing::info!(
                     source = plan.name,
                     "another instance holds this source: waiting as its standby"
@@ -156,6 +166,9 @@ async fn hold(
             () = stopped(stop) => return Ok(()),
         }
     };
+    if standby {
+        plan.vitals.is(Stage::Starting, None);
+    }
     // Freed with what the session still holds when it ends.
     let budget = Budget::new(usize::try_from(limits.memory.0).unwrap_or(usize::MAX));
     let name = format!("{}:{}", host(), std::process::id());
@@ -185,6 +198,7 @@ async fn stay_alive(
     name: &str,
     log: Option<&LogWatch>,
 ) -> SessionError {
+    let mut count_at = Instant::now();
     loop {
         let reporting = async {
             report_instance(client, &plan.name, name, InstanceState::Running, None).await?;
@@ -194,7 +208,17 @@ async fn stay_alive(
                 None => Ok(()),
             }
         };
-        if let Err(error) = reporting.await {
+        let counting = async {
+            reporting.await?;
+            let began = Instant::now();
+            if began >= count_at {
+                plan.vitals.counted(read_tallies(client, &plan.name).await?);
+                // However many are parked, counting them takes little of the database's time.
+                count_at = Instant::now() + began.elapsed() * 20;
+            }
+            Ok(())
+        };
+        if let Err(error) = counting.await {
             return SessionError::Passing(format!("the state database: {}", postgres::explain(&error)));
         }
         sleep(ALIVE).await;

@@ -1,18 +1,11 @@
 //! `rowcall status`: how far each source is, and what each route did.
 
-use super::{
-    App, AppError,
-    clock,
-    schedule::Planned,
-    slot_watch::danger,
-};
+use super::{App, AppError, clock, schedule::Planned, slot_watch::danger};
 use crate::{
     admin::view::{CallLogLine, CallLogStatus, SourceLine, Status},
     capture::logical::inspect,
     postgres,
-    state::postgres::{
-        RunDesk, RunFilter, read_call_log, read_remotes, read_schedules, read_status,
-    },
+    state::postgres::{RunDesk, RunFilter, read_call_log, read_remotes, read_schedules, read_status},
 };
 
 impl App {

@@ -2,6 +2,7 @@
 
 use super::{Remote, lanes::Lanes};
 use crate::{
+    metrics::{Gauge, SourceMeter},
     remote::{Gauges, Seat, Slot, Standing, Wait},
     routing::RemoteId,
     state::RemoteGauges,
@@ -24,15 +25,17 @@ struct Place {
     refused: Option<Wait>,
     /// As its remote was last told of, with how many keys waited for it.
     told: Option<(Gauges, usize)>,
+    waiting: Arc<Gauge>,
 }
 
 impl Admission {
-    pub(super) fn new(remotes: &[Remote], now: Instant) -> Self {
+    pub(super) fn new(remotes: &[Remote], meter: &SourceMeter, now: Instant) -> Self {
         let bell = Arc::new(Notify::new());
         let seat = |remote: &Remote| Place {
             seat: remote.governor.seat(Arc::clone(&bell)),
             refused: None,
             told: None,
+            waiting: meter.waiting_for(&remote.name),
         };
         Self { seats: remotes.iter().map(seat).collect(), bell, now }
     }
@@ -90,6 +93,7 @@ impl Admission {
             let governor = place.seat.governor();
             let remote = RemoteId(at as u16);
             let waiting = lanes.waiting_for(remote) + lanes.waiting_at_desk(remote);
+            place.waiting.set(waiting as u64);
             let gauges = (governor.gauges(now), waiting);
             if place.told.as_ref() != Some(&gauges) {
                 changed.insert(Arc::from(governor.name()), as_stored(&gauges.0, gauges.1, now));

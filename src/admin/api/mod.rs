@@ -25,5 +25,8 @@ pub(super) async fn no_path(uri: Uri) -> Problem {
 
 /// A path that is served, but not like this.
 pub(super) async fn no_method(method: Method, uri: Uri) -> Problem {
-    Problem::new(NO_METHOD, format!("`{}` does not know {method}: the header `Allow` says what it knows", uri.path()))
+    Problem::new(
+        NO_METHOD,
+        format!("`{}` does not know {method}: the header `Allow` says what it knows", uri.path()),
+    )
 }

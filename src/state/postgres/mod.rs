@@ -20,6 +20,7 @@ mod schedules;
 mod settle;
 mod status;
 mod stored_change;
+mod tallies;
 mod write_back;
 
 pub use call_log_status::{read_call_log, report_call_log};
@@ -33,6 +34,7 @@ pub use run_desk::{RunDesk, RunDeskError, RunFilter};
 pub use runs::linked_keys;
 pub use schedules::read_schedules;
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
+pub use tallies::{RunTally, Tallies, read_tallies};
 
 use super::{
     Binding, Checkpoint, Due, Known, Owed, Repaid, RouteKey, Run, Settled, Settlement, StateError,
