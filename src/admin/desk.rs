@@ -1,8 +1,18 @@
 //! The port: what an operator can ask and do. Both the command line and the admin address go through
 //! what `app` does for it.
 
-use super::view::{Finding, Status};
+use super::view::{CheckpointLine, Configuration, Finding, Lineage, LineageOf, ParkedDetail, Status};
+use crate::{
+    call_log::{CallQuery, CallRecord},
+    model::RunId,
+    state::{
+        Run, RunCommand,
+        postgres::{Filter, Listed, Mark, NewOperation, Operation, OperationEnd, RunFilter, Total},
+    },
+};
 use async_trait::async_trait;
+use jiff::Timestamp;
+use std::num::NonZeroU32;
 
 /// Why something was not answered or done: one message for a person.
 #[derive(Debug, thiserror::Error)]
@@ -21,15 +31,134 @@ pub enum DeskError {
     Unreachable(String),
 }
 
-/// What an operator can ask and do.
+/// A run that is asked for. Without entities it is for all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunWanted {
+    /// Sends rows.
+    Snapshot {
+        /// Whose.
+        entities: Vec<String>,
+        /// Only these keys, as links have them.
+        keys: Vec<String>,
+        /// Also what the remote was told before.
+        force: bool,
+        /// Rows a second, at most.
+        rate: Option<NonZeroU32>,
+    },
+    /// Counts what is linked and has no row any more.
+    Prune {
+        /// Whose.
+        entities: Vec<String>,
+        /// Deletes it too.
+        delete: bool,
+        /// Keys a second, at most.
+        rate: Option<NonZeroU32>,
+    },
+    /// Compares what the remotes hold with the rows.
+    Audit {
+        /// Whose.
+        entities: Vec<String>,
+        /// Only so many rows of each.
+        sample: Option<NonZeroU32>,
+        /// Asks for runs that bring things in step.
+        repair: bool,
+        /// Objects a second, at most.
+        rate: Option<NonZeroU32>,
+    },
+    /// Sends changes again.
+    Replay {
+        /// The first one: a checkpoint, a position, a time, or how long ago.
+        from: String,
+        /// Where it ends, likewise.
+        to: Option<String>,
+        /// Of which source.
+        source: Option<String>,
+        /// Only these entities.
+        entities: Vec<String>,
+        /// Only these keys of theirs.
+        keys: Vec<String>,
+        /// Under call keys of its own.
+        new_keys: bool,
+    },
+}
+
+/// What an operator can ask and do. Numbers and ids count from 1 in each state database: where several
+/// have one, `source` says which is meant.
 #[async_trait]
 pub trait Desk: Send + Sync {
+    /// The time, for what is said relative to it.
+    fn now(&self) -> Timestamp;
+
     /// How everything stands.
     async fn status(&self) -> Result<Status, DeskError>;
 
     /// Looks at everything that must be right, as before a start.
     async fn check(&self) -> Result<Vec<Finding>, DeskError>;
 
-    /// The configuration in effect as YAML, secrets masked.
-    fn configuration(&self) -> String;
+    /// The configuration in effect, secrets masked.
+    fn configuration(&self) -> Configuration;
+
+    /// Runs, the newest first.
+    async fn runs(&self, filter: &RunFilter, limit: i64) -> Result<Vec<Run>, DeskError>;
+
+    /// One run.
+    async fn run(&self, id: RunId, source: Option<&str>) -> Result<Run, DeskError>;
+
+    /// Has a run wait, go on or end, and says how it stands then.
+    async fn command_run(
+        &self,
+        id: RunId,
+        source: Option<&str>,
+        command: RunCommand,
+    ) -> Result<Run, DeskError>;
+
+    /// Asks for runs, one for each entity or source that is meant.
+    async fn start(&self, wanted: RunWanted) -> Result<Vec<Run>, DeskError>;
+
+    /// Parked changes, in order within each key, and how many there are in all.
+    async fn parked(&self, filter: &Filter, limit: i64) -> Result<(Vec<Listed>, i64), DeskError>;
+
+    /// How many are parked, by route, state and reason.
+    async fn parked_totals(&self, filter: &Filter) -> Result<Vec<Total>, DeskError>;
+
+    /// Everything about one parked change.
+    async fn parked_change(&self, id: i64, source: Option<&str>) -> Result<ParkedDetail, DeskError>;
+
+    /// Tries them again now; how many that are.
+    async fn retry(&self, filter: &Filter) -> Result<u64, DeskError>;
+
+    /// Gives them up for good; how many that are.
+    async fn discard(&self, filter: &Filter) -> Result<u64, DeskError>;
+
+    /// Calls, the newest first.
+    async fn calls(&self, query: &CallQuery) -> Result<Vec<CallRecord>, DeskError>;
+
+    /// One attempt.
+    async fn call(&self, id: &str) -> Result<CallRecord, DeskError>;
+
+    /// From a change to what the remote made of it, or back.
+    async fn lineage(&self, of: LineageOf) -> Result<Lineage, DeskError>;
+
+    /// Named checkpoints, of this source or of each.
+    async fn checkpoints(&self, source: Option<&str>) -> Result<Vec<CheckpointLine>, DeskError>;
+
+    /// Makes a checkpoint where the source's slot stands.
+    async fn create_checkpoint(&self, name: &str, source: Option<&str>) -> Result<Mark, DeskError>;
+
+    /// Drops a checkpoint and its slot, and says of which source it was.
+    async fn drop_checkpoint(&self, name: &str, source: Option<&str>) -> Result<String, DeskError>;
+
+    /// An operator is about to do something; its number.
+    async fn begin_operation(&self, operation: &NewOperation) -> Result<i64, DeskError>;
+
+    /// It has ended.
+    async fn end_operation(&self, id: i64, end: &OperationEnd) -> Result<(), DeskError>;
+
+    /// What operators did, the newest first.
+    async fn operations(
+        &self,
+        action: Option<&str>,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<Operation>, DeskError>;
 }

@@ -17,6 +17,7 @@
 mod api;
 mod desk;
 mod guard;
+mod hands;
 mod problem;
 mod server;
 mod settings;
@@ -24,7 +25,7 @@ mod tls;
 pub mod view;
 mod vitals;
 
-pub use desk::{Desk, DeskError};
+pub use desk::{Desk, DeskError, RunWanted};
 pub use server::{Admin, StartError};
 pub use settings::{Fault, Listen, Settings, Tls, check};
 pub use vitals::Vitals;

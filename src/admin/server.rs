@@ -1,6 +1,6 @@
 //! The server: it listens, keeps every connection within bounds, and ends in order.
 
-use super::{Desk, Listen, Settings, Vitals, api, guard, settings::Fault, tls, vitals};
+use super::{Desk, Listen, Settings, Vitals, api, guard, hands::Hands, settings::Fault, tls, vitals};
 use crate::engine::stopped;
 use axum::{Router, middleware};
 use http::Request;
@@ -55,6 +55,7 @@ pub struct Admin {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     task: JoinSet<()>,
+    hands: Arc<Hands>,
 }
 
 impl Admin {
@@ -73,11 +74,12 @@ impl Admin {
         let address = listener.local_addr().map_err(|error| StartError::Unusable(wanted, error))?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         tracing::info!(%address, "the admin address is {scheme}://{address}/");
-        let router = router(settings, desk, vitals);
+        let hands = Arc::new(Hands::default());
+        let router = router(settings, desk, vitals, Arc::clone(&hands));
         let (stop, stopped) = watch::channel(false);
         let mut task = JoinSet::new();
         task.spawn(serve(listener, tls, router, stopped));
-        Ok(Some(Self { address, stop, task }))
+        Ok(Some(Self { address, stop, task, hands }))
     }
 
     /// Where it listens.
@@ -89,15 +91,21 @@ impl Admin {
     pub async fn close(mut self) {
         self.stop.send_replace(true);
         self.task.join_next().await;
+        self.hands.rest().await;
     }
 }
 
 /// Everything that is served: each part brings a router of its own. All of it is behind the guard, but
 /// for the paths that the guard names.
-fn router(settings: &Settings, desk: Arc<dyn Desk>, vitals: Arc<dyn Vitals>) -> Router {
+fn router(
+    settings: &Settings,
+    desk: Arc<dyn Desk>,
+    vitals: Arc<dyn Vitals>,
+    hands: Arc<Hands>,
+) -> Router {
     let known = Arc::new(guard::Guard::new(settings));
     Router::new()
-        .merge(api::router(desk))
+        .merge(api::router(desk, hands))
         .merge(vitals::router(vitals))
         .fallback(api::no_path)
         .method_not_allowed_fallback(api::no_method)

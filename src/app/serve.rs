@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 /// The first wait after a failure; it doubles up to [`LONGEST_WAIT`].
@@ -27,6 +27,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const STEADY: Duration = Duration::from_secs(60);
 /// How often a standby tries to take over.
 const STANDBY: Duration = Duration::from_secs(1);
+/// How long saying how a session ended may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often a running instance says that it is alive.
 const ALIVE: Duration = Duration::from_secs(5);
 
@@ -181,12 +183,14 @@ async fn hold(
         Err(SessionError::Final(_)) => InstanceState::Stopped,
         Err(SessionError::Passing(_)) => InstanceState::Reconnecting,
     };
-    if let Err(error) = report_instance(&client, &plan.name, &name, state, None).await {
-        tracing::debug!(
-            source = plan.name,
-            error = postgres::explain(&error),
-            "the state could not be reported"
-        );
+    // The connection may be dead without anyone having said so.
+    match timeout(LAST_WORDS, report_instance(&client, &plan.name, &name, state, None)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let error = postgres::explain(&error);
+            tracing::debug!(source = plan.name, error, "the state could not be reported");
+        }
+        Err(_) => tracing::debug!(source = plan.name, "the state could not be reported in time"),
     }
     result
 }

@@ -26,8 +26,11 @@ use crate::{
     state::{Checkpoint, StateError, StateStore, postgres::PostgresStore},
     write_back::{self, Destination, Writer},
 };
-use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Why a session ended.
@@ -71,6 +74,9 @@ impl From<AppError> for SessionError {
 /// Connections that present rows are read over, and so how many are read at once. They are made when
 /// they are needed.
 const READERS: usize = 8;
+
+/// How long what runs beside the stream may take to end after it.
+const LEAVE: Duration = Duration::from_secs(15);
 
 /// Streams until `stop`, or until something breaks. What ended meanwhile is settled.
 pub(super) async fn run(
@@ -195,8 +201,10 @@ pub(super) async fn run(
         over.send_replace(true);
         (result, why)
     };
-    let ((result, why), (), (), ()) =
-        tokio::join!(streaming, writer.run(ends.clone()), coordinator.run(ends.clone()), scheduler.run(ends));
+    let beside = async {
+        tokio::join!(writer.run(ends.clone()), coordinator.run(ends.clone()), scheduler.run(ends));
+    };
+    let (result, why) = along(streaming, beside).await;
     source.close().await;
     if let Some(why) = why {
         return Err(why);
@@ -206,6 +214,23 @@ pub(super) async fn run(
         Err(EngineError::Source(error)) => Err(error.into()),
         Err(EngineError::State(error)) => Err(error.into()),
     }
+}
+
+/// Waits for the first, and for what runs beside it: that ends with it, but may wait for a database that does
+/// not answer.
+async fn along<T>(streaming: impl Future<Output = T>, beside: impl Future<Output = ()>) -> T {
+    let (mut streaming, mut beside) = (pin!(streaming), pin!(beside));
+    let mut done = false;
+    let result = loop {
+        tokio::select! {
+            result = &mut streaming => break result,
+            () = &mut beside, if !done => done = true,
+        }
+    };
+    if !done && timeout(LEAVE, beside).await.is_err() {
+        tracing::warn!("what runs beside the stream does not end, since a database does not answer it: it is left");
+    }
+    result
 }
 
 /// The routes whose given-up changes let later ones pass.
@@ -352,6 +377,12 @@ pub(super) async fn fresh_checkpoint(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_database_that_does_not_answer_is_not_waited_for() {
+        assert_eq!(along(async { 7 }, std::future::pending()).await, 7);
+        assert_eq!(along(async { 8 }, async {}).await, 8);
+    }
 
     #[test]
     fn a_server_that_breaks_off_while_it_is_asked_is_asked_again() {

@@ -27,7 +27,7 @@ pub use lineage::{Passage, Spot, Trail};
 pub use memory::MemoryCallLog;
 pub use pauses::Pauses;
 pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Prepare};
-pub use query::CallQuery;
+pub use query::{CallQuery, moment, status_range};
 pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace};
 pub use redact::{RedactError, Redaction};
 pub use seal::Seal;

@@ -1,5 +1,6 @@
 use super::{CallRecord, RecordId};
-use jiff::Timestamp;
+use crate::model::Span;
+use jiff::{SignedDuration, Timestamp};
 
 /// Which records; what is `None` is not looked at.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,4 +54,51 @@ fn holds(record: &CallRecord, text: &str) -> bool {
     let response = record.response.iter().map(|it| it.content.body.as_str());
     let texts = [record.url.as_str(), record.request.body.as_str()].into_iter().chain(response);
     texts.chain(record.error.as_deref()).any(|it| it.to_ascii_lowercase().contains(text))
+}
+
+/// A status as a person names it: `404`, `4xx` or `500-504`; the first and the last.
+pub fn status_range(text: &str) -> Result<(u16, u16), String> {
+    let wrong = || "expected a status such as `404`, `4xx` or `500-504`".to_owned();
+    let number = |text: &str| text.parse().map_err(|_| wrong());
+    if let Some(class) = text.strip_suffix("xx") {
+        let class: u16 = number(class)?;
+        return if (1..=5).contains(&class) { Ok((class * 100, class * 100 + 99)) } else { Err(wrong()) };
+    }
+    match text.split_once('-') {
+        Some((from, to)) => Ok((number(from)?, number(to)?)),
+        None => number(text).map(|it| (it, it)),
+    }
+}
+
+/// A time as a person names it: the time itself, or how long ago that was.
+pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let ago = |span: Span| now.checked_sub(SignedDuration::try_from(span.0).ok()?).ok();
+    let read = text.parse().ok().or_else(|| text.parse().ok().and_then(ago));
+    read.ok_or_else(|| {
+        format!("`{text}` is no time: write `2026-01-31T12:00:00Z`, or how long ago, such as `15m` or `7d`")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_a_class_or_a_range() {
+        assert_eq!(status_range("404"), Ok((404, 404)));
+        assert_eq!(status_range("4xx"), Ok((400, 499)));
+        assert_eq!(status_range("500-504"), Ok((500, 504)));
+        for wrong in ["", "x", "9xx", "4x", "a-b"] {
+            assert!(status_range(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago_that_was() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().expect("a time");
+        let at = |text: &str| moment(text, now).map(|it| it.to_string()).unwrap_or_default();
+        assert_eq!(at("15m"), "2026-01-31T11:45:00Z");
+        assert_eq!(at("2025-01-31T12:00:00Z"), "2025-01-31T12:00:00Z");
+        assert_eq!(at("soon"), "");
+    }
 }

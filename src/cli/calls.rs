@@ -7,8 +7,7 @@ use super::{
 };
 use crate::{
     app::{App, CallArchive},
-    call_log::{CallQuery, CallRecord, RecordId},
-    model::Span,
+    call_log::{self, CallQuery, CallRecord, RecordId, status_range},
 };
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
@@ -81,7 +80,7 @@ struct Which {
     #[arg(long)]
     run: Option<i64>,
     /// Only answered with this status: `404`, `4xx` or `500-504`.
-    #[arg(long, value_parser = status)]
+    #[arg(long, value_parser = status_range)]
     status: Option<(u16, u16)>,
     /// Only failures of this kind: transport, timeout, refused, auth, conflict, …
     #[arg(long)]
@@ -97,28 +96,8 @@ struct Which {
     text: Option<String>,
 }
 
-fn status(text: &str) -> Result<(u16, u16), String> {
-    let wrong = || "expected a status such as `404`, `4xx` or `500-504`".to_owned();
-    let number = |text: &str| text.parse().map_err(|_| wrong());
-    if let Some(class) = text.strip_suffix("xx") {
-        let class: u16 = number(class)?;
-        return if (1..=5).contains(&class) { Ok((class * 100, class * 100 + 99)) } else { Err(wrong()) };
-    }
-    match text.split_once('-') {
-        Some((from, to)) => Ok((number(from)?, number(to)?)),
-        None => number(text).map(|it| (it, it)),
-    }
-}
-
-/// A time, or how long ago that was.
 fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    let ago = |span: Span| now.checked_sub(SignedDuration::try_from(span.0).ok()?).ok();
-    let read = text.parse().ok().or_else(|| text.parse().ok().and_then(ago));
-    read.ok_or_else(|| {
-        Failure::Usage(format!(
-            "`{text}` is no time: write `2026-01-31T12:00:00Z`, or how long ago, such as `15m` or `7d`"
-        ))
-    })
+    call_log::moment(text, now).map_err(Failure::Usage)
 }
 
 impl Which {
@@ -213,28 +192,4 @@ fn lines(records: &[CallRecord]) -> Result<(), Failure> {
     }
     let line = |record| serde_json::to_string(record).map_err(failed);
     say(&records.iter().map(line).collect::<Result<Vec<_>, _>>()?.join("\n"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_is_one_a_class_or_a_range() {
-        assert_eq!(status("404"), Ok((404, 404)));
-        assert_eq!(status("4xx"), Ok((400, 499)));
-        assert_eq!(status("500-504"), Ok((500, 504)));
-        for wrong in ["", "x", "9xx", "4x", "a-b"] {
-            assert!(status(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_moment_is_a_time_or_how_long_ago_that_was() {
-        let now: Timestamp = "2026-01-31T12:00:00Z".parse().expect("a time");
-        let at = |text: &str| moment(text, now).map(|it| it.to_string()).unwrap_or_default();
-        assert_eq!(at("15m"), "2026-01-31T11:45:00Z");
-        assert_eq!(at("2025-01-31T12:00:00Z"), "2025-01-31T12:00:00Z");
-        assert_eq!(at("soon"), "");
-    }
 }

@@ -164,14 +164,7 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
 /// Nobody means everything by leaving everything out.
 fn chosen(which: Which, all: bool) -> Result<Filter, Failure> {
     let filter = Filter::from(which);
-    let narrowed = !filter.ids.is_empty()
-        || filter.route.is_some()
-        || filter.key.is_some()
-        || filter.state.is_some()
-        || filter.reason.is_some()
-        || filter.older_than.is_some()
-        || filter.newer_than.is_some();
-    if narrowed || all {
+    if filter.narrows() || all {
         return Ok(filter);
     }
     Err(Failure::Usage(

@@ -37,7 +37,7 @@ mod tests;
 pub use interpolate::Environment;
 pub use problem::{ConfigError, Problems};
 pub use settings::{Config, Log, LogFormat, schema};
-pub use show::show;
+pub use show::{show, shown};
 pub use tree::Spot;
 
 use crate::{

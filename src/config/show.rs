@@ -13,14 +13,19 @@ use std::fmt::Write;
 /// The configuration with everything that was left out filled in. Optional keys that were not
 /// given are left out; secrets are masked (invariant 7).
 pub fn show(loaded: &Loaded) -> String {
+    let mut text = format!("# {} as it is in effect; secrets are masked\n", loaded.file);
+    block(&shown(loaded), 0, &mut text);
+    text
+}
+
+/// The same as data.
+pub fn shown(loaded: &Loaded) -> Value {
     // The settings types serialise: their maps have text for keys, and nothing in them can fail.
     let mut value = serde_json::to_value(&loaded.config).unwrap_or_default();
     let schema = settings::generated();
     prune(Schema(&schema), &schema, &mut value);
     mask(&mut value);
-    let mut text = format!("# {} as it is in effect; secrets are masked\n", loaded.file);
-    block(&value, 0, &mut text);
-    text
+    value
 }
 
 /// Masks what sounds like a secret where no settings type says so. An expression is none.

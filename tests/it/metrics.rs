@@ -16,7 +16,7 @@ const TABLES: &str = "create table customers (id int primary key, name text);
 const ENTITIES: &str = "
   customer:
     table: customers
-    validate: [{ rule: named, assert: \"{{ row.name != '' }}\", message: it has no name }]
+    validate: [{ name: named, rule: \"{{ row.name != '' }}\", message: it has no name }]
     upsert: [{ name: put, put: '/objects/c/{{ row.id }}', body: { name: '{{ row.name }}' } }]
     delete: [{ name: delete, delete: '/objects/c/{{ row.id }}' }]
   draft:
@@ -117,9 +117,11 @@ async fn a_page_is_well_formed_and_no_key_is_in_it() {
         assert!(value == "+Inf" || value.parse::<f64>().is_ok(), "{line}");
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
         let suffix = name.strip_prefix(of.name).unwrap_or_else(|| panic!("{line} is not of {}", of.name));
-        let allowed: &[&str] = if of.kind == Kind::Histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
+        let allowed: &[&str] =
+            if of.kind == Kind::Histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
         assert!(allowed.contains(&suffix), "{line}");
-        let told: Vec<&str> = labels.trim_end_matches('}').split(',').filter_map(|it| it.split('=').next()).collect();
+        let told: Vec<&str> =
+            labels.trim_end_matches('}').split(',').filter_map(|it| it.split('=').next()).collect();
         let told: Vec<&str> = told.into_iter().filter(|it| !it.is_empty() && *it != "le").collect();
         assert_eq!(told, of.labels, "{line}");
     }

@@ -1,32 +1,145 @@
-//! `/api/v1`.
+//! `/api/v1`: tables of endpoints, and the one way that a request takes to each.
+//!
+//! What looks is answered at once. What changes something is first written down, with who asked; it then
+//! goes on even if the asker hangs up, and how it ended is written down too. What cannot be written down
+//! is not done.
+
+mod asked;
+mod calls;
+mod checkpoints;
+mod endpoint;
+mod openapi;
+mod params;
+mod parked;
+mod runs;
+mod standing;
 
 use super::{
     Desk,
-    problem::{NO_METHOD, NO_PATH, Problem},
+    guard::Operator,
+    hands::Hands,
+    problem::{BUSY, FAILED, NO_METHOD, NO_PATH, Problem, TOO_SLOW},
 };
-use axum::{Json, Router, extract::State, response::IntoResponse, routing::get};
-use http::{Method, Uri};
-use std::sync::Arc;
+use crate::state::postgres::{NewOperation, OperationEnd};
+use asked::Asked;
+use axum::{
+    Router,
+    body::Body,
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, on},
+};
+use endpoint::{Answer, Endpoint, Verb};
+use http::{Method, Request, Uri};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Semaphore, time::timeout};
 
-/// Everything below `/api/v1`.
-pub(super) fn router(desk: Arc<dyn Desk>) -> Router {
-    Router::new().route("/api/v1/status", get(status)).with_state(desk)
+/// Requests answered at once: each may take a connection to each database.
+const AT_ONCE: usize = 8;
+/// How long one waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
+
+/// Every endpoint.
+fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
+    let tables = [
+        standing::ENDPOINTS,
+        runs::ENDPOINTS,
+        parked::ENDPOINTS,
+        calls::ENDPOINTS,
+        checkpoints::ENDPOINTS,
+    ];
+    tables.into_iter().flatten()
 }
 
-async fn status(State(desk): State<Arc<dyn Desk>>) -> Result<impl IntoResponse, Problem> {
-    Ok(Json(desk.status().await?))
+/// What every request needs.
+struct Api {
+    desk: Arc<dyn Desk>,
+    turns: Semaphore,
+    hands: Arc<Hands>,
+}
+
+/// Everything below `/api/v1`.
+pub(super) fn router(desk: Arc<dyn Desk>, hands: Arc<Hands>) -> Router {
+    let api = Arc::new(Api { desk, turns: Semaphore::new(AT_ONCE), hands });
+    let document = openapi::document(endpoints()).to_string();
+    let document = axum::routing::get(move || async move {
+        ([(http::header::CONTENT_TYPE, "application/json")], document)
+    });
+    endpoints().fold(Router::new().route(openapi::PATH, document), |router, endpoint| {
+        let filter = match endpoint.verb {
+            Verb::Get => MethodFilter::GET,
+            Verb::Post => MethodFilter::POST,
+            Verb::Delete => MethodFilter::DELETE,
+        };
+        let api = Arc::clone(&api);
+        router.route(endpoint.path, on(filter, move |request| answer(api, endpoint, request)))
+    })
+}
+
+async fn answer(api: Arc<Api>, endpoint: &'static Endpoint, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    // Without the guard nobody comes here.
+    let Some(operator) = parts.extensions.get::<Operator>().copied() else {
+        return Problem::new(FAILED, "it is not known who asks").into_response();
+    };
+    let Ok(Ok(_turn)) = timeout(TURN, api.turns.acquire()).await else {
+        return Problem::new(BUSY, format!("{AT_ONCE} requests are being answered: ask again")).into_response();
+    };
+    let answered = async {
+        let asked = Asked::read(endpoint, &parts, body).await?;
+        if endpoint.changes() {
+            act(&api, endpoint, operator, asked).await
+        } else {
+            (endpoint.handler)(Arc::clone(&api.desk), asked).await
+        }
+    };
+    let answered = timeout(endpoint.within, answered).await.unwrap_or_else(|_| {
+        let more = if endpoint.changes() { ": it may still be done, see `/api/v1/operations`" } else { "" };
+        Err(Problem::new(TOO_SLOW, format!("there was no answer within {} s{more}", endpoint.within.as_secs())))
+    });
+    answered.into_response()
+}
+
+/// Does it, written down before and after.
+async fn act(api: &Api, endpoint: &'static Endpoint, operator: Operator, asked: Asked) -> Result<Answer, Problem> {
+    let operation = NewOperation {
+        who: operator.role.name().to_owned(),
+        address: Some(operator.address.to_string()),
+        action: endpoint.id.to_owned(),
+        asked: asked.told(),
+    };
+    let desk = Arc::clone(&api.desk);
+    let done = api.hands.carry(async move {
+        let number = desk.begin_operation(&operation).await?;
+        let answered = (endpoint.handler)(Arc::clone(&desk), asked).await;
+        let NewOperation { who, address, action, asked } = operation;
+        let address = address.unwrap_or_default();
+        let end = match &answered {
+            Ok(answer) => {
+                tracing::info!(operation = number, who, address, action, %asked, "an operator did this");
+                OperationEnd::Done(answer.said())
+            }
+            Err(problem) => {
+                let why = problem.detail();
+                tracing::info!(operation = number, who, address, action, %asked, "an operator could not do this: {why}");
+                OperationEnd::Refused(why.to_owned())
+            }
+        };
+        if let Err(error) = desk.end_operation(number, &end).await {
+            tracing::warn!(operation = number, "how it ended could not be written down: {error}");
+        }
+        answered
+    });
+    done.await.unwrap_or_else(|| Err(Problem::new(FAILED, "the server stopped before it was done")))
 }
 
 /// Whatever nobody serves.
 pub(super) async fn no_path(uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(200).collect();
-    Problem::new(NO_PATH, format!("there is no `{path}`: `/api/v1/openapi.json` says what there is"))
+    Problem::new(NO_PATH, format!("there is no `{path}`: `{}` says what there is", openapi::PATH))
 }
 
 /// A path that is served, but not like this.
 pub(super) async fn no_method(method: Method, uri: Uri) -> Problem {
-    Problem::new(
-        NO_METHOD,
-        format!("`{}` does not know {method}: the header `Allow` says what it knows", uri.path()),
-    )
+    let detail = format!("`{}` does not know {method}: the header `Allow` says what it knows", uri.path());
+    Problem::new(NO_METHOD, detail)
 }

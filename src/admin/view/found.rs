@@ -45,3 +45,14 @@ pub struct CheckpointLine {
     /// What is wrong with it, and what to do about it.
     pub problem: Option<String>,
 }
+
+/// The configuration in effect: defaults filled in, secrets masked.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Configuration {
+    /// The file, as it was named.
+    pub file: String,
+    /// As YAML.
+    pub yaml: String,
+    /// The same as data.
+    pub settings: serde_json::Value,
+}

@@ -3,9 +3,11 @@
 mod call_log;
 mod found;
 mod lineage;
+mod parked;
 mod status;
 
 pub use call_log::{CallLogStatus, KeeperStatus, SpoolStatus, Trouble};
-pub use found::{CheckpointLine, Finding, Verdict};
+pub use found::{CheckpointLine, Configuration, Finding, Verdict};
 pub use lineage::{Lineage, LineageObject, LineageOf};
+pub use parked::ParkedDetail;
 pub use status::{CallLogLine, ScheduleLine, SourceLine, Status};

@@ -29,6 +29,7 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../../sql/0009_call_log_status.sql"),
     },
     Migration { number: 10, name: "replayed", sql: include_str!("../../../sql/0010_replayed.sql") },
+    Migration { number: 11, name: "operator", sql: include_str!("../../../sql/0011_operator.sql") },
 ];
 
 /// `create schema if not exists` would want the right to create schemas even where it exists.

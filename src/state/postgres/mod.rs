@@ -8,6 +8,7 @@ mod call_log_status;
 mod link_desk;
 mod marks;
 mod migrate;
+mod operations;
 mod park;
 mod parked;
 mod parked_desk;
@@ -27,6 +28,7 @@ pub use call_log_status::{read_call_log, report_call_log};
 pub use link_desk::{LinkLine, ParkedLine, links_of, links_with, parked_of};
 pub use marks::{Mark, MarkDesk, ReplayPoint};
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
+pub use operations::{NewOperation, Operation, OperationDesk, OperationEnd};
 pub use parked_desk::{Filter, Listed, ParkedDesk, Shown, Total};
 pub use recall::recall;
 pub use remote_status::{RemoteStatus, read_remotes};
@@ -83,6 +85,9 @@ impl PostgresStore {
         if !row.get::<_, bool>(0) {
             return Ok(Lease::Taken);
         }
+        // Of a holder whose connection is dead the server otherwise hears only after hours.
+        let notice = "set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3";
+        client.batch_execute(notice).await.map_err(failed("keeping the source's lease"))?;
         let writer = settle::Writer::prepare(client, source).await.map_err(failed("preparing statements"))?;
         let writer = tokio::sync::Mutex::new(writer);
         Ok(Lease::Held(Box::new(Self { source: source.to_owned(), writer, readers })))

@@ -236,6 +236,17 @@ struct Values<'a> {
 }
 
 impl Filter {
+    /// Whether it leaves anything out.
+    pub fn narrows(&self) -> bool {
+        !self.ids.is_empty()
+            || self.route.is_some()
+            || self.key.is_some()
+            || self.state.is_some()
+            || self.reason.is_some()
+            || self.older_than.is_some()
+            || self.newer_than.is_some()
+    }
+
     fn values(&self) -> Values<'_> {
         let (state, reason) = (self.state.map(ParkedState::name), self.reason.map(ParkReason::name));
         let seconds = |it: Option<Duration>| it.map(|it| it.as_secs_f64());

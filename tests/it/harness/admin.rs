@@ -51,9 +51,9 @@ impl Admin {
             let (code, body) = self.get(path).await;
             let report: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{body}: {error}"));
             let checks = report["checks"].as_array().cloned().unwrap_or_default();
-            let said = checks.iter().any(|it| {
-                it["name"] == check && it["reason"].as_str().is_some_and(|it| it.contains(reason))
-            });
+            let said = checks
+                .iter()
+                .any(|it| it["name"] == check && it["reason"].as_str().is_some_and(|it| it.contains(reason)));
             if code == status && said { Ok(report) } else { Err((code, report)) }
         })
         .await

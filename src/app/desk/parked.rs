@@ -1,0 +1,101 @@
+//! Parked changes as an operator looks at them.
+
+use super::{ambiguous, find, of_source, sql};
+use crate::{
+    admin::{DeskError, view::ParkedDetail},
+    app::App,
+    call_log::{CallQuery, CallRecord},
+    model::ChangeId,
+    postgres,
+    state::postgres::{Filter, Listed, ParkedDesk, Shown, Total},
+};
+
+/// So many attempts are shown with a parked change.
+const ATTEMPTS: usize = 10;
+
+pub(super) async fn list(app: &App, filter: &Filter, limit: i64) -> Result<(Vec<Listed>, i64), DeskError> {
+    let (mut listed, mut total) = (Vec::new(), 0);
+    for mut connection in app.state_connections().await? {
+        let desk = ParkedDesk { client: &mut connection.client };
+        listed.extend(desk.list(filter, limit).await.map_err(sql)?);
+        total += desk.count(filter).await.map_err(sql)?;
+    }
+    listed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok((listed, total))
+}
+
+pub(super) async fn totals(app: &App, filter: &Filter) -> Result<Vec<Total>, DeskError> {
+    let mut totals = Vec::new();
+    for mut connection in app.state_connections().await? {
+        totals.extend(ParkedDesk { client: &mut connection.client }.totals(filter).await.map_err(sql)?);
+    }
+    Ok(totals)
+}
+
+pub(super) async fn show(app: &App, id: i64, source: Option<&str>) -> Result<ParkedDetail, DeskError> {
+    let mut found = Vec::new();
+    let mut connections = app.state_connections().await?;
+    for connection in of_source(&mut connections, source)? {
+        found.extend(ParkedDesk { client: &mut connection.client }.show(id).await.map_err(sql)?);
+    }
+    if found.len() > 1 {
+        return Err(ambiguous(&format!("parked change {id}")));
+    }
+    let missing = || DeskError::Missing(format!("nothing is parked under the id {id}"));
+    let shown = found.pop().ok_or_else(missing)?;
+    let (attempts, note) = match attempts(app, &shown).await {
+        Ok(attempts) => (attempts, None),
+        Err(error) => (Vec::new(), Some(format!("its attempts are not known: {error}"))),
+    };
+    Ok(ParkedDetail { shown, attempts, note })
+}
+
+async fn attempts(app: &App, shown: &Shown) -> Result<Vec<CallRecord>, DeskError> {
+    let Listed { route, key, commit, ordinal, .. } = &shown.listed;
+    let query = CallQuery {
+        route: Some(route.clone()),
+        key: Some(key.clone()),
+        change: Some(ChangeId { commit: *commit, ordinal: *ordinal }.to_string()),
+        limit: ATTEMPTS,
+        ..CallQuery::default()
+    };
+    find(&app.call_archive().await?, &query).await
+}
+
+/// What is done to parked changes.
+#[derive(Clone, Copy)]
+pub(super) enum Act {
+    Retry,
+    Discard,
+}
+
+pub(super) async fn act(app: &App, filter: &Filter, act: Act) -> Result<u64, DeskError> {
+    let mut connections = app.state_connections().await?;
+    if !filter.ids.is_empty() && connections.len() > 1 {
+        let mut matching = 0;
+        for connection in &mut connections {
+            let count = ParkedDesk { client: &mut connection.client }.count(filter).await.map_err(sql)?;
+            matching += usize::from(count > 0);
+        }
+        if matching > 1 {
+            let message = "these ids are in several state databases: add `route` to say which are meant";
+            return Err(DeskError::Wrong(message.to_owned()));
+        }
+    }
+    let mut count = 0;
+    for connection in &mut connections {
+        let mut desk = ParkedDesk { client: &mut connection.client };
+        let done = match act {
+            Act::Retry => desk.retry(filter).await,
+            Act::Discard => desk.discard(filter).await,
+        };
+        count += done.map_err(|error| match count {
+            0 => sql(error),
+            done => DeskError::Unreachable(format!(
+                "{done} of them were done before a state database broke off: {}",
+                postgres::explain(&error)
+            )),
+        })?;
+    }
+    Ok(count)
+}
