@@ -23,6 +23,7 @@ use tokio::sync::watch;
 mod aside;
 mod batches;
 mod clocks;
+mod counting;
 mod family;
 mod fed;
 mod flow;

@@ -65,7 +65,7 @@ fn log(error: impl std::fmt::Display) -> DeskError {
 fn of_source<'a>(connections: &'a mut [StateConnection], source: Option<&str>) -> Result<Vec<&'a mut StateConnection>, DeskError> {
     let is = |it: &StateConnection| source.is_none_or(|source| it.sources.iter().any(|it| it == source));
     if let Some(source) = source
-        && !connections.iter().any(|it| is(it))
+        && !connections.iter().any(&is)
     {
         return Err(DeskError::Wrong(format!("there is no source `{source}` in the configuration")));
     }

@@ -223,11 +223,11 @@ mod tests {
     #[test]
     fn the_page_has_every_metric_of_the_catalog_once_even_when_nothing_runs() {
         let text = write(&Vitals::default());
-        let told: Vec<_> = text.lines().filter_map(|it| it.strip_prefix("# TYPE ")).collect();
-        let mut told: Vec<_> = told.iter().map(|it| (*it).to_owned()).collect();
+        let mut told: Vec<&str> = text.lines().filter_map(|it| it.strip_prefix("# TYPE ")).collect();
         let mut all: Vec<_> =
             catalog::ALL.iter().map(|it| format!("{} {}", it.name, it.kind.name())).collect();
-        (told.sort(), all.sort());
+        told.sort();
+        all.sort();
         assert_eq!(told, all);
     }
 }
