@@ -34,13 +34,14 @@ impl Hands {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use std::sync::Arc;
 
     #[tokio::test]
     async fn work_is_done_although_nobody_waits_for_it() {
         let (hands, (tell, told)) = (Arc::new(Hands::default()), oneshot::channel());
         let waiting = hands.carry(async move { tell.send(7) });
-        assert!(tokio::time::timeout(std::time::Duration::ZERO, waiting).await.is_err(), "it hangs up");
+        assert!(waiting.now_or_never().is_none(), "it hangs up");
         assert_eq!(told.await, Ok(7));
         hands.rest().await;
         assert_eq!(hands.carry(async { 1 }).await, Some(1));

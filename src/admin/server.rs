@@ -97,12 +97,7 @@ impl Admin {
 
 /// Everything that is served: each part brings a router of its own. All of it is behind the guard, but
 /// for the paths that the guard names.
-fn router(
-    settings: &Settings,
-    desk: Arc<dyn Desk>,
-    vitals: Arc<dyn Vitals>,
-    hands: Arc<Hands>,
-) -> Router {
+fn router(settings: &Settings, desk: Arc<dyn Desk>, vitals: Arc<dyn Vitals>, hands: Arc<Hands>) -> Router {
     let known = Arc::new(guard::Guard::new(settings));
     Router::new()
         .merge(api::router(desk, hands))

@@ -7,6 +7,7 @@
 //! binding of the checkpoint are checked, and what is wrong is said with its cure. It decides
 //! nothing about a change: that is the engine's.
 
+mod along;
 mod audit;
 mod audits;
 mod binding;
@@ -18,6 +19,7 @@ mod checkpoints;
 mod clock;
 mod coordinator;
 mod desk;
+mod halts;
 mod init;
 mod lineage;
 mod mark_watch;
@@ -44,6 +46,7 @@ pub use audit::Audit;
 pub use audits::AuditOptions;
 pub use calls::CallArchive;
 pub use coordinator::RunOptions;
+pub use halts::HaltOrder;
 pub use init::Initialised;
 pub use preview::{Preview, PreviewedCall};
 pub use replay::{BadPoint, Point, ReplayRequest};

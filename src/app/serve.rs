@@ -117,9 +117,9 @@ async fn supervise(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), AppError> {
     let mut wait = FIRST_WAIT;
+    plan.vitals.is(Stage::Starting, None);
     loop {
         let started = Instant::now();
-        plan.vitals.is(Stage::Starting, None);
         match hold(plan, limits, logging, stop).await {
             Ok(()) => return Ok(()),
             Err(SessionError::Final(message)) => return Err(AppError::Failed(message)),

@@ -2,10 +2,12 @@
 
 use super::{
     AppError,
+    along::along,
     audits::Audits,
     binding::{binding, check_binding},
     check, clock,
     coordinator::{Coordinator, Resumed},
+    halts::follow,
     plan::SourcePlan,
     replay::Replays,
     schedule::Scheduler,
@@ -26,11 +28,8 @@ use crate::{
     state::{Checkpoint, StateError, StateStore, postgres::PostgresStore},
     write_back::{self, Destination, Writer},
 };
-use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::{
-    sync::{mpsc, watch},
-    time::timeout,
-};
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Why a session ended.
@@ -74,9 +73,6 @@ impl From<AppError> for SessionError {
 /// Connections that present rows are read over, and so how many are read at once. They are made when
 /// they are needed.
 const READERS: usize = 8;
-
-/// How long what runs beside the stream may take to end after it.
-const LEAVE: Duration = Duration::from_secs(15);
 
 /// Streams until `stop`, or until something breaks. What ended meanwhile is settled.
 pub(super) async fn run(
@@ -142,12 +138,21 @@ pub(super) async fn run(
         store: Arc::clone(&store) as _,
         reader: Arc::clone(&reader) as _,
     };
+    // Before anything is sent.
+    let (halts, following) = (watch::Sender::new(store.halts().await?), Arc::clone(&store));
     let (orders, ordered) = mpsc::unbounded_channel();
     let replays = Replays::new(plan, budget.clone());
     let log = CallLog { sink: call_log.cloned(), clock: clock::now };
     let audits = Audits::new(plan, Arc::clone(&store) as _, budget.clone(), log);
-    let mut coordinator =
-        Coordinator::new(plan, router.routes(), Arc::clone(&store) as _, orders, replays, audits);
+    let mut coordinator = Coordinator::new(
+        plan,
+        router.routes(),
+        Arc::clone(&store) as _,
+        orders,
+        replays,
+        audits,
+        halts.subscribe(),
+    );
     coordinator.ask_initial().await?;
     let Resumed { run: resumed, replaying } = coordinator.resumed().await?;
     let scheduler = Scheduler::new(plan, Arc::clone(&store));
@@ -169,6 +174,7 @@ pub(super) async fn run(
         sent_before: if first { Lsn::ZERO } else { identity.wal_position },
         guard: plan.guard.clone(),
         kept: kept.subscribe(),
+        halts: halts.subscribe(),
         chunks: Arc::new(PostgresChunks::new(postgres::pool(&plan.target, 2))),
         orders: ordered,
         resumed,
@@ -202,7 +208,12 @@ pub(super) async fn run(
         (result, why)
     };
     let beside = async {
-        tokio::join!(writer.run(ends.clone()), coordinator.run(ends.clone()), scheduler.run(ends));
+        tokio::join!(
+            writer.run(ends.clone()),
+            coordinator.run(ends.clone()),
+            scheduler.run(ends.clone()),
+            follow(&following, &halts, ends),
+        );
     };
     let (result, why) = along(streaming, beside).await;
     source.close().await;
@@ -214,23 +225,6 @@ pub(super) async fn run(
         Err(EngineError::Source(error)) => Err(error.into()),
         Err(EngineError::State(error)) => Err(error.into()),
     }
-}
-
-/// Waits for the first, and for what runs beside it: that ends with it, but may wait for a database that does
-/// not answer.
-async fn along<T>(streaming: impl Future<Output = T>, beside: impl Future<Output = ()>) -> T {
-    let (mut streaming, mut beside) = (pin!(streaming), pin!(beside));
-    let mut done = false;
-    let result = loop {
-        tokio::select! {
-            result = &mut streaming => break result,
-            () = &mut beside, if !done => done = true,
-        }
-    };
-    if !done && timeout(LEAVE, beside).await.is_err() {
-        tracing::warn!("what runs beside the stream does not end, since a database does not answer it: it is left");
-    }
-    result
 }
 
 /// The routes whose given-up changes let later ones pass.
@@ -377,12 +371,6 @@ pub(super) async fn fresh_checkpoint(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_database_that_does_not_answer_is_not_waited_for() {
-        assert_eq!(along(async { 7 }, std::future::pending()).await, 7);
-        assert_eq!(along(async { 8 }, async {}).await, 8);
-    }
 
     #[test]
     fn a_server_that_breaks_off_while_it_is_asked_is_asked_again() {

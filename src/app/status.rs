@@ -2,10 +2,13 @@
 
 use super::{App, AppError, clock, schedule::Planned, slot_watch::danger};
 use crate::{
-    admin::view::{CallLogLine, CallLogStatus, SourceLine, Status},
+    admin::view::{CallLogLine, CallLogStatus, Lag, SourceLine, Status},
     capture::logical::inspect,
+    model::{Halt, Lsn},
     postgres,
-    state::postgres::{RunDesk, RunFilter, read_call_log, read_remotes, read_schedules, read_status},
+    state::postgres::{
+        HaltDesk, RunDesk, RunFilter, read_call_log, read_remotes, read_schedules, read_status,
+    },
 };
 
 impl App {
@@ -15,7 +18,7 @@ impl App {
         let plans = self.plans()?;
         let (mut routes, mut schedules) = (Vec::new(), Vec::new());
         let (mut remotes, mut call_logs) = (Vec::new(), Vec::new());
-        let (mut runs, mut read_at) = (Vec::new(), None);
+        let (mut runs, mut halts, mut read_at) = (Vec::new(), Vec::new(), None);
         for connection in self.state_connections().await? {
             let read = read_status(&connection.client, &connection.sources).await;
             let (sources, more) = read.map_err(|error| AppError::Failed(postgres::explain(&error)))?;
@@ -28,6 +31,13 @@ impl App {
                 // What another version reported may read otherwise.
                 if let Ok(status) = serde_json::from_value::<CallLogStatus>(gauges) {
                     call_logs.push(CallLogLine { source, status: status.reported(at) });
+                }
+            }
+            let read = HaltDesk { client: &connection.client }.list().await;
+            for halt in read.map_err(|error| AppError::Failed(postgres::explain(&error)))? {
+                let known = |it: &Halt| it.what == halt.what && it.name == halt.name;
+                if !halts.iter().any(known) {
+                    halts.push(halt);
                 }
             }
             let desk = RunDesk { client: &connection.client };
@@ -50,6 +60,7 @@ impl App {
                 source: plan.name.clone(),
                 state,
                 lag_bytes: None,
+                lag: Lag::default(),
                 kept_bytes: None,
                 wal_status: None,
                 safe_bytes: None,
@@ -63,6 +74,10 @@ impl App {
             match slot {
                 Ok(Some(slot)) => {
                     line.lag_bytes = Some(slot.lag_bytes);
+                    if let Some(confirmed) = slot.confirmed {
+                        let newest = Lsn::new(confirmed.raw().saturating_add_signed(slot.lag_bytes));
+                        line.lag = Lag::new(line.state.as_ref(), confirmed, newest, clock::now());
+                    }
                     line.kept_bytes = Some(slot.kept_bytes);
                     line.safe_bytes = slot.safe_bytes;
                     line.danger = danger(&plan, &slot);
@@ -73,6 +88,6 @@ impl App {
             }
             sources.push(line);
         }
-        Ok(Status { sources, remotes, call_logs, routes, runs, schedules, read_at })
+        Ok(Status { sources, halts, remotes, call_logs, routes, runs, schedules, read_at })
     }
 }

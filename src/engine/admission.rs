@@ -1,9 +1,9 @@
 //! Whether a remote takes another change now, and when to ask again.
 
-use super::{Remote, lanes::Lanes};
+use super::{Remote, lanes::Lanes, outage::Shut};
 use crate::{
     metrics::{Gauge, SourceMeter},
-    remote::{Gauges, Seat, Slot, Standing, Wait},
+    remote::{Gate, Gauges, Seat, Slot, Standing, Wait},
     routing::RemoteId,
     state::RemoteGauges,
 };
@@ -23,9 +23,12 @@ pub(super) struct Admission {
 struct Place {
     seat: Seat,
     refused: Option<Wait>,
+    /// A person has stopped everything.
+    halt: Option<Shut>,
     /// As its remote was last told of, with how many keys waited for it.
     told: Option<(Gauges, usize)>,
     waiting: Arc<Gauge>,
+    halted: Arc<Gauge>,
 }
 
 impl Admission {
@@ -34,8 +37,10 @@ impl Admission {
         let seat = |remote: &Remote| Place {
             seat: remote.governor.seat(Arc::clone(&bell)),
             refused: None,
+            halt: None,
             told: None,
             waiting: meter.waiting_for(&remote.name),
+            halted: meter.halted_at(&remote.name),
         };
         Self { seats: remotes.iter().map(seat).collect(), bell, now }
     }
@@ -43,6 +48,18 @@ impl Admission {
     /// What is asked from here on is asked at this time.
     pub(super) fn begin(&mut self, now: Instant) {
         self.now = now;
+    }
+
+    /// A person has stopped everything for this remote, or nobody has any more.
+    pub(super) fn halt(&mut self, remote: usize, halt: Option<Shut>) {
+        let place = &mut self.seats[remote];
+        place.seat.halt(halt.is_some());
+        place.halt = halt;
+    }
+
+    /// Since when, and why, a person has stopped everything for this remote.
+    pub(super) fn halted(&self, remote: usize) -> Option<&Shut> {
+        self.seats[remote].halt.as_ref()
     }
 
     /// A slot for work of this urgency, if there is one.
@@ -94,7 +111,13 @@ impl Admission {
             let remote = RemoteId(at as u16);
             let waiting = lanes.waiting_for(remote) + lanes.waiting_at_desk(remote);
             place.waiting.set(waiting as u64);
-            let gauges = (governor.gauges(now), waiting);
+            place.halted.set(u64::from(place.halt.is_some()));
+            let mut gauges = governor.gauges(now);
+            if let Some(Shut { since, why }) = &place.halt {
+                let (since, why) = (Some(*since), Some(Arc::clone(why)));
+                gauges.standing = Standing { gate: Gate::Halted, since, until: None, why };
+            }
+            let gauges = (gauges, waiting);
             if place.told.as_ref() != Some(&gauges) {
                 changed.insert(Arc::from(governor.name()), as_stored(&gauges.0, gauges.1, now));
                 place.told = Some(gauges);

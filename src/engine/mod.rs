@@ -20,6 +20,7 @@ mod ending;
 mod events;
 #[cfg(debug_assertions)]
 mod failpoint;
+mod halts;
 mod intake;
 mod lanes;
 mod leave;
@@ -52,7 +53,7 @@ use crate::{
     call_log::CallLogSink,
     capture::{Budget, ChangeSource, ChunkReader, RowReader, SourceError, WalGuard},
     metrics::{RouteMeter, SourceMeter},
-    model::{ChangeId, Lsn, ParkReason, Parked, ParkedState},
+    model::{ChangeId, Halt, Lsn, ParkReason, Parked, ParkedState},
     remote::Clock,
     routing::{Errand, Router},
     state::{RemoteGauges, StateError, StateStore},
@@ -63,6 +64,7 @@ use brought::{Brought, brought};
 use carry::{Ground, Phase};
 use drain::Drain;
 use events::Event;
+use halts::Halted;
 use lanes::{Desk, LaneId, Lanes};
 use outage::Outages;
 use parents::Family;
@@ -118,6 +120,8 @@ pub struct Parts {
     pub guard: WalGuard,
     /// How much it keeps; `None` until that is known.
     pub kept: watch::Receiver<Option<KeptLog>>,
+    /// What people have paused.
+    pub halts: watch::Receiver<Vec<Halt>>,
     /// Reads tables piece by piece.
     pub chunks: Arc<dyn ChunkReader>,
     /// What is to be done beside the stream.
@@ -159,6 +163,8 @@ pub struct Engine {
     drain: Drain,
     outages: Outages,
     kept: watch::Receiver<Option<KeptLog>>,
+    halts: watch::Receiver<Vec<Halt>>,
+    halted: Halted,
     runs: Runs,
     replay: Option<Replaying>,
     /// Whose turn it is where both the stream and a replay have something.
@@ -231,6 +237,7 @@ impl Engine {
             sent_before,
             guard,
             kept,
+            halts,
             chunks,
             orders,
             resumed,
@@ -276,6 +283,8 @@ impl Engine {
             drain: Drain::new(routes_count, budget_limit),
             outages: Outages::new(guard, remotes_count),
             kept,
+            halts,
+            halted: Halted::default(),
             settling: false,
             recalling: false,
             gauges_due: false,
@@ -316,6 +325,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut tick = ticks();
         let mut ended = false;
+        self.obey_halts();
         loop {
             self.meter.turned.is(Instant::now());
             let free = self.budget.has_room() && !self.runs.holds_stream();
@@ -344,12 +354,14 @@ impl Engine {
                 () = bell.notified() => {}
                 _ = tick.tick() => {
                     self.review();
+                    self.hold_batches();
                     self.drain.start_over();
                     self.poll_parked();
                     self.look_after_family();
                     self.tell_gauges();
                 }
                 () = changed(&mut self.kept) => self.review(),
+                () = changed(&mut self.halts) => self.obey_halts(),
                 order = self.runs.order() => self.obey(order),
                 brought = brought(source, &mut self.replay, room, replays, self.replay_next), if room || replays => {
                     self.replay_next = matches!(brought, Brought::Live(_));

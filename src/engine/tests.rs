@@ -27,6 +27,7 @@ mod counting;
 mod family;
 mod fed;
 mod flow;
+mod halts;
 mod limits;
 mod lines;
 mod lives;
@@ -216,6 +217,7 @@ struct Rig {
     on_dead: OnDead,
     guard: WalGuard,
     kept: watch::Sender<Option<KeptLog>>,
+    halts: watch::Sender<Vec<Halt>>,
 }
 
 impl Rig {
@@ -235,6 +237,7 @@ impl Rig {
             on_dead: OnDead::Hold,
             guard: WalGuard::default(),
             kept: watch::Sender::new(None),
+            halts: watch::Sender::new(Vec::new()),
         }
     }
 
@@ -309,6 +312,7 @@ impl Rig {
             sent_before: self.sent_before,
             guard: self.guard.clone(),
             kept: self.kept.subscribe(),
+            halts: self.halts.subscribe(),
             chunks: FakeTable::new(&[]).0,
             orders: mpsc::unbounded_channel().1,
             resumed: None,

@@ -166,7 +166,7 @@ pub fn lag(name: &str, lag: Lag, settings: &Settings) -> Check {
 /// How a remote stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
-    /// `ready`, `paused`, `open` or `half_open`.
+    /// `ready`, `paused`, `open`, `half_open` or `halted`.
     pub gate: &'static str,
     /// For how long it takes no calls.
     pub shut: Option<Duration>,
@@ -181,6 +181,7 @@ pub fn remote(name: &str, remote: &Remote) -> Check {
     let ill = remote.ill.as_deref().unwrap_or("it fails");
     match remote.gate {
         "ready" => Check::new(name, State::Ok, "it takes calls"),
+        "halted" => Check::new(name, State::Warn, "a person has stopped everything that is sent there"),
         "paused" => Check::new(
             name,
             State::Warn,
@@ -301,7 +302,7 @@ mod tests {
             (check.state, check.reason.into_owned())
         };
         assert_eq!(told("ready", None).0, State::Ok);
-        assert_eq!(told("paused", None).0, State::Warn);
+        assert_eq!((told("paused", None).0, told("halted", None).0), (State::Warn, State::Warn));
         let open = "the breaker has been open for 90s: it answers 503".to_owned();
         assert_eq!(told("open", Some("it answers 503")), (State::Fail, open));
     }

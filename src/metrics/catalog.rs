@@ -43,7 +43,7 @@ catalog! {
     DURATION = Histogram "rowcall_attempt_duration_seconds" [remote]
         "How long a request took, whatever came of it.";
     GATE = Gauge "rowcall_remote_gate" [remote, state]
-        "1 for the state in which the remote's gate is: ready, paused, open (the breaker) or half_open.";
+        "1 for the state in which the remote's gate is: ready, paused, open (the breaker), half_open, or halted.";
     BREAKER_OPENED = Counter "rowcall_breaker_opened_total" [remote]
         "How often the breaker opened.";
     QUOTA_WAITS = Counter "rowcall_quota_waits_total" [remote]

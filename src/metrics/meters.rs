@@ -80,6 +80,7 @@ pub struct SourceMeter {
     pub turned: LastTime,
     routes: Named<RouteMeter>,
     waiting: Named<Gauge>,
+    halted: Named<Gauge>,
 }
 
 impl Default for SourceMeter {
@@ -95,6 +96,7 @@ impl Default for SourceMeter {
             turned: LastTime::default(),
             routes: Named::default(),
             waiting: Named::default(),
+            halted: Named::default(),
         }
     }
 }
@@ -108,6 +110,11 @@ impl SourceMeter {
     /// How many keys wait for this remote.
     pub fn waiting_for(&self, remote: &str) -> Arc<Gauge> {
         self.waiting.get(remote)
+    }
+
+    /// Not 0 where a person has stopped everything at this remote.
+    pub fn halted_at(&self, remote: &str) -> Arc<Gauge> {
+        self.halted.get(remote)
     }
 
     /// All routes' meters, by name.
@@ -127,6 +134,7 @@ impl SourceMeter {
             route.backing_off.set(0);
         }
         self.waiting().iter().for_each(|(_, waiting)| waiting.set(0));
+        self.halted.all().iter().for_each(|(_, halted)| halted.set(0));
     }
 }
 

@@ -232,6 +232,8 @@ pub struct Settlement {
     pub remotes: BTreeMap<Arc<str>, RemoteGauges>,
     /// Commit time of the oldest transaction that is read but not settled.
     pub pending_since: Option<Timestamp>,
+    /// Everything that was committed before this has been read.
+    pub received: Option<Lsn>,
     /// What is to be written into the source's rows; at most one for each key.
     pub write_backs: Vec<Owes>,
     /// How far runs have come by the outcomes above; at most one for each run. What a person has ended

@@ -4,6 +4,7 @@
 mod harness;
 mod world;
 
+mod admin;
 mod audit;
 mod auth;
 mod batches;

@@ -5,7 +5,7 @@ use super::{
     params::{Given, Param},
 };
 use crate::admin::{
-    guard::is_json,
+    guard::{Operator, is_json},
     problem::{BAD_BODY, BAD_TYPE, Problem, TOO_LARGE},
 };
 use axum::body::{Body, to_bytes};
@@ -22,18 +22,25 @@ const LARGEST: usize = 64 << 10;
 pub(super) struct Asked {
     pub places: Given,
     pub query: Given,
+    /// By what name an operator is known.
+    pub who: &'static str,
     body: Bytes,
 }
 
 impl Asked {
-    pub(super) async fn read(endpoint: &Endpoint, parts: &Parts, body: Body) -> Result<Self, Problem> {
+    pub(super) async fn read(
+        endpoint: &Endpoint,
+        operator: Operator,
+        parts: &Parts,
+        body: Body,
+    ) -> Result<Self, Problem> {
         let places = places(endpoint, parts.uri.path())?;
         let query = Given::query(endpoint.query, parts.uri.query())?;
         let body = match endpoint.body {
             Some(_) => read_body(&parts.headers, body).await?,
             None => Bytes::new(),
         };
-        Ok(Self { places, query, body })
+        Ok(Self { places, query, who: operator.role.name(), body })
     }
 
     /// The body; without one, whatever may be left out is.
@@ -54,7 +61,8 @@ impl Asked {
     /// All of it, for the list of operations.
     pub(super) fn told(&self) -> Value {
         let given = self.places.all().chain(self.query.all());
-        let mut told: Map<String, Value> = given.map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        let mut told: Map<String, Value> =
+            given.map(|(name, value)| (name.to_owned(), json!(value))).collect();
         if let Ok(Value::Object(body)) = serde_json::from_slice(&self.body) {
             told.extend(body);
         }
@@ -101,7 +109,11 @@ mod tests {
 
     #[test]
     fn a_place_in_a_path_may_hold_anything_that_is_escaped() {
-        for (written, meant) in [("loan-1-16B3748-0-create%231", "loan-1-16B3748-0-create#1"), ("a%2Fb", "a/b"), ("a+b=c&d", "a+b=c&d")] {
+        for (written, meant) in [
+            ("loan-1-16B3748-0-create%231", "loan-1-16B3748-0-create#1"),
+            ("a%2Fb", "a/b"),
+            ("a+b=c&d", "a+b=c&d"),
+        ] {
             assert_eq!(decoded(written), meant);
         }
     }

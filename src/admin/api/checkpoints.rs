@@ -41,7 +41,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "checkpoints.list",
         "Named checkpoints, and how much log the server keeps for each.",
         list_of::<CheckpointLine>,
-        |desk, asked| Box::pin(async move { Answer::json(&desk.checkpoints(asked.query.text("source")).await?) }),
+        |desk, asked| {
+            Box::pin(async move { Answer::json(&desk.checkpoints(asked.query.text("source")).await?) })
+        },
     )
     .query(&[param("source", NAME, "Only of this source.")]),
     Endpoint::post(
@@ -91,7 +93,11 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     )
     .query(&[
         param("action", NAME, "Only these, such as `parked.discard`."),
-        param("before", Form::Number(1, i64::MAX), "Only older ones than this: the id of the last of the page before."),
+        param(
+            "before",
+            Form::Number(1, i64::MAX),
+            "Only older ones than this: the id of the last of the page before.",
+        ),
         param("limit", Form::Number(1, 1_000), "How many at most; 100, if left out."),
     ]),
 ];

@@ -122,7 +122,8 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn json(value: &impl Serialize) -> Result<Self, Problem> {
-        let body = serde_json::to_vec(value).map_err(|error| Problem::new(problem::FAILED, error.to_string()))?;
+        let body =
+            serde_json::to_vec(value).map_err(|error| Problem::new(problem::FAILED, error.to_string()))?;
         Ok(Self { body, headers: Vec::new() })
     }
 

@@ -8,6 +8,7 @@ mod asked;
 mod calls;
 mod checkpoints;
 mod endpoint;
+mod halts;
 mod openapi;
 mod params;
 mod parked;
@@ -46,6 +47,7 @@ fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
         parked::ENDPOINTS,
         calls::ENDPOINTS,
         checkpoints::ENDPOINTS,
+        halts::ENDPOINTS,
     ];
     tables.into_iter().flatten()
 }
@@ -61,9 +63,10 @@ struct Api {
 pub(super) fn router(desk: Arc<dyn Desk>, hands: Arc<Hands>) -> Router {
     let api = Arc::new(Api { desk, turns: Semaphore::new(AT_ONCE), hands });
     let document = openapi::document(endpoints()).to_string();
-    let document = axum::routing::get(move || async move {
-        ([(http::header::CONTENT_TYPE, "application/json")], document)
-    });
+    let document =
+        axum::routing::get(
+            move || async move { ([(http::header::CONTENT_TYPE, "application/json")], document) },
+        );
     endpoints().fold(Router::new().route(openapi::PATH, document), |router, endpoint| {
         let filter = match endpoint.verb {
             Verb::Get => MethodFilter::GET,
@@ -82,10 +85,11 @@ async fn answer(api: Arc<Api>, endpoint: &'static Endpoint, request: Request<Bod
         return Problem::new(FAILED, "it is not known who asks").into_response();
     };
     let Ok(Ok(_turn)) = timeout(TURN, api.turns.acquire()).await else {
-        return Problem::new(BUSY, format!("{AT_ONCE} requests are being answered: ask again")).into_response();
+        return Problem::new(BUSY, format!("{AT_ONCE} requests are being answered: ask again"))
+            .into_response();
     };
     let answered = async {
-        let asked = Asked::read(endpoint, &parts, body).await?;
+        let asked = Asked::read(endpoint, operator, &parts, body).await?;
         if endpoint.changes() {
             act(&api, endpoint, operator, asked).await
         } else {
@@ -94,13 +98,21 @@ async fn answer(api: Arc<Api>, endpoint: &'static Endpoint, request: Request<Bod
     };
     let answered = timeout(endpoint.within, answered).await.unwrap_or_else(|_| {
         let more = if endpoint.changes() { ": it may still be done, see `/api/v1/operations`" } else { "" };
-        Err(Problem::new(TOO_SLOW, format!("there was no answer within {} s{more}", endpoint.within.as_secs())))
+        Err(Problem::new(
+            TOO_SLOW,
+            format!("there was no answer within {} s{more}", endpoint.within.as_secs()),
+        ))
     });
     answered.into_response()
 }
 
 /// Does it, written down before and after.
-async fn act(api: &Api, endpoint: &'static Endpoint, operator: Operator, asked: Asked) -> Result<Answer, Problem> {
+async fn act(
+    api: &Api,
+    endpoint: &'static Endpoint,
+    operator: Operator,
+    asked: Asked,
+) -> Result<Answer, Problem> {
     let operation = NewOperation {
         who: operator.role.name().to_owned(),
         address: Some(operator.address.to_string()),

@@ -117,7 +117,8 @@ fn operation(
         "responses": responses,
     });
     if let Some(of) = endpoint.body {
-        operation["requestBody"] = json!({ "content": { "application/json": { "schema": named(of, bodies) } } });
+        operation["requestBody"] =
+            json!({ "content": { "application/json": { "schema": named(of, bodies) } } });
     }
     operation
 }
@@ -171,12 +172,14 @@ mod tests {
             assert!(ids.insert(endpoint.id), "{} is there twice", endpoint.id);
             assert!(endpoint.path.starts_with("/api/v1/"), "{}", endpoint.path);
             assert!(endpoint.about.ends_with('.'), "{}", endpoint.about);
-            let places: Vec<&str> = endpoint
-                .path
-                .split('/')
-                .filter_map(|it| it.strip_prefix('{')?.strip_suffix('}'))
-                .collect();
-            assert_eq!(places, endpoint.places.iter().map(|it| it.name).collect::<Vec<_>>(), "{}", endpoint.path);
+            let places: Vec<&str> =
+                endpoint.path.split('/').filter_map(|it| it.strip_prefix('{')?.strip_suffix('}')).collect();
+            assert_eq!(
+                places,
+                endpoint.places.iter().map(|it| it.name).collect::<Vec<_>>(),
+                "{}",
+                endpoint.path
+            );
         }
     }
 

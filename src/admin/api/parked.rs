@@ -100,7 +100,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "parked.summary",
         "How many are parked, by route, state and reason, and since when.",
         list_of::<Total>,
-        |desk, asked| Box::pin(async move { Answer::json(&desk.parked_totals(&filter(&asked.query)).await?) }),
+        |desk, asked| {
+            Box::pin(async move { Answer::json(&desk.parked_totals(&filter(&asked.query)).await?) })
+        },
     )
     .query(FILTERS),
     Endpoint::get(
@@ -140,7 +142,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             Box::pin(async move {
                 let DiscardBody { filter, all, reason } = asked.body()?;
                 if reason.trim().is_empty() {
-                    return Err(Problem::new(BAD_BODY, "`reason` is empty: say why they are given up").of("reason"));
+                    return Err(
+                        Problem::new(BAD_BODY, "`reason` is empty: say why they are given up").of("reason")
+                    );
                 }
                 Answer::json(&Count { count: desk.discard(&chosen(filter, all)?).await? })
             })

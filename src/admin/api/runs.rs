@@ -116,9 +116,15 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         param("state", Form::RunState, "Only in this state."),
         param("limit", Form::Number(1, 1_000), "How many at most; 100, if left out."),
     ]),
-    Endpoint::get("/api/v1/runs/{id}", "runs.show", "Everything about one run.", schema::<Run>, |desk, asked| {
-        Box::pin(async move { Answer::json(&desk.run(id(&asked), asked.query.text("source")).await?) })
-    })
+    Endpoint::get(
+        "/api/v1/runs/{id}",
+        "runs.show",
+        "Everything about one run.",
+        schema::<Run>,
+        |desk, asked| {
+            Box::pin(async move { Answer::json(&desk.run(id(&asked), asked.query.text("source")).await?) })
+        },
+    )
     .places(ID)
     .query(SOURCE)
     .problems(&[MISSING, REFUSED]),
@@ -143,7 +149,11 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "Asks for what is linked and has no row any more to be counted, or deleted.",
         list_of::<Run>,
         |desk, asked| {
-            start(desk, asked, |PruneBody { entities, delete, rate }| RunWanted::Prune { entities, delete, rate })
+            start(desk, asked, |PruneBody { entities, delete, rate }| RunWanted::Prune {
+                entities,
+                delete,
+                rate,
+            })
         },
     )
     .body(schema::<PruneBody>),
@@ -168,26 +178,29 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "Asks for changes that were sent before to be sent again.",
         list_of::<Run>,
         |desk, asked| {
-            start(desk, asked, |ReplayBody { from, to, source, entities, keys, new_keys }| RunWanted::Replay {
-                from,
-                to,
-                source,
-                entities,
-                keys,
-                new_keys,
+            start(desk, asked, |ReplayBody { from, to, source, entities, keys, new_keys }| {
+                RunWanted::Replay { from, to, source, entities, keys, new_keys }
             })
         },
     )
     .body(schema::<ReplayBody>),
-    Endpoint::post("/api/v1/runs/{id}/pause", "runs.pause", "Has a run wait.", schema::<Run>, |desk, asked| {
-        command(desk, asked, RunCommand::Pause)
-    })
+    Endpoint::post(
+        "/api/v1/runs/{id}/pause",
+        "runs.pause",
+        "Has a run wait.",
+        schema::<Run>,
+        |desk, asked| command(desk, asked, RunCommand::Pause),
+    )
     .places(ID)
     .query(SOURCE)
     .problems(&[MISSING, REFUSED]),
-    Endpoint::post("/api/v1/runs/{id}/resume", "runs.resume", "Lets a paused run go on.", schema::<Run>, |desk, asked| {
-        command(desk, asked, RunCommand::Resume)
-    })
+    Endpoint::post(
+        "/api/v1/runs/{id}/resume",
+        "runs.resume",
+        "Lets a paused run go on.",
+        schema::<Run>,
+        |desk, asked| command(desk, asked, RunCommand::Resume),
+    )
     .places(ID)
     .query(SOURCE)
     .problems(&[MISSING, REFUSED]),
@@ -214,7 +227,11 @@ fn command(desk: Arc<dyn Desk>, asked: Asked, command: RunCommand) -> Answering 
     })
 }
 
-fn start<B: serde::de::DeserializeOwned + 'static>(desk: Arc<dyn Desk>, asked: Asked, wanted: fn(B) -> RunWanted) -> Answering {
+fn start<B: serde::de::DeserializeOwned + 'static>(
+    desk: Arc<dyn Desk>,
+    asked: Asked,
+    wanted: fn(B) -> RunWanted,
+) -> Answering {
     Box::pin(async move {
         let wanted = wanted(asked.body()?);
         Answer::json(&desk.start(wanted).await?)

@@ -10,4 +10,4 @@ pub use call_log::{CallLogStatus, KeeperStatus, SpoolStatus, Trouble};
 pub use found::{CheckpointLine, Configuration, Finding, Verdict};
 pub use lineage::{Lineage, LineageObject, LineageOf};
 pub use parked::ParkedDetail;
-pub use status::{CallLogLine, ScheduleLine, SourceLine, Status};
+pub use status::{Behind, CallLogLine, Lag, ScheduleLine, SourceLine, Status};

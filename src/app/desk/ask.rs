@@ -2,11 +2,7 @@
 
 use crate::{
     admin::{DeskError, RunWanted},
-    app::{
-        App, AppError, AuditOptions, Point, ReplayRequest, RunOptions,
-        plan::SourcePlan,
-        state::connect,
-    },
+    app::{App, AppError, AuditOptions, Point, ReplayRequest, RunOptions, plan::SourcePlan, state::connect},
     model::{RunId, RunKind, RunRequest},
     routing::split_key,
     state::postgres::RunDesk,
@@ -38,7 +34,8 @@ pub(super) async fn ask(app: &App, wanted: RunWanted) -> Result<Vec<(String, Run
             each(app, &entities, RunKind::Audit, options).await
         }
         RunWanted::Replay { from, to, source, entities, keys, new_keys } => {
-            let point = |text: &str| text.parse::<Point>().map_err(|error| DeskError::Wrong(error.to_string()));
+            let point =
+                |text: &str| text.parse::<Point>().map_err(|error| DeskError::Wrong(error.to_string()));
             let (from, to) = (point(&from)?, to.as_deref().map(point).transpose()?);
             let request = ReplayRequest { source, from, to, entities, keys, new_keys };
             Ok(vec![app.request_replay(&request).await?])
@@ -98,7 +95,11 @@ fn judge(plans: &[SourcePlan], entities: &[String], kind: RunKind) -> Result<(),
             ));
         }
     }
-    if !plans.iter().flat_map(|plan| plan.entities.iter().map(move |it| (plan, it))).any(|(plan, it)| may(plan, it, kind)) {
+    if !plans
+        .iter()
+        .flat_map(|plan| plan.entities.iter().map(move |it| (plan, it)))
+        .any(|(plan, it)| may(plan, it, kind))
+    {
         return wrong("no entity has a `read`, by which its remote is asked for one object".to_owned());
     }
     Ok(())

@@ -4,17 +4,15 @@ mod ask;
 mod parked;
 mod runs;
 
-use super::{App, AppError, calls::CallArchive, clock, state::StateConnection};
+use super::{App, AppError, calls::CallArchive, clock, halts::HaltOrder, state::StateConnection};
 use crate::{
     admin::{
         Admin, Desk, DeskError, RunWanted,
-        view::{
-            CheckpointLine, Configuration, Finding, Lineage, LineageOf, ParkedDetail, Status,
-        },
+        view::{CheckpointLine, Configuration, Finding, Lineage, LineageOf, ParkedDetail, Status},
     },
     call_log::{CallQuery, CallRecord, RecordId},
     config,
-    model::RunId,
+    model::{Halt, HaltOf, RunId},
     postgres,
     state::{
         Run, RunCommand,
@@ -35,7 +33,7 @@ impl App {
     }
 
     /// Where operations are written down: in the state database of the first source.
-    async fn first_state(&self) -> Result<postgres::Client, AppError> {
+    pub(super) async fn first_state(&self) -> Result<postgres::Client, AppError> {
         let plans = self.plans()?;
         // A configuration has a source.
         let none = || AppError::Failed("there is no source in the configuration".to_owned());
@@ -62,7 +60,10 @@ fn log(error: impl std::fmt::Display) -> DeskError {
 }
 
 /// The state databases that may be meant: that of a source, or all of them.
-fn of_source<'a>(connections: &'a mut [StateConnection], source: Option<&str>) -> Result<Vec<&'a mut StateConnection>, DeskError> {
+fn of_source<'a>(
+    connections: &'a mut [StateConnection],
+    source: Option<&str>,
+) -> Result<Vec<&'a mut StateConnection>, DeskError> {
     let is = |it: &StateConnection| source.is_none_or(|source| it.sources.iter().any(|it| it == source));
     if let Some(source) = source
         && !connections.iter().any(&is)
@@ -109,7 +110,12 @@ impl Desk for App {
         runs::show(self, id, source).await
     }
 
-    async fn command_run(&self, id: RunId, source: Option<&str>, command: RunCommand) -> Result<Run, DeskError> {
+    async fn command_run(
+        &self,
+        id: RunId,
+        source: Option<&str>,
+        command: RunCommand,
+    ) -> Result<Run, DeskError> {
         runs::command(self, id, source, command).await
     }
 
@@ -149,7 +155,8 @@ impl Desk for App {
     async fn call(&self, id: &str) -> Result<CallRecord, DeskError> {
         let archive = self.call_archive().await?;
         let found = archive.store.get(&RecordId(id.into())).await.map_err(log)?;
-        let mut record = found.ok_or_else(|| DeskError::Missing(format!("there is no call `{id}` in the log")))?;
+        let mut record =
+            found.ok_or_else(|| DeskError::Missing(format!("there is no call `{id}` in the log")))?;
         archive.open(&mut record);
         Ok(record)
     }
@@ -172,6 +179,22 @@ impl Desk for App {
             return Err(DeskError::Missing(format!("there is no checkpoint `{name}`")));
         }
         Ok(App::drop_checkpoint(self, name, source).await?)
+    }
+
+    async fn pause(
+        &self,
+        what: HaltOf,
+        name: &str,
+        who: &str,
+        reason: Option<&str>,
+    ) -> Result<Halt, DeskError> {
+        let (name, who, reason) = (name.to_owned(), who.to_owned(), reason.map(str::to_owned));
+        Ok(self.order_halt(&HaltOrder { what, name, who, reason, pause: true }).await?)
+    }
+
+    async fn resume(&self, what: HaltOf, name: &str) -> Result<Halt, DeskError> {
+        let (name, who) = (name.to_owned(), String::new());
+        Ok(self.order_halt(&HaltOrder { what, name, who, reason: None, pause: false }).await?)
     }
 
     async fn begin_operation(&self, operation: &NewOperation) -> Result<i64, DeskError> {

@@ -82,7 +82,7 @@ fn by_subject(findings: &[Finding]) -> Vec<Check> {
         if of(Verdict::Warning).next().is_some() {
             return Check::new(name, State::Warn, said(Verdict::Warning));
         }
-        Check::new(name, State::Ok, format!("{} things are as they should be", found.len()))
+        Check::new(name, State::Ok, format!("{} looked at, nothing is wrong", found.len()))
     };
     subjects.into_iter().map(check).collect()
 }
@@ -107,7 +107,7 @@ mod tests {
         let told: Vec<_> =
             by_subject(&found).into_iter().map(|it| (it.name, it.state, it.reason.into_owned())).collect();
         let expected = [
-            ("check.call_log", State::Ok, "1 things are as they should be"),
+            ("check.call_log", State::Ok, "1 looked at, nothing is wrong"),
             ("check.source.main", State::Fail, "no slot: make one"),
         ];
         assert_eq!(told, expected.map(|(name, state, reason)| (name.to_owned(), state, reason.to_owned())));

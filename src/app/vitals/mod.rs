@@ -16,7 +16,7 @@ use crate::{
     admin,
     health::{self, Check, Report, State},
     metrics::{Meters, Page},
-    remote::Governor,
+    remote::{Gate, Governor},
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -73,13 +73,20 @@ impl Vitals {
         Report::of(checks)
     }
 
+    /// A person's word goes before what the governor knows: it is the engines' seats that are halted.
+    fn gate(&self, remote: &str, gate: Gate) -> Gate {
+        let halted = self.meters.sources().iter().any(|(_, it)| it.halted_at(remote).get() > 0);
+        if halted { Gate::Halted } else { gate }
+    }
+
     fn remotes(&self) -> Vec<Check> {
         let (parts, now) = (self.parts(), Instant::now());
         let check = |(name, governor): (&String, &Arc<Governor>)| {
             let standing = governor.standing(now);
             let shut = standing.since.map(|it| now.saturating_duration_since(it));
             let ill = governor.record().ill.map(|it| it.to_string());
-            let mut check = health::remote(name, &health::Remote { gate: standing.gate.name(), shut, ill });
+            let gate = self.gate(name, standing.gate).name();
+            let mut check = health::remote(name, &health::Remote { gate, shut, ill });
             check.since = shut.and_then(|it| clock::now().checked_sub(it).ok());
             check
         };

@@ -3,7 +3,7 @@
 use super::{Parts, Vitals, process, source::Reading};
 use crate::{
     health::Stage,
-    metrics::{CallEnd, Class, Meters, OutcomeKind, Page, SourceMeter, catalog::*},
+    metrics::{CallEnd, Class, OutcomeKind, Page, SourceMeter, catalog::*},
     remote::{Gate, Governor},
 };
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) fn write(vitals: &Vitals) -> String {
     let mut page = Page::default();
     let meters = vitals.meters.sources();
     changes(&mut page, &meters);
-    remotes(&mut page, &vitals.meters, &vitals.parts());
+    remotes(&mut page, vitals, &vitals.parts());
     let sources = vitals.parts().sources.clone();
     let readings: Vec<_> = sources.iter().map(|it| (it.name.as_str(), it.reading())).collect();
     standing(&mut page, &meters, &readings);
@@ -57,8 +57,8 @@ fn changes(page: &mut Page, sources: &Sources) {
     routes.iter().for_each(|(source, route, meter)| drained.series(&[source, route], meter.drained.get()));
 }
 
-fn remotes(page: &mut Page, meters: &Meters, parts: &Parts) {
-    let counted = meters.remotes();
+fn remotes(page: &mut Page, vitals: &Vitals, parts: &Parts) {
+    let counted = vitals.meters.remotes();
     let mut calls = page.family(&CALLS);
     for (name, meter) in &counted {
         CallEnd::ALL.iter().for_each(|end| calls.series(&[name, end.name()], meter.calls(*end).get()));
@@ -77,7 +77,7 @@ fn remotes(page: &mut Page, meters: &Meters, parts: &Parts) {
     let governed: Vec<_> = parts.remotes.iter().map(read).collect();
     let mut gate = page.family(&GATE);
     for (name, gauges, _) in &governed {
-        gate.state(&[name], Gate::ALL.map(Gate::name), Some(gauges.standing.gate.name()));
+        gate.state(&[name], Gate::ALL.map(Gate::name), Some(vitals.gate(name, gauges.standing.gate).name()));
     }
     let mut opened = page.family(&BREAKER_OPENED);
     governed.iter().for_each(|(name, _, record)| opened.series(&[name], record.opened));

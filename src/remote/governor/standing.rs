@@ -17,11 +17,13 @@ pub enum Gate {
     Open,
     /// One call is about to see, or seeing, whether it is back.
     HalfOpen,
+    /// A person has stopped everything.
+    Halted,
 }
 
 impl Gate {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::Ready, Self::Paused, Self::Open, Self::HalfOpen];
+    pub const ALL: [Self; 5] = [Self::Ready, Self::Paused, Self::Open, Self::HalfOpen, Self::Halted];
 
     /// The name used in the database, on the command line and in JSON.
     pub fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Gate {
             Self::Paused => "paused",
             Self::Open => "open",
             Self::HalfOpen => "half_open",
+            Self::Halted => "halted",
         }
     }
 }

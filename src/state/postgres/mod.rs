@@ -5,6 +5,7 @@
 //! Reads go through a small pool and are never waited for by writes.
 
 mod call_log_status;
+mod halts;
 mod link_desk;
 mod marks;
 mod migrate;
@@ -25,6 +26,7 @@ mod tallies;
 mod write_back;
 
 pub use call_log_status::{read_call_log, report_call_log};
+pub use halts::HaltDesk;
 pub use link_desk::{LinkLine, ParkedLine, links_of, links_with, parked_of};
 pub use marks::{Mark, MarkDesk, ReplayPoint};
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
@@ -43,7 +45,7 @@ use super::{
     StateStore, Wanted,
 };
 use crate::{
-    model::{ChangeId, Lsn, RunId, RunKind, RunRequest},
+    model::{ChangeId, Halt, Lsn, RunId, RunKind, RunRequest},
     postgres::{self, Client, Pool, Target},
 };
 use async_trait::async_trait;
@@ -86,7 +88,8 @@ impl PostgresStore {
             return Ok(Lease::Taken);
         }
         // Of a holder whose connection is dead the server otherwise hears only after hours.
-        let notice = "set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3";
+        let notice =
+            "set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3";
         client.batch_execute(notice).await.map_err(failed("keeping the source's lease"))?;
         let writer = settle::Writer::prepare(client, source).await.map_err(failed("preparing statements"))?;
         let writer = tokio::sync::Mutex::new(writer);
@@ -173,6 +176,14 @@ pub async fn read_checkpoint(
         lsn: lsn(row.get(3)),
         committed_at: row.get::<_, Option<Timestamp>>(4),
     }))
+}
+
+impl PostgresStore {
+    /// The routes and remotes that are paused.
+    pub async fn halts(&self) -> Result<Vec<Halt>, StateError> {
+        let doing = "reading what is paused";
+        HaltDesk { client: &*self.reader(doing).await? }.list().await.map_err(failed(doing))
+    }
 }
 
 #[async_trait]

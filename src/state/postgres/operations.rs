@@ -79,7 +79,12 @@ impl OperationDesk<'_> {
     }
 
     /// The newest first; with `before`, those that began before that one.
-    pub async fn list(&self, action: Option<&str>, before: Option<i64>, limit: i64) -> Result<Vec<Operation>, Error> {
+    pub async fn list(
+        &self,
+        action: Option<&str>,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<Operation>, Error> {
         let sql = format!(
             "select {COLUMNS} from rowcall.operation
              where ($1::text is null or action = $1) and ($2::bigint is null or id < $2) order by id desc limit $3"

@@ -67,7 +67,9 @@ update rowcall.checkpoint
 set lsn = greatest(lsn, $2), committed_at = greatest(committed_at, $3), updated_at = now()
 where source = $1 returning lsn";
 
-const PENDING: &str = "update rowcall.instance set pending_since = $2, seen_at = now() where source = $1";
+const PENDING: &str = "\
+update rowcall.instance set pending_since = $2, received_lsn = coalesce($3, received_lsn), seen_at = now()
+where source = $1";
 
 /// Positions of another database, or another timeline, say nothing about this one: by them its
 /// changes would be taken for old ones and left out. So it is where the checkpoint goes back, since the
@@ -275,7 +277,8 @@ impl Writer {
 
     async fn checkpoint(&self, settlement: &Settlement) -> Result<Option<Lsn>, Error> {
         let through = pg_lsn(settlement.through.unwrap_or_default());
-        let pending: [&(dyn ToSql + Sync); 2] = [&self.source, &settlement.pending_since];
+        let received = settlement.received.map(pg_lsn);
+        let pending: [&(dyn ToSql + Sync); 3] = [&self.source, &settlement.pending_since, &received];
         let checkpoint: [&(dyn ToSql + Sync); 3] = [&self.source, &through, &settlement.committed_at];
         let (_, rows) = tokio::try_join!(
             biased;

@@ -53,6 +53,8 @@ pub struct SourceStatus {
     pub settled_commit_at: Option<Timestamp>,
     /// The slot.
     pub slot: String,
+    /// Everything that was committed before this has been read, as was last told.
+    pub received: Option<Lsn>,
     /// How long the oldest unsettled transaction has been waiting.
     pub lag_seconds: f64,
     /// Who is at work.
@@ -156,7 +158,7 @@ fn source_sql() -> String {
     format!(
         "select c.source, c.lsn, c.committed_at, c.slot,
                 coalesce(extract(epoch from now() - i.pending_since), 0)::float8,
-                i.name, i.state, i.seen_at > now() - interval '{ALIVE}', i.since
+                i.name, i.state, i.seen_at > now() - interval '{ALIVE}', i.since, i.received_lsn
          from rowcall.checkpoint c left join rowcall.instance i using (source)
          where c.source = any($1) order by c.source"
     )
@@ -186,6 +188,7 @@ fn read_source(row: &tokio_postgres::Row) -> SourceStatus {
         checkpoint: lsn(row.get(1)),
         settled_commit_at: row.get(2),
         slot: row.get(3),
+        received: row.get::<_, Option<PgLsn>>(9).map(lsn),
         lag_seconds: row.get::<_, f64>(4).max(0.0),
         instance,
     }

@@ -1,0 +1,8 @@
+//! The admin address: everything an operator asks there is answered as its own document says, by who may
+//! ask it.
+
+mod api;
+mod ask;
+mod pausing;
+mod who;
+mod wrong;
