@@ -19,7 +19,14 @@ async fn each_end_of_a_change_and_each_request_is_counted_once() {
     assert_eq!(route.latency.buckets().last().map(|(_, count)| count), Some(1));
     // A retry by hand that succeeds: it is applied now too, and not parked any more.
     rig.store.retry(&at("2"), id(200));
-    rig.run(Stream { commit: 300, ..Stream::new() }).await;
+    let made = rig.calls().len();
+    let (go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream::new(), false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), rig.remote.arrived(made + 1)).await;
+    go.send_replace(true);
+    run.await.expect("it runs");
     assert_eq!((route.drained.get(), route.outcome(OutcomeKind::Applied).get()), (1, 2));
     assert_eq!(route.outcome(OutcomeKind::Parked).get(), 2);
 }
