@@ -29,7 +29,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
-use endpoint::{Answer, Endpoint, Verb};
+use endpoint::{Answer, Endpoint, SHORT, Verb};
 use http::{Method, Request, Uri};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
@@ -84,12 +84,16 @@ async fn answer(api: Arc<Api>, endpoint: &'static Endpoint, request: Request<Bod
     let Some(operator) = parts.extensions.get::<Operator>().copied() else {
         return Problem::new(FAILED, "it is not known who asks").into_response();
     };
+    let asked = match timeout(SHORT, Asked::read(endpoint, operator, &parts, body)).await {
+        Ok(Ok(asked)) => asked,
+        Ok(Err(problem)) => return problem.into_response(),
+        Err(_) => return Problem::new(TOO_SLOW, "the body took too long").into_response(),
+    };
     let Ok(Ok(_turn)) = timeout(TURN, api.turns.acquire()).await else {
         return Problem::new(BUSY, format!("{AT_ONCE} requests are being answered: ask again"))
             .into_response();
     };
     let answered = async {
-        let asked = Asked::read(endpoint, operator, &parts, body).await?;
         if endpoint.changes() {
             act(&api, endpoint, operator, asked).await
         } else {

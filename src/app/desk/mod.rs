@@ -52,7 +52,9 @@ impl From<AppError> for DeskError {
 }
 
 fn sql(error: tokio_postgres::Error) -> DeskError {
-    DeskError::Unreachable(postgres::explain(&error))
+    let passes = error.code().is_none_or(|code| matches!(code.code().get(..2), Some("08" | "53" | "57")));
+    let message = postgres::explain(&error);
+    if passes { DeskError::Unreachable(message) } else { DeskError::Failed(message) }
 }
 
 fn log(error: impl std::fmt::Display) -> DeskError {
