@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         origin: "rowcall-bench".to_owned(),
         budget: budget.clone(),
         heartbeat: Duration::from_secs(10),
+        pulse: Default::default(),
     };
     let mut source = LogicalSource::open(&target, options).await?;
     let mut rows = 0u64;

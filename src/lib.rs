@@ -16,6 +16,8 @@
 //! And on the way back: [`write_back`] brings what was captured into the rows. [`audit`] asks whether
 //! all of it is right. [`admin`] shows an operator how everything stands and does what they ask.
 //!
+//! [`metrics`] holds what the rooms count while they work; [`health`] judges how it goes.
+//!
 //! [`model`] holds the nouns they share and imports none of them; [`postgres`] is how the server
 //! is reached. [`config`] puts the rooms' own settings together; [`app`] builds the rooms from it
 //! and is the only place that does; [`cli`] is one file a command.
@@ -29,8 +31,10 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod engine;
+pub mod health;
 pub mod log_keeper;
 pub mod mapping;
+pub mod metrics;
 pub mod model;
 pub mod postgres;
 pub mod remote;

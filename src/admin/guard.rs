@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use std::{net::IpAddr, sync::Arc};
 
 /// Paths that say nothing worth a secret: those that whatever keeps the process alive asks.
-const OPEN: &[&str] = &["/livez", "/readyz"];
+const OPEN: &[&str] = &["/livez", "/readyz", "/healthz"];
 /// The longest path and query.
 const LONGEST_TARGET: usize = 8 << 10;
 /// What only our own clients send.

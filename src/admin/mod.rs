@@ -1,7 +1,7 @@
 //! The operator's surface: an HTTP server on the admin address that says how everything stands and does
 //! what an operator asks.
 //!
-//! [`Desk`] is the port: what can be asked and done. `app` implements it over what the commands use,
+//! [`Vitals`] is the port for whatever keeps watch over the process; [`Desk`] is the one for operators: what can be asked and done. `app` implements it over what the commands use,
 //! so that both say and do the same; [`view`] is how things look through it.
 //!
 //! A request passes the guard first (who is it, may they, could a web page elsewhere have sent it),
@@ -24,8 +24,10 @@ mod server;
 mod settings;
 mod tls;
 pub mod view;
+mod vitals;
 
 pub use ask::ready;
 pub use desk::{Desk, DeskError, RunWanted};
 pub use server::{Admin, StartError};
 pub use settings::{Fault, Listen, Settings, Tls, check};
+pub use vitals::Vitals;

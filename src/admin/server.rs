@@ -1,6 +1,6 @@
 //! The server: it listens, keeps every connection within bounds, and ends in order.
 
-use super::{Desk, Listen, Settings, api, guard, hands::Hands, settings::Fault, tls};
+use super::{Desk, Listen, Settings, Vitals, api, guard, hands::Hands, settings::Fault, tls, vitals};
 use crate::engine::stopped;
 use axum::{Router, middleware};
 use http::Request;
@@ -60,7 +60,11 @@ pub struct Admin {
 
 impl Admin {
     /// Starts listening, unless that is turned off.
-    pub async fn start(settings: &Settings, desk: Arc<dyn Desk>) -> Result<Option<Self>, StartError> {
+    pub async fn start(
+        settings: &Settings,
+        desk: Arc<dyn Desk>,
+        vitals: Arc<dyn Vitals>,
+    ) -> Result<Option<Self>, StartError> {
         let Listen::At(wanted) = settings.listen else { return Ok(None) };
         let tls = settings.tls.as_ref().map(tls::server).transpose().map_err(StartError::Tls)?;
         let listener = TcpListener::bind(wanted).await.map_err(|error| match error.kind() {
@@ -71,7 +75,7 @@ impl Admin {
         let scheme = if tls.is_some() { "https" } else { "http" };
         tracing::info!(%address, "the admin address is {scheme}://{address}/");
         let hands = Arc::new(Hands::default());
-        let router = router(settings, desk, Arc::clone(&hands));
+        let router = router(settings, desk, vitals, Arc::clone(&hands));
         let (stop, stopped) = watch::channel(false);
         let mut task = JoinSet::new();
         task.spawn(serve(listener, tls, router, stopped));
@@ -93,10 +97,11 @@ impl Admin {
 
 /// Everything that is served: each part brings a router of its own. All of it is behind the guard, but
 /// for the paths that the guard names.
-fn router(settings: &Settings, desk: Arc<dyn Desk>, hands: Arc<Hands>) -> Router {
+fn router(settings: &Settings, desk: Arc<dyn Desk>, vitals: Arc<dyn Vitals>, hands: Arc<Hands>) -> Router {
     let known = Arc::new(guard::Guard::new(settings));
     Router::new()
         .merge(api::router(desk, hands))
+        .merge(vitals::router(vitals))
         .fallback(api::no_path)
         .method_not_allowed_fallback(api::no_method)
         .layer(middleware::from_fn_with_state(known, guard::guard))

@@ -1,6 +1,7 @@
 //! `admin`: where the server listens, and who may do what there.
 
 use super::tls;
+use crate::health;
 use schemars::{JsonSchema, json_schema};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// Speak plain HTTP at an address that others can reach: TLS ends in front of it, or the network is trusted.
     pub allow_http: bool,
+    /// From where on something is not well.
+    pub health: health::Settings,
 }
 
 /// `admin.tls`: PEM, mostly read by `file:`.
@@ -134,8 +137,11 @@ const SHORTEST_TOKEN: usize = 16;
 
 /// Judges the settings.
 pub fn check(settings: &Settings) -> Vec<Fault> {
-    let Settings { listen, token, read_token, tls, allow_http } = settings;
-    let mut faults = Vec::new();
+    let Settings { listen, token, read_token, tls, allow_http, health } = settings;
+    let below = |(path, message): (Vec<&'static str>, String)| {
+        Fault::new(&[&["health"][..], &path].concat(), message)
+    };
+    let mut faults: Vec<Fault> = health.faults().into_iter().map(below).collect();
     for (key, token) in [("token", token), ("read_token", read_token)] {
         if let Some(message) = token.as_ref().and_then(|it| unfit(it.expose_secret())) {
             faults.push(Fault::new(&[key], format!("`{key}` {message}; `openssl rand -hex 32` makes one")));
@@ -201,6 +207,7 @@ mod tests {
             read_token: secret(read_token),
             tls: None,
             allow_http: false,
+            health: health::Settings::default(),
         };
         check(&settings).into_iter().map(|it| it.message).collect()
     }

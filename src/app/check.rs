@@ -27,17 +27,30 @@ use crate::{
 };
 
 #[derive(Default)]
-struct Findings(Vec<Finding>);
+struct Findings {
+    /// What is looked at now.
+    about: String,
+    found: Vec<Finding>,
+}
 
 impl Findings {
+    fn about(&mut self, what: impl Into<String>) -> &mut Self {
+        self.about = what.into();
+        self
+    }
+
+    fn add(&mut self, verdict: Verdict, what: String, fix: Option<String>) {
+        self.found.push(Finding { about: self.about.clone(), verdict, what, fix });
+    }
+
     fn good(&mut self, what: impl Into<String>) {
-        self.0.push(Finding { verdict: Verdict::Good, what: what.into(), fix: None });
+        self.add(Verdict::Good, what.into(), None);
     }
     fn warning(&mut self, what: impl Into<String>, fix: impl Into<String>) {
-        self.0.push(Finding { verdict: Verdict::Warning, what: what.into(), fix: Some(fix.into()) });
+        self.add(Verdict::Warning, what.into(), Some(fix.into()));
     }
     fn bad(&mut self, what: impl Into<String>, fix: impl Into<String>) {
-        self.0.push(Finding { verdict: Verdict::Bad, what: what.into(), fix: Some(fix.into()) });
+        self.add(Verdict::Bad, what.into(), Some(fix.into()));
     }
 }
 
@@ -46,18 +59,18 @@ impl App {
     pub async fn check(&self) -> Result<Vec<Finding>, AppError> {
         let plans = self.plans()?;
         let mut findings = Findings::default();
-        findings.good(format!("configuration {}", self.loaded.file));
+        findings.about("configuration").good(format!("configuration {}", self.loaded.file));
         for plan in &plans {
-            check_source(plan, &mut findings).await;
+            check_source(plan, findings.about(format!("source.{}", plan.name))).await;
         }
         for (name, settings) in &self.loaded.config.remotes {
-            check_remote(name, settings, &mut findings).await;
+            check_remote(name, settings, findings.about(format!("remote.{name}"))).await;
         }
         if let Some(otlp) = &self.loaded.config.log.otlp {
-            telemetry::check(otlp, &mut findings).await;
+            telemetry::check(otlp, findings.about("log.otlp")).await;
         }
-        self.check_call_log(&mut findings).await;
-        Ok(findings.0)
+        self.check_call_log(findings.about("call_log")).await;
+        Ok(findings.found)
     }
 }
 
@@ -115,7 +128,7 @@ async fn check_tables(plan: &SourcePlan, client: &Client, findings: &mut Finding
 pub(super) async fn bad_tables(plan: &SourcePlan, client: &Client) -> Vec<String> {
     let mut findings = Findings::default();
     check_tables(plan, client, &mut findings).await;
-    let bad = findings.0.into_iter().filter(|it| it.verdict == Verdict::Bad);
+    let bad = findings.found.into_iter().filter(|it| it.verdict == Verdict::Bad);
     bad.map(|it| format!("{}: {}", it.what, it.fix.unwrap_or_default())).collect()
 }
 

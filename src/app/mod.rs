@@ -7,6 +7,7 @@
 //! binding of the checkpoint are checked, and what is wrong is said with its cure. It decides
 //! nothing about a change: that is the engine's.
 
+mod along;
 mod audit;
 mod audits;
 mod binding;
@@ -35,6 +36,7 @@ mod snapshot;
 mod state;
 mod status;
 mod telemetry;
+mod vitals;
 
 pub use crate::admin::view::{
     CallLogLine, CallLogStatus, CheckpointLine, Finding, KeeperStatus, Lineage, LineageObject, LineageOf,
@@ -55,6 +57,7 @@ pub use state::StateConnection;
 use crate::{capture::SourceError, config::Loaded, synchronize::Classes, telemetry::Exporter};
 use plan::SourcePlan;
 use std::sync::Arc;
+use vitals::Vitals;
 
 /// Why an operation of the application failed: one message for a person.
 #[derive(Debug, thiserror::Error)]
@@ -94,13 +97,14 @@ pub struct App {
     loaded: Arc<Loaded>,
     classes: Classes,
     exporter: Option<Exporter>,
+    vitals: Arc<Vitals>,
 }
 
 impl App {
     /// Takes a configuration that was loaded, and the classes its entities may name.
     pub fn new(loaded: Loaded, classes: Classes) -> Self {
         let exporter = loaded.config.log.otlp.clone().map(|it| Exporter::new(it, clock::now));
-        Self { loaded: Arc::new(loaded), classes, exporter }
+        Self { loaded: Arc::new(loaded), classes, exporter, vitals: Arc::default() }
     }
 
     /// Everything that can be said about the configuration without a database.
@@ -119,6 +123,6 @@ impl App {
     }
 
     fn plans(&self) -> Result<Vec<SourcePlan>, AppError> {
-        plan::plans(&self.loaded, &self.classes)
+        plan::plans(&self.loaded, &self.classes, &self.vitals.meters)
     }
 }

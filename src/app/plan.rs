@@ -3,12 +3,13 @@
 mod parents;
 mod read;
 
-use super::AppError;
+use super::{AppError, vitals::SourceVitals};
 use crate::{
     capture::{Capture, PostgresReader, Replay, WalGuard},
     config::Loaded,
     engine::Remote,
     mapping::{Fragments, Names},
+    metrics::{Meters, RemoteMeter, SourceMeter},
     model::{Table, TableName},
     postgres::Target,
     remote::{Governor, HttpRemote, RemoteClient, RetryPolicy},
@@ -39,6 +40,10 @@ pub(super) struct SourcePlan {
     pub(super) tables: Vec<TableName>,
     pub(super) entities: Vec<String>,
     pub(super) remotes: Vec<PlannedRemote>,
+    /// Counts what is done.
+    pub(super) meter: Arc<SourceMeter>,
+    /// Told how it goes.
+    pub(super) vitals: Arc<SourceVitals>,
     loaded: Arc<Loaded>,
     classes: Classes,
 }
@@ -50,6 +55,7 @@ pub(super) struct PlannedRemote {
     pub(super) client: Arc<dyn RemoteClient>,
     /// Shared by all sources that call it.
     pub(super) governor: Arc<Governor>,
+    pub(super) meter: Arc<RemoteMeter>,
 }
 
 /// What is built so far, by entity and remote: they may differ in their rules.
@@ -59,7 +65,11 @@ type Synchronizers<'a> = BTreeMap<(&'a str, &'a str), Arc<dyn Synchronizer>>;
 pub(super) type Described = BTreeMap<TableName, Table>;
 
 /// Plans every source, or says all that cannot work.
-pub(super) fn plans(loaded: &Arc<Loaded>, classes: &Classes) -> Result<Vec<SourcePlan>, AppError> {
+pub(super) fn plans(
+    loaded: &Arc<Loaded>,
+    classes: &Classes,
+    meters: &Meters,
+) -> Result<Vec<SourcePlan>, AppError> {
     let mut errors = Vec::new();
     let mut remotes: BTreeMap<&str, PlannedRemote> = BTreeMap::new();
     for (name, settings) in &loaded.config.remotes {
@@ -67,7 +77,8 @@ pub(super) fn plans(loaded: &Arc<Loaded>, classes: &Classes) -> Result<Vec<Sourc
             Ok(client) => {
                 let (concurrency, rate) = (settings.concurrency.get(), settings.rate.as_ref());
                 let governor = Governor::new(name, concurrency, rate, &settings.breaker);
-                let planned = PlannedRemote { name: name.clone(), client: Arc::new(client), governor };
+                let (client, meter) = (Arc::new(client), meters.remote(name));
+                let planned = PlannedRemote { name: name.clone(), client, governor, meter };
                 remotes.insert(name, planned);
             }
             Err(error) => errors.push(error.to_string()),
@@ -75,7 +86,7 @@ pub(super) fn plans(loaded: &Arc<Loaded>, classes: &Classes) -> Result<Vec<Sourc
     }
     let mut plans = Vec::new();
     for name in loaded.config.sources.keys() {
-        match SourcePlan::new(loaded, classes, name, &remotes) {
+        match SourcePlan::new(loaded, classes, (name, meters.source(name)), &remotes) {
             Ok(plan) => {
                 errors.extend(plan.routes(None).err().into_iter().flatten());
                 plans.push(plan);
@@ -90,7 +101,7 @@ impl SourcePlan {
     fn new(
         loaded: &Arc<Loaded>,
         classes: &Classes,
-        name: &str,
+        (name, meter): (&str, Arc<SourceMeter>),
         known: &BTreeMap<&str, PlannedRemote>,
     ) -> Result<Self, String> {
         let settings = &loaded.config.sources[name];
@@ -126,6 +137,13 @@ impl SourcePlan {
             tables: tables.into_iter().collect(),
             remotes: remotes.into_iter().filter_map(|name| known.get(name).cloned()).collect(),
             entities,
+            vitals: Arc::new(SourceVitals::new(
+                name,
+                Arc::clone(&meter),
+                &loaded.config.admin.health,
+                settings.heartbeat.0,
+            )),
+            meter,
             loaded: Arc::clone(loaded),
             classes: classes.clone(),
         })
@@ -170,6 +188,7 @@ impl SourcePlan {
                 client: Arc::clone(&it.client),
                 retry: RetryPolicy::new(&settings.retry),
                 governor: Arc::clone(&it.governor),
+                meter: Arc::clone(&it.meter),
             }
         };
         self.remotes.iter().map(remote).collect()

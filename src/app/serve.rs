@@ -9,15 +9,16 @@ use crate::{
     call_log::CallLogSink,
     capture::Budget,
     engine::{Limits, stopped},
+    health::Stage,
     model::ByteSize,
     postgres,
-    state::postgres::{InstanceState, Lease, PostgresStore, report_call_log, report_instance},
+    state::postgres::{InstanceState, Lease, PostgresStore, read_tallies, report_call_log, report_instance},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 /// The first wait after a failure; it doubles up to [`LONGEST_WAIT`].
@@ -27,6 +28,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const STEADY: Duration = Duration::from_secs(60);
 /// How often a standby tries to take over.
 const STANDBY: Duration = Duration::from_secs(1);
+/// How long saying how a session ended may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often a running instance says that it is alive.
 const ALIVE: Duration = Duration::from_secs(5);
 
@@ -60,8 +63,12 @@ impl App {
             sink: self.told(running.as_ref().map(RunningCallLog::sink))?,
             watch: running.as_ref().map(|it| Arc::clone(&it.watch)),
         };
+        self.vitals.attend(&plans, logging.watch.clone());
         let exporting = self.start_telemetry()?;
         let all = watch::Sender::new(false);
+        let mut looking = JoinSet::new();
+        let app = self.clone();
+        looking.spawn(async move { app.vitals.findings.keep(&app).await });
         let mut supervisors = JoinSet::new();
         for plan in plans {
             let mut stop_one = all.subscribe();
@@ -89,6 +96,7 @@ impl App {
                 }
             }
         }
+        looking.abort_all();
         if let Some(running) = running {
             running.close().await;
         }
@@ -115,6 +123,7 @@ async fn supervise(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), AppError> {
     let mut wait = FIRST_WAIT;
+    plan.vitals.is(Stage::Starting, None);
     loop {
         let started = Instant::now();
         match hold(plan, limits, logging, stop).await {
@@ -124,6 +133,8 @@ async fn supervise(
                 if started.elapsed() >= STEADY {
                     wait = FIRST_WAIT;
                 }
+                plan.meter.broken.one();
+                plan.vitals.is(Stage::Reconnecting, Some(&message));
                 tracing::warn!(source = plan.name, again_in_ms = wait.as_millis() as u64, "{message}");
                 tokio::select! {
                     () = sleep(wait) => {}
@@ -150,6 +161,7 @@ async fn hold(
             Lease::Held(store) => break Arc::new(*store),
             Lease::Taken if !standby => {
                 standby = true;
+                plan.vitals.is(Stage::Standby, None);
                 tracing::info!(
                     source = plan.name,
                     "another instance holds this source: waiting as its standby"
@@ -162,6 +174,9 @@ async fn hold(
             () = stopped(stop) => return Ok(()),
         }
     };
+    if standby {
+        plan.vitals.is(Stage::Starting, None);
+    }
     // Freed with what the session still holds when it ends.
     let budget = Budget::new(usize::try_from(limits.memory.0).unwrap_or(usize::MAX));
     let name = format!("{}:{}", host(), std::process::id());
@@ -174,12 +189,14 @@ async fn hold(
         Err(SessionError::Final(_)) => InstanceState::Stopped,
         Err(SessionError::Passing(_)) => InstanceState::Reconnecting,
     };
-    if let Err(error) = report_instance(&client, &plan.name, &name, state, None).await {
-        tracing::debug!(
-            source = plan.name,
-            error = postgres::explain(&error),
-            "the state could not be reported"
-        );
+    // The connection may be dead without anyone having said so.
+    match timeout(LAST_WORDS, report_instance(&client, &plan.name, &name, state, None)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let error = postgres::explain(&error);
+            tracing::debug!(source = plan.name, error, "the state could not be reported");
+        }
+        Err(_) => tracing::debug!(source = plan.name, "the state could not be reported in time"),
     }
     result
 }
@@ -191,6 +208,7 @@ async fn stay_alive(
     name: &str,
     log: Option<&LogWatch>,
 ) -> SessionError {
+    let mut count_at = Instant::now();
     loop {
         let reporting = async {
             report_instance(client, &plan.name, name, InstanceState::Running, None).await?;
@@ -200,7 +218,17 @@ async fn stay_alive(
                 None => Ok(()),
             }
         };
-        if let Err(error) = reporting.await {
+        let counting = async {
+            reporting.await?;
+            let began = Instant::now();
+            if began >= count_at {
+                plan.vitals.counted(read_tallies(client, &plan.name).await?);
+                // However many are parked, counting them takes little of the database's time.
+                count_at = Instant::now() + began.elapsed() * 20;
+            }
+            Ok(())
+        };
+        if let Err(error) = counting.await {
             return SessionError::Passing(format!("the state database: {}", postgres::explain(&error)));
         }
         sleep(ALIVE).await;

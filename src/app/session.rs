@@ -2,6 +2,7 @@
 
 use super::{
     AppError,
+    along::along,
     audits::Audits,
     binding::{binding, check_binding},
     check, clock,
@@ -19,6 +20,8 @@ use crate::{
         logical::{LogicalSource, Options, identify, inspect},
     },
     engine::{CallLog, Engine, EngineError, Limits, Parts, stopped},
+    health::Stage,
+    metrics::Pulse,
     model::Lsn,
     postgres,
     routing::{OnDead, Route, Router},
@@ -108,6 +111,7 @@ pub(super) async fn run(
     warn_of_unknown_parents(plan, &router, &*store, &client).await?;
     drop(client);
     let routed: std::collections::HashSet<_> = router.tables().cloned().collect();
+    let pulse = Arc::new(Pulse::default());
     let options = Options {
         slot: plan.slot.clone(),
         publication: plan.publication.clone(),
@@ -117,6 +121,7 @@ pub(super) async fn run(
         origin: plan.origin(),
         budget: budget.clone(),
         heartbeat: plan.heartbeat,
+        pulse: Arc::clone(&pulse),
     };
     store.align(&passing(&router)).await?;
     store.only_children(&deleting(&router)).await;
@@ -124,6 +129,7 @@ pub(super) async fn run(
     while store.sweep().await? > 0 {}
     let mut source = LogicalSource::open(&plan.target, options).await?;
     tracing::info!(source = plan.name, slot = plan.slot, at = %checkpoint.lsn, "streaming");
+    plan.vitals.streams(pulse, budget.clone());
     let writer = Writer {
         source: plan.name.clone(),
         target: plan.target.clone(),
@@ -174,6 +180,7 @@ pub(super) async fn run(
         resumed,
         replaying,
         nonce: xxh3_64(format!("{}/{}", clock::now(), std::process::id()).as_bytes()),
+        meter: Arc::clone(&plan.meter),
     };
     let (over, ends) = watch::channel(false);
     let streaming = async {
@@ -181,30 +188,37 @@ pub(super) async fn run(
         let engine = Engine::new(parts, checkpoint.lsn).run(&mut source, &mut halted);
         tokio::pin!(engine);
         // What ends it lets it settle first; whoever asks for a stop, or a lost slot.
-        let (result, lost) = tokio::select! {
-            result = &mut engine => (result, None),
+        let ended = tokio::select! {
+            result = &mut engine => Err(result),
             lost = watch_slot(plan, &kept, &marks) => {
-                halt.send_replace(true);
-                (engine.await, Some(lost))
+                Ok(Some(SessionError::Final(format!("source `{}`: {lost}", plan.name))))
             }
-            () = stopped(stop) => {
+            stalled = plan.vitals.stalled() => Ok(Some(SessionError::Passing(stalled))),
+            () = stopped(stop) => Ok(None),
+        };
+        let (result, why) = match ended {
+            Err(result) => (result, None),
+            Ok(why) => {
+                plan.vitals.is(Stage::Stopping, why.as_ref().map(ToString::to_string).as_deref());
                 halt.send_replace(true);
-                (engine.await, None)
+                (engine.await, why)
             }
         };
         over.send_replace(true);
-        (result, lost)
+        (result, why)
     };
-    let ((result, lost), (), (), (), ()) = tokio::join!(
-        streaming,
-        writer.run(ends.clone()),
-        coordinator.run(ends.clone()),
-        scheduler.run(ends.clone()),
-        follow(&following, &halts, ends),
-    );
+    let beside = async {
+        tokio::join!(
+            writer.run(ends.clone()),
+            coordinator.run(ends.clone()),
+            scheduler.run(ends.clone()),
+            follow(&following, &halts, ends),
+        );
+    };
+    let (result, why) = along(streaming, beside).await;
     source.close().await;
-    if let Some(lost) = lost {
-        return Err(SessionError::Final(format!("source `{}`: {lost}", plan.name)));
+    if let Some(why) = why {
+        return Err(why);
     }
     match result {
         Ok(()) => Ok(()),

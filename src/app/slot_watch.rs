@@ -8,7 +8,7 @@ use crate::{
     capture::{
         SourceError,
         logical::{
-            SLOT_ANEW,
+            SLOT_ANEW, beat,
             inspect::{self, Slot},
             lost_slot,
         },
@@ -64,10 +64,20 @@ pub(super) async fn watch_slot(
                 if slot.as_ref().is_some_and(|slot| slot.wal_status == "lost") {
                     return format!("{}: {SLOT_ANEW}", lost_slot(&plan.slot));
                 }
+                plan.vitals.looked(slot.as_ref());
                 if let Some(slot) = slot {
                     let log = KeptLog { at: slot.at, lag: slot.lag_bytes.max(0).unsigned_abs() };
                     kept.send_replace(Some(log));
                     say(plan, &slot, &mut said);
+                }
+                if let Some(beating) = &client
+                    && plan.vitals.wants_beat()
+                {
+                    let written = within(beat(beating)).await.map_err(|error| error.to_string());
+                    if written.is_err() {
+                        client = None;
+                    }
+                    plan.vitals.wrote_beat(written);
                 }
                 if let Some(client) = &client {
                     publication.look(plan, client).await;
@@ -77,6 +87,8 @@ pub(super) async fn watch_slot(
             }
             Err(error) => {
                 client = None;
+                plan.vitals.cannot_look(&error.to_string());
+                plan.vitals.wrote_beat(Err(error.to_string()));
                 let now = Instant::now();
                 if blind.fails(now) {
                     tracing::warn!(

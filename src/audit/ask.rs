@@ -39,6 +39,7 @@ impl Subject {
             let subject = log::Subject {
                 route: &self.route.name,
                 remote: &remote.name,
+                meter: &remote.meter,
                 keys: vec![object.into()],
                 changes: Vec::new(),
                 run: self.run,

@@ -2,6 +2,7 @@
 
 use super::{Remote, lanes::Lanes, outage::Shut};
 use crate::{
+    metrics::{Gauge, SourceMeter},
     remote::{Gate, Gauges, Seat, Slot, Standing, Wait},
     routing::RemoteId,
     state::RemoteGauges,
@@ -26,16 +27,20 @@ struct Place {
     halt: Option<Shut>,
     /// As its remote was last told of, with how many keys waited for it.
     told: Option<(Gauges, usize)>,
+    waiting: Arc<Gauge>,
+    halted: Arc<Gauge>,
 }
 
 impl Admission {
-    pub(super) fn new(remotes: &[Remote], now: Instant) -> Self {
+    pub(super) fn new(remotes: &[Remote], meter: &SourceMeter, now: Instant) -> Self {
         let bell = Arc::new(Notify::new());
         let seat = |remote: &Remote| Place {
             seat: remote.governor.seat(Arc::clone(&bell)),
             refused: None,
             halt: None,
             told: None,
+            waiting: meter.waiting_for(&remote.name),
+            halted: meter.halted_at(&remote.name),
         };
         Self { seats: remotes.iter().map(seat).collect(), bell, now }
     }
@@ -105,6 +110,8 @@ impl Admission {
             let governor = place.seat.governor();
             let remote = RemoteId(at as u16);
             let waiting = lanes.waiting_for(remote) + lanes.waiting_at_desk(remote);
+            place.waiting.set(waiting as u64);
+            place.halted.set(u64::from(place.halt.is_some()));
             let mut gauges = governor.gauges(now);
             if let Some(Shut { since, why }) = &place.halt {
                 let (since, why) = (Some(*since), Some(Arc::clone(why)));

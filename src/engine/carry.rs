@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     capture::{Budget, RowReader},
+    metrics::RemoteMeter,
     model::{
         Answer, Answered, Call, CallKey, Link, LinkUpdate, Lsn, Op, Outcome, ParkReason, Parked, ParkedState,
     },
@@ -35,6 +36,8 @@ pub struct Remote {
     pub retry: RetryPolicy,
     /// Says when calls may be made.
     pub governor: Arc<Governor>,
+    /// Counts them.
+    pub meter: Arc<RemoteMeter>,
 }
 
 /// What every task that carries a change shares.
@@ -241,6 +244,7 @@ impl Pass {
         let subject = Subject {
             route: &route.name,
             remote: &remote.name,
+            meter: &remote.meter,
             keys: vec![Arc::clone(&self.key)],
             changes: vec![work.id()],
             run,

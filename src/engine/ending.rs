@@ -159,6 +159,7 @@ impl Engine {
             super::failpoint::reached("mid-drain");
         }
         self.runs.count(&work, link.as_deref(), &outcome);
+        self.count(route, &work, &outcome);
         saying::say(self.ground.log.clock, &on.1.name, &key, &work, &outcome);
         #[cfg(debug_assertions)]
         let blocks = super::broken("parked-blocks") && matches!(outcome, Outcome::Parked(_));
@@ -226,6 +227,7 @@ impl Engine {
         self.settling = true;
         self.gauges_due = false;
         self.count_flights();
+        self.meter.settled_outcomes.saw(self.pending.len() as u64);
         let (mut settlement, batch) = self.pending.take(|id| Arc::clone(&self.router.route(id).name));
         settlement.runs = self.runs.take_progress();
         let newest = self.runs.newest();
@@ -234,9 +236,11 @@ impl Engine {
         settlement.pending_since = self.mark.pending_since();
         settlement.received = Some(self.read);
         settlement.remotes = std::mem::take(&mut self.remotes_due);
-        let store = Arc::clone(&self.ground.store);
+        let (store, meter) = (Arc::clone(&self.ground.store), Arc::clone(&self.meter));
         self.tasks.spawn(async move {
+            let began = Instant::now();
             let settled = store.settle(settlement).await;
+            meter.settling.took(began.elapsed());
             Event::Settled(batch, newest, settled)
         });
     }
@@ -268,6 +272,10 @@ impl Engine {
 
     /// Lets a gauge that changed be settled even when nothing else is.
     pub(super) fn tell_gauges(&mut self) {
+        for (flight, meter) in self.in_flight.iter().zip(&self.route_meters) {
+            meter.in_flight.set(flight.changes);
+            meter.backing_off.set(flight.backing_off);
+        }
         let stale = self.in_flight.iter().any(|it| it.told != (it.changes, it.backing_off));
         self.admission.gauges(&self.lanes, Instant::now(), &mut self.remotes_due);
         self.gauges_due |= stale || !self.remotes_due.is_empty();

@@ -71,6 +71,7 @@ impl Engine {
                 self.saved(&batch, &settled);
                 self.bounds_saved(newest);
                 self.saved_through = settled.saved.through();
+                self.tell_positions();
                 source.acknowledge(&settled.saved); // Invariant 1: the receipt is the proof.
             }
             Event::Due(routes, due) => self.polled(&routes, due?),

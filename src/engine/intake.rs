@@ -35,9 +35,11 @@ impl Engine {
                 }
             }
         }
+        self.tell_positions();
     }
 
     pub(super) fn accept_change(&mut self, change: Change) {
+        self.meter.captured.one();
         let charge = Arc::new(Charge::adopt(&self.budget, change.bytes()));
         #[cfg(debug_assertions)]
         let charge = match super::broken("uncharged") {

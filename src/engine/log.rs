@@ -8,8 +8,9 @@
 use super::carry::{Phase, leaving};
 use crate::{
     call_log::{CallLogSink, CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace},
+    metrics::{CallEnd, Class, RemoteMeter},
     model::{Answer, Call, CallKey, ChangeId, Lsn, RunId, shared},
-    remote::{CallError, Clock, Failure, Shown, reason},
+    remote::{CallError, Clock, Failure, Shown, class, reason},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch::Receiver, time::Instant};
@@ -29,6 +30,8 @@ pub struct Subject<'a> {
     pub route: &'a Arc<str>,
     /// The remote's name.
     pub remote: &'a Arc<str>,
+    /// Counts its requests.
+    pub meter: &'a RemoteMeter,
     /// The keys it concerns.
     pub keys: Vec<Arc<str>>,
     /// Their changes; none where the remote is only asked.
@@ -130,9 +133,29 @@ impl<'a> Watch<'a> {
             (Some(Err(error)), _) => Some(Failure::Error(error)),
         };
         let (end, under_way) = (End { result, failure, outcome, wait }, self.under_way.take());
+        self.count(&end, under_way.as_ref());
         self.say(&end, under_way.as_ref());
         if let Some(UnderWay { shown: Some((shown, at)), number, began }) = under_way {
             self.record(&end, shown, (number, at, began));
+        }
+    }
+
+    /// What was not sent is no attempt.
+    fn count(&self, end: &End<'_>, under_way: Option<&UnderWay>) {
+        let Some(under_way) = under_way else { return };
+        let meter = self.subject.meter;
+        let class = match end.failure {
+            Some(failure) => class(failure),
+            None if end.result.is_some() => Class::Answered,
+            None => Class::Interrupted,
+        };
+        meter.attempted(class, under_way.began.elapsed());
+        match end.outcome {
+            "answered" => meter.calls(CallEnd::Answered).one(),
+            "halved" => meter.calls(CallEnd::Halved).one(),
+            "retry" | "held" | "renewed" => meter.retries.one(),
+            "interrupted" => {}
+            _ => meter.calls(CallEnd::GivenUp).one(),
         }
     }
 
@@ -177,7 +200,7 @@ impl<'a> Watch<'a> {
     }
 
     fn record(&mut self, end: &End<'_>, shown: Shown, (number, at, began): (u32, jiff::Timestamp, Instant)) {
-        let Subject { route, remote, keys, changes, run, scope: _ } = &self.subject;
+        let Subject { route, remote, keys, changes, run, .. } = &self.subject;
         let End { result, failure, outcome, wait: _ } = *end;
         let id = self.id(number);
         let sent = self.call.body.bytes();

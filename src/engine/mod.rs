@@ -14,6 +14,7 @@ mod batch;
 mod broken;
 mod brought;
 mod carry;
+mod counting;
 mod drain;
 mod ending;
 mod events;
@@ -52,6 +53,7 @@ pub use watermark::{Reached, Watermark};
 use crate::{
     call_log::CallLogSink,
     capture::{Budget, ChangeSource, ChunkReader, RowReader, SourceError, WalGuard},
+    metrics::{RouteMeter, SourceMeter},
     model::{ChangeId, Halt, Lsn, ParkReason, Parked, ParkedState},
     remote::Clock,
     routing::{Errand, Router},
@@ -132,6 +134,8 @@ pub struct Parts {
     pub replaying: Vec<Arc<str>>,
     /// Tells this engine's marks, and what it sends, from those of all others.
     pub nonce: u64,
+    /// Counts what is done.
+    pub meter: Arc<SourceMeter>,
 }
 
 /// Carries one source's changes.
@@ -155,6 +159,9 @@ pub struct Engine {
     /// The newest delete, which the insert half of the same key change waits for.
     last_delete: Vec<Option<(ChangeId, Arrival)>>,
     in_flight: Vec<Flight>,
+    meter: Arc<SourceMeter>,
+    /// Of each route.
+    route_meters: Vec<Arc<RouteMeter>>,
     drain: Drain,
     outages: Outages,
     kept: watch::Receiver<Option<KeptLog>>,
@@ -239,6 +246,7 @@ impl Engine {
             resumed,
             replaying,
             nonce,
+            meter,
         } = parts;
         let routes = router.routes().to_vec();
         let (routes_count, remotes_count, budget_limit) = (routes.len(), remotes.len(), budget.limit());
@@ -247,9 +255,11 @@ impl Engine {
         let desk = Desk::new(&routes, remotes.len(), reader.at_once(), now);
         let mut engine = Self {
             lanes: Lanes::new(places, desk, remotes.len(), budget.limit() / 4, now),
-            admission: Admission::new(&remotes, now),
+            admission: Admission::new(&remotes, &meter, now),
             last_delete: vec![None; routes.len()],
             in_flight: vec![Flight::default(); routes.len()],
+            route_meters: routes.iter().map(|route| meter.route(&route.name)).collect(),
+            meter,
             ground: Arc::new(Ground {
                 routes,
                 remotes,
@@ -304,6 +314,7 @@ impl Engine {
         source: &mut dyn ChangeSource,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), EngineError> {
+        self.tell_positions();
         let ended = self.carry_all(source, stop).await;
         if ended.is_err() {
             self.leave().await;
@@ -321,6 +332,7 @@ impl Engine {
         self.read_heard_of();
         self.obey_halts();
         loop {
+            self.meter.turned.is(Instant::now());
             let free = self.budget.has_room() && !self.runs.holds_stream();
             let room = !ended && free && self.pending.len() < PENDING_LIMIT;
             let replays = self.may_replay();

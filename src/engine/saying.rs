@@ -64,7 +64,7 @@ pub(super) fn say(clock: Clock, route: &str, key: &str, work: &Work, outcome: &O
 }
 
 /// Milliseconds since the commit; of what was not just committed it would say nothing.
-fn latency(clock: Clock, work: &Work) -> Option<i64> {
+pub(super) fn latency(clock: Clock, work: &Work) -> Option<i64> {
     let since = clock().as_millisecond() - work.change.committed_at.as_millisecond();
     work.for_run.is_none().then_some(since.max(0))
 }

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 mod aside;
 mod batches;
 mod clocks;
+mod counting;
 mod family;
 mod fed;
 mod flow;
@@ -209,6 +210,8 @@ struct Rig {
     budget: Budget,
     coalesce: bool,
     governor: Arc<Governor>,
+    meter: Arc<crate::metrics::SourceMeter>,
+    remote_meter: Arc<crate::metrics::RemoteMeter>,
     attempts: u32,
     sent_before: Lsn,
     nonce: u64,
@@ -227,6 +230,8 @@ impl Rig {
             budget: Budget::new(1 << 20),
             coalesce: false,
             governor: governor(8, None),
+            meter: Arc::default(),
+            remote_meter: Arc::default(),
             attempts: 3,
             sent_before: Lsn::ZERO,
             nonce: 7,
@@ -292,6 +297,7 @@ impl Rig {
             client: Arc::new(Arc::clone(&self.remote)),
             retry: RetryPolicy::new(&retry),
             governor: Arc::clone(&self.governor),
+            meter: Arc::clone(&self.remote_meter),
         };
         let store: Arc<dyn StateStore> = Arc::clone(&self.store) as _;
         Parts {
@@ -313,6 +319,7 @@ impl Rig {
             resumed: None,
             replaying: Vec::new(),
             nonce: self.nonce,
+            meter: Arc::clone(&self.meter),
         }
     }
 

@@ -32,12 +32,12 @@ pub use auth::{BadHeader, Fault, Oauth2, Placement, Trouble};
 pub use check::check;
 pub use fake::{FakeRemote, SeenCall};
 pub use governor::{
-    Blame, Breaker, Gate, Gauges, Governor, Quota, Rate, Seat, Slot, Standing, Suspicion, Wait,
+    Blame, Breaker, Gate, Gauges, Governor, Ill, Quota, Rate, Record, Seat, Slot, Standing, Suspicion, Wait,
 };
 pub use http::{HttpRemote, RemoteError};
 pub use message::describe;
 pub use probe::probe;
-pub use retry::{Decision, Failure, RetryPolicy, reason};
+pub use retry::{Decision, Failure, RetryPolicy, class, reason};
 pub use settings::{Auth, Retry, Settings};
 pub use tls::Tls;
 

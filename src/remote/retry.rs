@@ -2,7 +2,10 @@
 //! between calls comes from the call's own key, so the same call always waits the same time.
 
 use super::{CallError, Retry, Trouble, governor::quota::is_throttled};
-use crate::model::{Answer, CallKey, Headers, ParkReason, ParkedState};
+use crate::{
+    metrics::Class,
+    model::{Answer, CallKey, Headers, ParkReason, ParkedState},
+};
 use jiff::fmt::rfc2822;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
@@ -127,6 +130,20 @@ pub fn reason(failure: Failure<'_>) -> ParkReason {
         Failure::Error(CallError::Token { trouble: Trouble::Refused, .. }) => ParkReason::Auth,
         Failure::Error(CallError::TooLong { .. }) => ParkReason::Answer,
         Failure::Error(CallError::BadRequest { .. }) => ParkReason::Template,
+    }
+}
+
+/// What a request that failed is counted as.
+pub fn class(failure: Failure<'_>) -> Class {
+    match failure {
+        Failure::Answer(answer) if is_throttled(answer) => Class::Throttled,
+        Failure::Answer(Answer { status: 401 | 403, .. }) => Class::Auth,
+        Failure::Answer(Answer { status: 409, .. }) => Class::Conflict,
+        Failure::Answer(Answer { status: 500.., .. }) => Class::Failing,
+        Failure::Answer(_) => Class::Refused,
+        Failure::Error(CallError::Transport { .. } | CallError::Token { .. }) => Class::Transport,
+        Failure::Error(CallError::Timeout { .. }) => Class::Timeout,
+        Failure::Error(CallError::TooLong { .. } | CallError::BadRequest { .. }) => Class::Unusable,
     }
 }
 

@@ -21,9 +21,11 @@ mod depends;
 #[cfg(debug_assertions)]
 mod faults;
 mod harness_itself;
+mod health;
 mod limits;
 mod logs;
 mod memory;
+mod metrics;
 mod outage;
 mod parking;
 mod remote_tls;

@@ -19,6 +19,8 @@ pub enum Verdict {
 /// One line of the check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
+    /// What it is about, such as `source.main` or `call_log`.
+    pub about: String,
     /// How it weighs.
     pub verdict: Verdict,
     /// What was looked at and what was found.

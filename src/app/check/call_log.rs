@@ -177,12 +177,12 @@ mod tests {
         judge_room(&folder, 1 << 30, ByteSize(1 << 30), &mut findings);
         judge_room(&folder, 1 << 20, ByteSize(1 << 30), &mut findings);
         check_spool(Path::new("/dev/null/spool"), &SpoolSettings::at("spool"), &mut findings);
-        let verdicts: Vec<Verdict> = findings.0.iter().map(|it| it.verdict).collect();
-        assert_eq!(verdicts, [Verdict::Good, Verdict::Warning, Verdict::Bad], "{:?}", findings.0);
+        let verdicts: Vec<Verdict> = findings.found.iter().map(|it| it.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Good, Verdict::Warning, Verdict::Bad], "{:?}", findings.found);
         assert!(
-            findings.0[1].what.ends_with("may take 1GiB, and there is room for 1MiB"),
+            findings.found[1].what.ends_with("may take 1GiB, and there is room for 1MiB"),
             "{:?}",
-            findings.0
+            findings.found
         );
     }
 }

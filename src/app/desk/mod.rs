@@ -28,8 +28,8 @@ use std::sync::Arc;
 impl App {
     /// Listens at `admin.listen`, unless that is `off`.
     pub(super) async fn start_admin(&self) -> Result<Option<Admin>, AppError> {
-        let desk = Arc::new(self.clone());
-        Admin::start(&self.loaded.config.admin, desk).await.map_err(AppError::failed)
+        let (desk, vitals) = (Arc::new(self.clone()), Arc::new(self.clone()));
+        Admin::start(&self.loaded.config.admin, desk, vitals).await.map_err(AppError::failed)
     }
 
     /// Where operations are written down: in the state database of the first source.

@@ -170,6 +170,7 @@ impl Feed {
             origin: self.origin.clone(),
             budget: self.budget.clone(),
             heartbeat: HEARTBEAT,
+            pulse: Arc::default(),
         }
     }
 }

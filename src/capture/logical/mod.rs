@@ -21,6 +21,7 @@
 mod assemble;
 mod cursor;
 mod decode;
+mod heartbeat;
 pub mod inspect;
 mod link;
 mod login;
@@ -37,6 +38,7 @@ mod wire;
 pub use assemble::Routed;
 pub use cursor::DecodeError;
 pub use decode::decode;
+pub use heartbeat::beat;
 pub use message::{Message, Old, RawCell, Relation, RelationColumn, ReplicaIdentity, TableIds, Tuple};
 pub use refusal::{SLOT_ANEW, lost_slot};
 pub use server::{Identity, identify};

@@ -13,6 +13,7 @@ use crate::{
         Budget, Captured, SourceError,
         catalog::{self, Types},
     },
+    metrics::Pulse,
     model::{Column, Lsn, Table},
     postgres::{self, Target},
 };
@@ -61,6 +62,7 @@ pub(super) struct Pump {
     pub(super) heartbeat: Duration,
     pub(super) out: mpsc::Sender<Delivered>,
     pub(super) acknowledged: Arc<Acknowledged>,
+    pub(super) pulse: Arc<Pulse>,
     /// The server's `wal_sender_timeout`.
     pub(super) server_limit: Option<Duration>,
 }
@@ -118,6 +120,10 @@ struct Running<'a> {
     idle_at: Instant,
     /// The end of the last thing handed over.
     handed: Lsn,
+    /// How far the server has read its log.
+    server: u64,
+    /// It has come on since that was last told.
+    moved: bool,
 }
 
 impl Pump {
@@ -127,7 +133,8 @@ impl Pump {
         let link = Link::new(wire, &acknowledged, self.server_limit);
         let idle_at = Instant::now() + self.heartbeat;
         let (batch, types) = (Batch::default(), Types::default());
-        let mut running = Running { pump: self, link, batch, types, idle_at, handed: Lsn::ZERO };
+        let mut running =
+            Running { pump: self, link, batch, types, idle_at, handed: Lsn::ZERO, server: 0, moved: false };
         let Err(stop) = running.stream().await;
         match stop {
             Stop::Closed => running.link.farewell().await,
@@ -140,7 +147,11 @@ impl Pump {
 impl Running<'_> {
     async fn stream(&mut self) -> Result<std::convert::Infallible, Stop> {
         loop {
-            match self.take_frames()? {
+            let left = self.take_frames()?;
+            if std::mem::take(&mut self.moved) {
+                self.pump.pulse.moves(Instant::now());
+            }
+            match left {
                 Left::More => self.hand_over().await?,
                 Left::Catalog(described) => self.look_up(described).await?,
                 Left::Nothing => {
@@ -159,6 +170,7 @@ impl Running<'_> {
                 b'd' => match frame.body.split_first() {
                     // Start, end and the server's clock come before the message itself.
                     Some((b'w', rest)) => {
+                        self.moved = true;
                         let message = rest.get(24..).ok_or(DecodeError("a frame is too short"))?;
                         if let Some(described) = self.pump.assembler.apply(message, &mut self.batch)?
                             && let Some(left) = self.describe(described)
@@ -169,6 +181,8 @@ impl Running<'_> {
                     Some((b'k', rest)) => {
                         let mut cursor = Cursor::new(rest);
                         let (end, _, answer) = (cursor.u64()?, cursor.u64()?, cursor.u8()?);
+                        self.moved |= end > self.server;
+                        self.server = self.server.max(end);
                         self.pump.assembler.pass(Lsn::new(end));
                         if answer == 1 {
                             self.idle_at = self.idle_at.min(Instant::now() + URGENT);
@@ -276,7 +290,15 @@ impl Running<'_> {
                 () = out.closed() => Err(mpsc::error::SendError(())),
             }
         };
+        let pulse = Arc::clone(&self.pump.pulse);
+        let waits = out.capacity() == 0 || !budget.has_room();
+        if waits {
+            pulse.holds(true, Instant::now());
+        }
         let permit = self.link.meanwhile(room).await?.map_err(|_| Stop::Closed)?;
+        if waits {
+            pulse.holds(false, Instant::now());
+        }
         let length = self.batch.items.len().max(16);
         let batch = std::mem::take(&mut self.batch);
         self.batch.items.reserve(length);

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     capture::{Budget, Captured, ChangeSource, SourceError},
+    metrics::Pulse,
     model::Lsn,
     postgres::{Failure, Target},
     state::Saved,
@@ -42,6 +43,8 @@ pub struct Options {
     pub budget: Budget,
     /// How often a position without changes is passed on.
     pub heartbeat: Duration,
+    /// Felt by whoever watches over the stream.
+    pub pulse: Arc<Pulse>,
 }
 
 /// The live stream of a replication slot.
@@ -138,6 +141,7 @@ async fn begin(target: Target, options: Options) -> Result<(Pump, Wire, Opened),
         heartbeat: options.heartbeat,
         out,
         acknowledged: acknowledged.clone(),
+        pulse: options.pulse,
         server_limit,
     };
     Ok((pump, wire, (batches, acknowledged, identity)))

@@ -119,6 +119,7 @@ impl BatchPass {
         let subject = Subject {
             route: &route.name,
             remote: &remote.name,
+            meter: &remote.meter,
             keys: members.iter().map(|it| Arc::clone(&it.key)).collect(),
             changes: members.iter().map(|it| it.work.id()).collect(),
             run,

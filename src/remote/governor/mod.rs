@@ -27,7 +27,7 @@ pub use pause::Quota;
 pub use seat::{Seat, Wait};
 pub use settings::{Breaker, Rate};
 pub use slot::{Blame, Slot};
-pub use standing::{Gate, Gauges, Standing};
+pub use standing::{Gate, Gauges, Ill, Record, Standing};
 pub use tally::Suspicion;
 
 use crate::model::{Answer, Span};
@@ -58,6 +58,8 @@ struct State {
     seats: Seats,
     /// Slots that are out.
     taken: u32,
+    /// What happened so far.
+    record: Record,
     /// Tokens kept for those of them that are about to make their first call.
     reserved: u32,
 }
@@ -73,6 +75,7 @@ impl Governor {
             tally: Tally::default(),
             seats: Seats::default(),
             taken: 0,
+            record: Record::default(),
             reserved: 0,
         };
         Arc::new(Self { name: name.to_owned(), concurrency, state: Mutex::new(state) })

@@ -1,4 +1,4 @@
-use super::{Governor, Slot};
+use super::{Governor, Slot, breaker::Way};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -71,7 +71,9 @@ impl Seat {
             None => Some(Wait::Bell),
             refused => refused,
         };
-        state.seats.set_claim(self.id, refused.map(|_| urgency));
+        let began_to_wait = state.seats.set_claim(self.id, refused.map(|_| urgency));
+        let shut = matches!(state.breaker.way(now), Way::ShutUntil(_));
+        state.record.waits += u64::from(began_to_wait && !shut && matches!(refused, Some(Wait::Until(_))));
         match refused {
             Some(wait) => Err(wait),
             None => Ok(Slot::new(&self.governor, &mut state, (self.id, &self.halted), now)),
@@ -80,7 +82,7 @@ impl Seat {
 
     /// There is nothing to claim a slot for any more.
     pub fn withdraw(&self) {
-        self.governor.lock().seats.set_claim(self.id, None);
+        let _ = self.governor.lock().seats.set_claim(self.id, None);
     }
 }
 
@@ -107,12 +109,14 @@ impl Seats {
     }
 
     /// Others may have waited for a more urgent claim to be served, withdrawn or replaced.
-    fn set_claim(&mut self, id: u64, claim: Option<Instant>) {
-        let Some(own) = self.seats.iter_mut().find(|it| it.id == id) else { return };
+    /// `true` if it has one now and had none before.
+    fn set_claim(&mut self, id: u64, claim: Option<Instant>) -> bool {
+        let Some(own) = self.seats.iter_mut().find(|it| it.id == id) else { return false };
         let before = std::mem::replace(&mut own.claim, claim);
         if before.is_some_and(|before| claim.is_none_or(|claim| claim > before)) {
             self.ring(Some(id));
         }
+        before.is_none() && claim.is_some()
     }
 
     /// Wakes whoever waits, but for one.

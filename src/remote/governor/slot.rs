@@ -1,6 +1,6 @@
 use super::{
-    Governor, State, Suspicion,
-    breaker::Way,
+    Governor, Ill, State, Suspicion,
+    breaker::{Turn, Way},
     judge::{Sign, is_overload, judge},
 };
 use crate::{
@@ -67,7 +67,9 @@ impl Slot {
             Way::Probing => self.probe,
             Way::ShutUntil(_) => false,
         };
-        if !may || state.pause.now(now).is_some() || !(self.reserved || state.has_token(now)) {
+        let waits = state.pause.now(now).is_some() || !(self.reserved || state.has_token(now));
+        if !may || waits {
+            state.record.waits += u64::from(may);
             return false;
         }
         if way == Way::Probe {
@@ -140,6 +142,9 @@ impl Slot {
             }
             Sign::Unasked => true,
         };
+        if matches!(sign, Sign::Failing | Sign::Erring) {
+            state.record.ill = Some(Ill::of(failure));
+        }
         let probe = self.probe;
         let turn = match sign {
             // Nothing was asked, so nothing is known: another may probe.
@@ -152,6 +157,7 @@ impl Slot {
             Sign::Failing | Sign::Erring => state.breaker.failed(probe, || Arc::from(why), now),
         };
         self.probe = false;
+        state.record.opened += u64::from(matches!(turn, Turn::Opened { .. }));
         governor.turned(&state, turn);
         let asked_to_wait = matches!(failure, Failure::Answer(answer) if answer.status == 503)
             && state.pause.now(now).is_some();

@@ -1,5 +1,9 @@
 use super::{Governor, Quota, breaker::Way};
-use std::sync::Arc;
+use crate::{
+    metrics::Class,
+    remote::{Failure, class},
+};
+use std::{fmt, sync::Arc};
 use tokio::time::Instant;
 
 /// Whether calls go through to a remote.
@@ -18,6 +22,9 @@ pub enum Gate {
 }
 
 impl Gate {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Ready, Self::Paused, Self::Open, Self::HalfOpen, Self::Halted];
+
     /// The name used in the database, on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -65,10 +72,55 @@ pub struct Gauges {
     pub in_flight: u32,
 }
 
+/// What happened at a remote since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// How often the breaker opened.
+    pub opened: u64,
+    /// How often work had to wait for the rate, the quota, or a pause.
+    pub waits: u64,
+    /// Its newest failure.
+    pub ill: Option<Ill>,
+}
+
+/// How a remote failed, without what it was asked: that may be told to anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ill {
+    class: Class,
+    status: Option<u16>,
+    token: bool,
+}
+
+impl Ill {
+    pub(super) fn of(failure: Failure<'_>) -> Self {
+        let status = match failure {
+            Failure::Answer(answer) => Some(answer.status),
+            Failure::Error(_) => None,
+        };
+        Self { class: class(failure), status, token: !failure.is_an_attempt() }
+    }
+}
+
+impl fmt::Display for Ill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { token: true, .. } => f.write_str("there is no access token for it"),
+            Self { status: Some(status), .. } => write!(f, "it answers {status}"),
+            Self { class: Class::Timeout, .. } => f.write_str("it does not answer in time"),
+            _ => f.write_str("it cannot be reached, or the connection breaks"),
+        }
+    }
+}
+
 impl Governor {
     /// The remote's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What happened there so far.
+    pub fn record(&self) -> Record {
+        self.lock().record
     }
 
     /// How the remote stands.

@@ -23,6 +23,7 @@ mod schedules;
 mod settle;
 mod status;
 mod stored_change;
+mod tallies;
 mod write_back;
 
 pub use call_log_status::{read_call_log, report_call_log};
@@ -38,6 +39,7 @@ pub use run_desk::{RunDesk, RunDeskError, RunFilter};
 pub use runs::linked_keys;
 pub use schedules::read_schedules;
 pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
+pub use tallies::{RunTally, Tallies, read_tallies};
 
 use super::{
     Binding, Checkpoint, Due, KeyFilter, Known, Owed, Repaid, RouteKey, Run, Settled, Settlement, StateError,
@@ -89,6 +91,10 @@ impl PostgresStore {
         if !row.get::<_, bool>(0) {
             return Ok(Lease::Taken);
         }
+        // Of a holder whose connection is dead the server otherwise hears only after hours.
+        let notice =
+            "set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3";
+        client.batch_execute(notice).await.map_err(failed("keeping the source's lease"))?;
         let writer = settle::Writer::prepare(client, source).await.map_err(failed("preparing statements"))?;
         let writer = tokio::sync::Mutex::new(writer);
         Ok(Lease::Held(Box::new(Self { source: source.to_owned(), writer, readers })))

@@ -54,6 +54,7 @@ pub fn options(start: Lsn, budget: &Budget) -> Options {
         budget: budget.clone(),
         acknowledged: Lsn::ZERO,
         heartbeat: Duration::from_millis(50),
+        pulse: Default::default(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! see that nothing is left.
 #![allow(dead_code, unused_imports, reason = "each capability's tests use what they need")]
 
+pub mod admin;
 pub mod certificates;
 mod kept;
 pub mod live;
