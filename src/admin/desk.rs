@@ -4,7 +4,7 @@
 use super::view::{CheckpointLine, Configuration, Finding, Lineage, LineageOf, ParkedDetail, Status};
 use crate::{
     call_log::{CallQuery, CallRecord},
-    model::RunId,
+    model::{Halt, HaltOf, RunId},
     state::{
         Run, RunCommand,
         postgres::{Filter, Listed, Mark, NewOperation, Operation, OperationEnd, RunFilter, Total},
@@ -147,6 +147,18 @@ pub trait Desk: Send + Sync {
 
     /// Drops a checkpoint and its slot, and says of which source it was.
     async fn drop_checkpoint(&self, name: &str, source: Option<&str>) -> Result<String, DeskError>;
+
+    /// Pauses a route or remote, and says how it is paused.
+    async fn pause(
+        &self,
+        what: HaltOf,
+        name: &str,
+        who: &str,
+        reason: Option<&str>,
+    ) -> Result<Halt, DeskError>;
+
+    /// Lets it go on, and says how it was paused.
+    async fn resume(&self, what: HaltOf, name: &str) -> Result<Halt, DeskError>;
 
     /// An operator is about to do something; its number.
     async fn begin_operation(&self, operation: &NewOperation) -> Result<i64, DeskError>;

@@ -11,7 +11,7 @@ use super::plan::SourcePlan;
 use crate::{
     capture::Budget,
     engine::CallLog,
-    model::{RunId, RunKind, RunState},
+    model::{Halt, HaltOf, RunId, RunKind, RunState},
     state::{Run, StateError, StateStore},
 };
 use carry::Carrier;
@@ -72,7 +72,9 @@ impl Audits {
     }
 
     /// Follows what people ask for; `open` are the runs that are not over.
-    pub(super) async fn look(&mut self, open: &[Run]) -> Result<(), StateError> {
+    pub(super) async fn look(&mut self, open: &[Run], halts: &[Halt]) -> Result<(), StateError> {
+        // A remote that a person has paused is asked nothing; the audit goes on where it was.
+        let open: Vec<&Run> = open.iter().filter(|run| !self.is_halted(run, halts)).collect();
         if let Some(current) = &mut self.current {
             let (run, ended) = (current.run, current.task.try_join_next());
             if let Some(ended) = ended {
@@ -88,7 +90,7 @@ impl Audits {
             }
             return Ok(());
         }
-        let may_run = |run: &&Run| {
+        let may_run = |run: &&&Run| {
             run.kind == RunKind::Audit && matches!(run.state, RunState::Running | RunState::Requested)
         };
         let next = open.iter().filter(may_run).min_by_key(|it| (it.base.is_none(), it.id));
@@ -100,11 +102,21 @@ impl Audits {
                 return Ok(());
             }
         }
-        let (carrier, run, (stop, stopped)) = (self.carrier.clone(), run.clone(), watch::channel(false));
+        let (carrier, run, (stop, stopped)) = (self.carrier.clone(), (*run).clone(), watch::channel(false));
         let (id, mut task) = (run.id, JoinSet::new());
         task.spawn(async move { carrier.carry_on(run, stopped).await });
         self.current = Some(Current { run: id, stop, task });
         Ok(())
+    }
+
+    fn is_halted(&self, run: &Run, halts: &[Halt]) -> bool {
+        let plan = &self.carrier.plan;
+        let Some(entity) = run.entity.as_deref() else { return !halts.is_empty() };
+        let (routes, settings) = (plan.route_names(entity), plan.entity(entity));
+        halts.iter().any(|halt| match halt.what {
+            HaltOf::Route => routes.iter().any(|it| **it == *halt.name),
+            HaltOf::Remote => settings.is_some_and(|it| it.remotes.contains(&halt.name)),
+        })
     }
 
     /// Stops the one that is under way where it is.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     capture::{ChunkOf, KeyValues},
     engine::{Assignment, RunOrder, RunWork},
-    model::{Lsn, RunCounts, RunEnd, RunId, RunKind, RunProgress, RunRequest, RunState},
+    model::{Halt, Lsn, RunCounts, RunEnd, RunId, RunKind, RunProgress, RunRequest, RunState},
     routing::Route,
     state::{Run, Settlement, StateError, StateStore},
 };
@@ -84,6 +84,7 @@ pub(super) struct Coordinator<'a> {
     orders: UnboundedSender<RunOrder>,
     replays: Replays<'a>,
     audits: Audits,
+    halts: watch::Receiver<Vec<Halt>>,
     routes: Vec<Arc<Route>>,
     current: Option<RunId>,
     paused: bool,
@@ -112,6 +113,7 @@ impl<'a> Coordinator<'a> {
         orders: UnboundedSender<RunOrder>,
         replays: Replays<'a>,
         audits: Audits,
+        halts: watch::Receiver<Vec<Halt>>,
     ) -> Self {
         let feed = |name: &String| {
             let names = plan.route_names(name);
@@ -141,6 +143,7 @@ impl<'a> Coordinator<'a> {
             orders,
             replays,
             audits,
+            halts,
             routes: routes.to_vec(),
             current: None,
             paused: false,
@@ -244,7 +247,8 @@ impl<'a> Coordinator<'a> {
     async fn look(&mut self) -> Result<(), StateError> {
         let mut runs = self.store.runs().await?;
         self.tidy(&runs).await;
-        self.audits.look(&runs).await?;
+        let halts = self.halts.borrow().clone();
+        self.audits.look(&runs, &halts).await?;
         if let Some(current) = self.current {
             let Some(run) = runs.iter().find(|it| it.id == current) else {
                 // It is over; if a person ended it, the engine has not heard of it yet.

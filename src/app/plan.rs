@@ -181,6 +181,17 @@ impl SourcePlan {
         remotes.iter().map(|it| route_name(entity, it, remotes.len() > 1)).collect()
     }
 
+    /// Every route of the source.
+    pub(super) fn all_routes(&self) -> Vec<String> {
+        let names = self.entities.iter().flat_map(|it| self.route_names(it));
+        names.map(|it| it.to_string()).collect()
+    }
+
+    /// Every remote that something of the source is sent to.
+    pub(super) fn all_remotes(&self) -> Vec<String> {
+        self.remotes.iter().map(|it| it.name.clone()).collect()
+    }
+
     pub(super) fn entity(&self, name: &str) -> Option<&EntitySettings> {
         self.entities.iter().any(|it| it == name).then(|| &self.loaded.config.entities[name])
     }

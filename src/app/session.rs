@@ -6,6 +6,7 @@ use super::{
     binding::{binding, check_binding},
     check, clock,
     coordinator::{Coordinator, Resumed},
+    halts::follow,
     plan::SourcePlan,
     replay::Replays,
     schedule::Scheduler,
@@ -131,12 +132,21 @@ pub(super) async fn run(
         store: Arc::clone(&store) as _,
         reader: Arc::clone(&reader) as _,
     };
+    // Before anything is sent.
+    let (halts, following) = (watch::Sender::new(store.halts().await?), Arc::clone(&store));
     let (orders, ordered) = mpsc::unbounded_channel();
     let replays = Replays::new(plan, budget.clone());
     let log = CallLog { sink: call_log.cloned(), clock: clock::now };
     let audits = Audits::new(plan, Arc::clone(&store) as _, budget.clone(), log);
-    let mut coordinator =
-        Coordinator::new(plan, router.routes(), Arc::clone(&store) as _, orders, replays, audits);
+    let mut coordinator = Coordinator::new(
+        plan,
+        router.routes(),
+        Arc::clone(&store) as _,
+        orders,
+        replays,
+        audits,
+        halts.subscribe(),
+    );
     coordinator.ask_initial().await?;
     let Resumed { run: resumed, replaying } = coordinator.resumed().await?;
     let scheduler = Scheduler::new(plan, Arc::clone(&store));
@@ -158,6 +168,7 @@ pub(super) async fn run(
         sent_before: if first { Lsn::ZERO } else { identity.wal_position },
         guard: plan.guard.clone(),
         kept: kept.subscribe(),
+        halts: halts.subscribe(),
         chunks: Arc::new(PostgresChunks::new(postgres::pool(&plan.target, 2))),
         orders: ordered,
         resumed,
@@ -184,8 +195,13 @@ pub(super) async fn run(
         over.send_replace(true);
         (result, lost)
     };
-    let ((result, lost), (), (), ()) =
-        tokio::join!(streaming, writer.run(ends.clone()), coordinator.run(ends.clone()), scheduler.run(ends));
+    let ((result, lost), (), (), (), ()) = tokio::join!(
+        streaming,
+        writer.run(ends.clone()),
+        coordinator.run(ends.clone()),
+        scheduler.run(ends.clone()),
+        follow(&following, &halts, ends),
+    );
     source.close().await;
     if let Some(lost) = lost {
         return Err(SessionError::Final(format!("source `{}`: {lost}", plan.name)));

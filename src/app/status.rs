@@ -4,9 +4,11 @@ use super::{App, AppError, clock, schedule::Planned, slot_watch::danger};
 use crate::{
     admin::view::{CallLogLine, CallLogStatus, Lag, SourceLine, Status},
     capture::logical::inspect,
-    model::Lsn,
+    model::{Halt, Lsn},
     postgres,
-    state::postgres::{RunDesk, RunFilter, read_call_log, read_remotes, read_schedules, read_status},
+    state::postgres::{
+        HaltDesk, RunDesk, RunFilter, read_call_log, read_remotes, read_schedules, read_status,
+    },
 };
 
 impl App {
@@ -16,7 +18,7 @@ impl App {
         let plans = self.plans()?;
         let (mut routes, mut schedules) = (Vec::new(), Vec::new());
         let (mut remotes, mut call_logs) = (Vec::new(), Vec::new());
-        let (mut runs, mut read_at) = (Vec::new(), None);
+        let (mut runs, mut halts, mut read_at) = (Vec::new(), Vec::new(), None);
         for connection in self.state_connections().await? {
             let read = read_status(&connection.client, &connection.sources).await;
             let (sources, more) = read.map_err(|error| AppError::Failed(postgres::explain(&error)))?;
@@ -29,6 +31,13 @@ impl App {
                 // What another version reported may read otherwise.
                 if let Ok(status) = serde_json::from_value::<CallLogStatus>(gauges) {
                     call_logs.push(CallLogLine { source, status: status.reported(at) });
+                }
+            }
+            let read = HaltDesk { client: &connection.client }.list().await;
+            for halt in read.map_err(|error| AppError::Failed(postgres::explain(&error)))? {
+                let known = |it: &Halt| it.what == halt.what && it.name == halt.name;
+                if !halts.iter().any(known) {
+                    halts.push(halt);
                 }
             }
             let desk = RunDesk { client: &connection.client };
@@ -79,6 +88,6 @@ impl App {
             }
             sources.push(line);
         }
-        Ok(Status { sources, remotes, call_logs, routes, runs, schedules, read_at })
+        Ok(Status { sources, halts, remotes, call_logs, routes, runs, schedules, read_at })
     }
 }

@@ -10,6 +10,7 @@ mod check;
 mod checkpoint;
 mod config;
 mod demo;
+mod halt;
 mod init;
 mod log_keeper;
 mod output;
@@ -63,6 +64,10 @@ enum Command {
     Audit(audit::Arguments),
     /// Look at bounded pieces of work, such as snapshots; pause, resume and cancel them.
     Runs(runs::Arguments),
+    /// Send nothing for a route, or to a remote, until it is resumed.
+    Pause(halt::Pause),
+    /// Let a paused route or remote go on.
+    Resume(halt::Resume),
     /// Mark a place in the log, and have the source keep what follows.
     Checkpoint(checkpoint::Arguments),
     /// Look at the calls that were made: what was sent and what came back.
@@ -174,6 +179,8 @@ async fn dispatch(cli: Cli, classes: Classes) -> Result<(), Failure> {
         Command::Parked(arguments) => parked::execute(arguments, open()?.0).await,
         Command::Checkpoint(arguments) => checkpoint::execute(arguments, open()?.0).await,
         Command::Calls(arguments) => calls::execute(arguments, open()?.0).await,
+        Command::Pause(arguments) => halt::pause(arguments, open()?.0).await,
+        Command::Resume(arguments) => halt::resume(arguments, open()?.0).await,
         Command::Runs(arguments) => runs::execute(arguments, open()?.0).await,
     }
 }

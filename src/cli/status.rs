@@ -55,6 +55,7 @@ fn text(status: &Status) -> String {
             text.push_str(&format!("  ✗ {problem}\n"));
         }
     }
+    status.halts.iter().for_each(|it| text.push_str(&format!("✗ {it}\n")));
     status.call_logs.iter().for_each(|it| text.push_str(&call_log::text(it)));
     status.remotes.iter().for_each(|it| text.push_str(&remote::text(it)));
     let now = status.read_at.unwrap_or_default();

@@ -1,8 +1,8 @@
 //! Whether a remote takes another change now, and when to ask again.
 
-use super::{Remote, lanes::Lanes};
+use super::{Remote, lanes::Lanes, outage::Shut};
 use crate::{
-    remote::{Gauges, Seat, Slot, Standing, Wait},
+    remote::{Gate, Gauges, Seat, Slot, Standing, Wait},
     routing::RemoteId,
     state::RemoteGauges,
 };
@@ -22,6 +22,8 @@ pub(super) struct Admission {
 struct Place {
     seat: Seat,
     refused: Option<Wait>,
+    /// A person has stopped everything.
+    halt: Option<Shut>,
     /// As its remote was last told of, with how many keys waited for it.
     told: Option<(Gauges, usize)>,
 }
@@ -32,6 +34,7 @@ impl Admission {
         let seat = |remote: &Remote| Place {
             seat: remote.governor.seat(Arc::clone(&bell)),
             refused: None,
+            halt: None,
             told: None,
         };
         Self { seats: remotes.iter().map(seat).collect(), bell, now }
@@ -40,6 +43,18 @@ impl Admission {
     /// What is asked from here on is asked at this time.
     pub(super) fn begin(&mut self, now: Instant) {
         self.now = now;
+    }
+
+    /// A person has stopped everything for this remote, or nobody has any more.
+    pub(super) fn halt(&mut self, remote: usize, halt: Option<Shut>) {
+        let place = &mut self.seats[remote];
+        place.seat.halt(halt.is_some());
+        place.halt = halt;
+    }
+
+    /// Since when, and why, a person has stopped everything for this remote.
+    pub(super) fn halted(&self, remote: usize) -> Option<&Shut> {
+        self.seats[remote].halt.as_ref()
     }
 
     /// A slot for work of this urgency, if there is one.
@@ -90,7 +105,12 @@ impl Admission {
             let governor = place.seat.governor();
             let remote = RemoteId(at as u16);
             let waiting = lanes.waiting_for(remote) + lanes.waiting_at_desk(remote);
-            let gauges = (governor.gauges(now), waiting);
+            let mut gauges = governor.gauges(now);
+            if let Some(Shut { since, why }) = &place.halt {
+                let (since, why) = (Some(*since), Some(Arc::clone(why)));
+                gauges.standing = Standing { gate: Gate::Halted, since, until: None, why };
+            }
+            let gauges = (gauges, waiting);
             if place.told.as_ref() != Some(&gauges) {
                 changed.insert(Arc::from(governor.name()), as_stored(&gauges.0, gauges.1, now));
                 place.told = Some(gauges);

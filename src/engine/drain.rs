@@ -96,7 +96,9 @@ impl Engine {
         for (at, route) in self.router.routes().iter().enumerate() {
             let id = RouteId(at as u16);
             let taken = &self.drain.routes[at];
-            let (limit, after) = if self.is_shut(route.remote) {
+            let (limit, after) = if self.is_halted(id) {
+                (0, None)
+            } else if self.is_shut(route.remote) {
                 // One is enough to see whether the remote is back, behind those that are in memory.
                 (if self.has_work_for(route.remote) { 0 } else { 1 + self.batches.resting(id) }, None)
             } else if self.drain.wants_more(id) {

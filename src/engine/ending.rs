@@ -64,6 +64,10 @@ impl Engine {
                     let parked = parked(&work, ParkedState::Rejected, ParkReason::Identity, message);
                     return self.finish(lane, work, true, Outcome::Parked(parked));
                 }
+                if let Some(why) = self.halted_route(route) {
+                    drop(slot);
+                    return self.hold(lane, work, &why);
+                }
                 // Children may have come while it waited for its turn.
                 work.childless &= work.tried || self.lanes.claimed_before(lane, work.id()).is_none();
                 if self.is_deleted_last(route, &work, link.as_deref()) {

@@ -19,6 +19,7 @@ mod ending;
 mod events;
 #[cfg(debug_assertions)]
 mod failpoint;
+mod halts;
 mod intake;
 mod lanes;
 mod leave;
@@ -50,7 +51,7 @@ pub use watermark::{Reached, Watermark};
 use crate::{
     call_log::CallLogSink,
     capture::{Budget, ChangeSource, ChunkReader, RowReader, SourceError, WalGuard},
-    model::{ChangeId, Lsn, ParkReason, Parked, ParkedState},
+    model::{ChangeId, Halt, Lsn, ParkReason, Parked, ParkedState},
     remote::Clock,
     routing::{Errand, Router},
     state::{RemoteGauges, StateError, StateStore},
@@ -61,6 +62,7 @@ use brought::{Brought, brought};
 use carry::{Ground, Phase};
 use drain::Drain;
 use events::Event;
+use halts::Halted;
 use lanes::{Desk, LaneId, Lanes};
 use outage::Outages;
 use parents::Family;
@@ -116,6 +118,8 @@ pub struct Parts {
     pub guard: WalGuard,
     /// How much it keeps; `None` until that is known.
     pub kept: watch::Receiver<Option<KeptLog>>,
+    /// What people have paused.
+    pub halts: watch::Receiver<Vec<Halt>>,
     /// Reads tables piece by piece.
     pub chunks: Arc<dyn ChunkReader>,
     /// What is to be done beside the stream.
@@ -152,6 +156,8 @@ pub struct Engine {
     drain: Drain,
     outages: Outages,
     kept: watch::Receiver<Option<KeptLog>>,
+    halts: watch::Receiver<Vec<Halt>>,
+    halted: Halted,
     runs: Runs,
     replay: Option<Replaying>,
     /// Whose turn it is where both the stream and a replay have something.
@@ -224,6 +230,7 @@ impl Engine {
             sent_before,
             guard,
             kept,
+            halts,
             chunks,
             orders,
             resumed,
@@ -266,6 +273,8 @@ impl Engine {
             drain: Drain::new(routes_count, budget_limit),
             outages: Outages::new(guard, remotes_count),
             kept,
+            halts,
+            halted: Halted::default(),
             settling: false,
             recalling: false,
             gauges_due: false,
@@ -305,6 +314,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut tick = ticks();
         let mut ended = false;
+        self.obey_halts();
         loop {
             let free = self.budget.has_room() && !self.runs.holds_stream();
             let room = !ended && free && self.pending.len() < PENDING_LIMIT;
@@ -332,12 +342,14 @@ impl Engine {
                 () = bell.notified() => {}
                 _ = tick.tick() => {
                     self.review();
+                    self.hold_batches();
                     self.drain.start_over();
                     self.poll_parked();
                     self.look_after_family();
                     self.tell_gauges();
                 }
                 () = changed(&mut self.kept) => self.review(),
+                () = changed(&mut self.halts) => self.obey_halts(),
                 order = self.runs.order() => self.obey(order),
                 brought = brought(source, &mut self.replay, room, replays, self.replay_next), if room || replays => {
                     self.replay_next = matches!(brought, Brought::Live(_));

@@ -24,6 +24,9 @@ impl Engine {
     }
 
     fn shut(&self, remote: RemoteId, now: Instant) -> Option<Shut> {
+        if let Some(halt) = self.admission.halted(usize::from(remote.0)) {
+            return Some(halt.clone());
+        }
         let Standing { gate, since, why, .. } =
             self.ground.remotes[usize::from(remote.0)].governor.standing(now);
         let why = why.unwrap_or_else(|| Arc::from("its limits"));
@@ -84,7 +87,7 @@ impl Engine {
             let left = wait.until.saturating_duration_since(now);
             self.put_aside(wait.lane, *wait.work, false, left, Some(message));
         }
-        self.put_batches_aside(|_, of, work| of == remote && work.since < before, Some(message));
+        self.put_batches_aside(|_, (_, of), work| of == remote && work.since < before, Some(message));
         for lane in self.lanes.stale(remote, before) {
             if !self.pending.has_room_to_park() {
                 return;
@@ -113,7 +116,7 @@ impl Engine {
     pub(super) fn spill(&mut self) {
         if self.lanes.any_put_aside() {
             // Changes that share a call wait for it outside of their lanes.
-            self.put_batches_aside(|engine, remote, _| engine.lanes.is_put_aside(remote), None);
+            self.put_batches_aside(|engine, (_, remote), _| engine.lanes.is_put_aside(remote), None);
         }
         while self.pending.has_room_to_park()
             && let Some(ready) = self.lanes.next_aside()

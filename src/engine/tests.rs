@@ -26,6 +26,7 @@ mod clocks;
 mod family;
 mod fed;
 mod flow;
+mod halts;
 mod limits;
 mod lines;
 mod lives;
@@ -213,6 +214,7 @@ struct Rig {
     on_dead: OnDead,
     guard: WalGuard,
     kept: watch::Sender<Option<KeptLog>>,
+    halts: watch::Sender<Vec<Halt>>,
 }
 
 impl Rig {
@@ -230,6 +232,7 @@ impl Rig {
             on_dead: OnDead::Hold,
             guard: WalGuard::default(),
             kept: watch::Sender::new(None),
+            halts: watch::Sender::new(Vec::new()),
         }
     }
 
@@ -303,6 +306,7 @@ impl Rig {
             sent_before: self.sent_before,
             guard: self.guard.clone(),
             kept: self.kept.subscribe(),
+            halts: self.halts.subscribe(),
             chunks: FakeTable::new(&[]).0,
             orders: mpsc::unbounded_channel().1,
             resumed: None,

@@ -3,5 +3,6 @@
 
 mod api;
 mod ask;
+mod pausing;
 mod who;
 mod wrong;

@@ -5,7 +5,7 @@ use super::{
     params::{Given, Param},
 };
 use crate::admin::{
-    guard::is_json,
+    guard::{Operator, is_json},
     problem::{BAD_BODY, BAD_TYPE, Problem, TOO_LARGE},
 };
 use axum::body::{Body, to_bytes};
@@ -22,18 +22,25 @@ const LARGEST: usize = 64 << 10;
 pub(super) struct Asked {
     pub places: Given,
     pub query: Given,
+    /// By what name an operator is known.
+    pub who: &'static str,
     body: Bytes,
 }
 
 impl Asked {
-    pub(super) async fn read(endpoint: &Endpoint, parts: &Parts, body: Body) -> Result<Self, Problem> {
+    pub(super) async fn read(
+        endpoint: &Endpoint,
+        operator: Operator,
+        parts: &Parts,
+        body: Body,
+    ) -> Result<Self, Problem> {
         let places = places(endpoint, parts.uri.path())?;
         let query = Given::query(endpoint.query, parts.uri.query())?;
         let body = match endpoint.body {
             Some(_) => read_body(&parts.headers, body).await?,
             None => Bytes::new(),
         };
-        Ok(Self { places, query, body })
+        Ok(Self { places, query, who: operator.role.name(), body })
     }
 
     /// The body; without one, whatever may be left out is.

@@ -8,6 +8,7 @@ mod asked;
 mod calls;
 mod checkpoints;
 mod endpoint;
+mod halts;
 mod openapi;
 mod params;
 mod parked;
@@ -40,8 +41,14 @@ const TURN: Duration = Duration::from_secs(5);
 
 /// Every endpoint.
 fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
-    let tables =
-        [standing::ENDPOINTS, runs::ENDPOINTS, parked::ENDPOINTS, calls::ENDPOINTS, checkpoints::ENDPOINTS];
+    let tables = [
+        standing::ENDPOINTS,
+        runs::ENDPOINTS,
+        parked::ENDPOINTS,
+        calls::ENDPOINTS,
+        checkpoints::ENDPOINTS,
+        halts::ENDPOINTS,
+    ];
     tables.into_iter().flatten()
 }
 
@@ -82,7 +89,7 @@ async fn answer(api: Arc<Api>, endpoint: &'static Endpoint, request: Request<Bod
             .into_response();
     };
     let answered = async {
-        let asked = Asked::read(endpoint, &parts, body).await?;
+        let asked = Asked::read(endpoint, operator, &parts, body).await?;
         if endpoint.changes() {
             act(&api, endpoint, operator, asked).await
         } else {

@@ -2,7 +2,7 @@
 
 use super::CallLogStatus;
 use crate::{
-    model::Lsn,
+    model::{Halt, Lsn},
     state::{
         Run,
         postgres::{RemoteStatus, RouteStatus, SourceStatus},
@@ -17,6 +17,8 @@ use serde::Serialize;
 pub struct Status {
     /// Source by source.
     pub sources: Vec<SourceLine>,
+    /// What people have paused.
+    pub halts: Vec<Halt>,
     /// Remote by remote, for each source that is at work.
     pub remotes: Vec<RemoteStatus>,
     /// The log of calls of each service that is at work.

@@ -4,7 +4,7 @@ mod ask;
 mod parked;
 mod runs;
 
-use super::{App, AppError, calls::CallArchive, clock, state::StateConnection};
+use super::{App, AppError, calls::CallArchive, clock, halts::HaltOrder, state::StateConnection};
 use crate::{
     admin::{
         Admin, Desk, DeskError, RunWanted,
@@ -12,7 +12,7 @@ use crate::{
     },
     call_log::{CallQuery, CallRecord, RecordId},
     config,
-    model::RunId,
+    model::{Halt, HaltOf, RunId},
     postgres,
     state::{
         Run, RunCommand,
@@ -33,7 +33,7 @@ impl App {
     }
 
     /// Where operations are written down: in the state database of the first source.
-    async fn first_state(&self) -> Result<postgres::Client, AppError> {
+    pub(super) async fn first_state(&self) -> Result<postgres::Client, AppError> {
         let plans = self.plans()?;
         // A configuration has a source.
         let none = || AppError::Failed("there is no source in the configuration".to_owned());
@@ -179,6 +179,22 @@ impl Desk for App {
             return Err(DeskError::Missing(format!("there is no checkpoint `{name}`")));
         }
         Ok(App::drop_checkpoint(self, name, source).await?)
+    }
+
+    async fn pause(
+        &self,
+        what: HaltOf,
+        name: &str,
+        who: &str,
+        reason: Option<&str>,
+    ) -> Result<Halt, DeskError> {
+        let (name, who, reason) = (name.to_owned(), who.to_owned(), reason.map(str::to_owned));
+        Ok(self.order_halt(&HaltOrder { what, name, who, reason, pause: true }).await?)
+    }
+
+    async fn resume(&self, what: HaltOf, name: &str) -> Result<Halt, DeskError> {
+        let (name, who) = (name.to_owned(), String::new());
+        Ok(self.order_halt(&HaltOrder { what, name, who, reason: None, pause: false }).await?)
     }
 
     async fn begin_operation(&self, operation: &NewOperation) -> Result<i64, DeskError> {

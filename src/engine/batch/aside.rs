@@ -20,13 +20,13 @@ impl Engine {
     /// Parks those changes from the stream that are chosen, of all batches that are not under way.
     pub(in crate::engine) fn put_batches_aside(
         &mut self,
-        chosen: impl Fn(&Self, RemoteId, &Work) -> bool,
+        chosen: impl Fn(&Self, (RouteId, RemoteId), &Work) -> bool,
         message: Option<&str>,
     ) {
         let now = Instant::now();
         let mut batches = std::mem::take(&mut self.batches);
         let is_chosen = |engine: &Self, route: RouteId, work: &Work| {
-            !work.parked && chosen(engine, engine.router.route(route).remote, work)
+            !work.parked && chosen(engine, (route, engine.router.route(route).remote), work)
         };
         let taken = batches.cut(|route, work| is_chosen(self, route, work));
         batches.each_in_doubt(|route, member| {

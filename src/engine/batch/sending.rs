@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Engine, Event,
+        Engine, Event, TICK,
         carry::Phase,
         lanes::{BatchNo, LaneId, Rank},
         work::Work,
@@ -45,6 +45,10 @@ impl Engine {
 
     pub(in crate::engine) fn send_batch(&mut self, batch: BatchNo, slot: Slot) {
         let Some(batch) = self.batches.take(batch) else { return };
+        if let Some(why) = self.halted_route(batch.route) {
+            drop(slot);
+            return self.give_way(batch, TICK, why.to_string());
+        }
         let ground = Arc::clone(&self.ground);
         let pass = BatchPass { ground, batch, slot, phase: self.phase.subscribe() };
         self.tasks.spawn(async move { Event::BatchEnded(Box::new(pass.run().await)) });

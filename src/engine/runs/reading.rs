@@ -123,10 +123,7 @@ impl Engine {
     pub(in crate::engine) fn read_on(&mut self) {
         let now = Instant::now();
         let newest = self.runs.recent.count();
-        let away = |route: &RouteId| {
-            let remote = self.router.route(*route).remote;
-            self.is_shut(remote) || self.lanes.is_put_aside(remote)
-        };
+        let away = |route: &RouteId| self.is_away(*route);
         // What is read for a remote that is down would only be parked.
         let waits = self.runs.active.as_ref().is_some_and(|it| it.routes.iter().any(away));
         let Some(active) = &mut self.runs.active else { return };

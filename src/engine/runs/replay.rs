@@ -134,10 +134,7 @@ impl Engine {
     pub(in crate::engine) fn may_replay(&self) -> bool {
         let Some(replay) = &self.replay else { return false };
         // What is read for a remote that is down would only be parked.
-        let away = |route: &RouteId| {
-            let remote = self.router.route(*route).remote;
-            self.is_shut(remote) || self.lanes.is_put_aside(remote)
-        };
+        let away = |route: &RouteId| self.is_away(*route);
         // What an earlier process may have sent comes again first: it is newer than all of this, and a
         // remote that answers it from memory would stay at what is sent again in between.
         let caught_up = self.read >= self.ground.sent_before;

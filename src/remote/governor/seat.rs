@@ -1,5 +1,8 @@
 use super::{Governor, Slot};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use tokio::{sync::Notify, time::Instant};
 
 /// An engine's place at a remote that it shares with the engines of other sources.
@@ -10,6 +13,8 @@ use tokio::{sync::Notify, time::Instant};
 pub struct Seat {
     governor: Arc<Governor>,
     id: u64,
+    /// A person has stopped everything: also what has a slot already makes no further call.
+    halted: Arc<AtomicBool>,
 }
 
 /// When to claim again.
@@ -39,7 +44,7 @@ struct Taken {
 impl Seat {
     pub(super) fn new(governor: Arc<Governor>, bell: Arc<Notify>) -> Self {
         let id = governor.lock().seats.add(bell);
-        Self { governor, id }
+        Self { governor, id, halted: Arc::default() }
     }
 
     /// The remote's limits.
@@ -47,8 +52,19 @@ impl Seat {
         &self.governor
     }
 
+    /// Nothing is sent from here on, or it is again.
+    pub fn halt(&self, halted: bool) {
+        self.halted.store(halted, Ordering::Relaxed);
+        if halted {
+            self.withdraw();
+        }
+    }
+
     /// Asks for a slot for work of this urgency; the earlier the more urgent.
     pub fn claim(&self, urgency: Instant, now: Instant) -> Result<Slot, Wait> {
+        if self.halted.load(Ordering::Relaxed) {
+            return Err(Wait::Bell);
+        }
         let mut state = self.governor.lock();
         let refused = match state.refusal(now) {
             None if state.seats.is_most_urgent(self.id, urgency) => None,
@@ -58,7 +74,7 @@ impl Seat {
         state.seats.set_claim(self.id, refused.map(|_| urgency));
         match refused {
             Some(wait) => Err(wait),
-            None => Ok(Slot::new(&self.governor, &mut state, self.id, now)),
+            None => Ok(Slot::new(&self.governor, &mut state, (self.id, &self.halted), now)),
         }
     }
 

@@ -7,7 +7,10 @@ use crate::{
     model::Answer,
     remote::{CallError, Failure},
 };
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use tokio::time::Instant;
 
 /// Leave to carry one change: a part of the remote's concurrency, and its first call's part of
@@ -16,6 +19,7 @@ use tokio::time::Instant;
 pub struct Slot {
     governor: Arc<Governor>,
     seat: u64,
+    halted: Arc<AtomicBool>,
     /// A token, or the probe, is kept for its next call.
     reserved: bool,
     probe: bool,
@@ -33,19 +37,28 @@ pub enum Blame {
 }
 
 impl Slot {
-    pub(super) fn new(governor: &Arc<Governor>, state: &mut State, seat: u64, now: Instant) -> Self {
+    pub(super) fn new(
+        governor: &Arc<Governor>,
+        state: &mut State,
+        (seat, halted): (u64, &Arc<AtomicBool>),
+        now: Instant,
+    ) -> Self {
         let probe = state.breaker.way(now) == Way::Probe;
         if probe {
             state.breaker.set_probing(true);
         }
         state.taken += 1;
         state.reserved += 1;
-        Self { governor: Arc::clone(governor), seat, reserved: true, probe, began: None }
+        let (governor, halted) = (Arc::clone(governor), Arc::clone(halted));
+        Self { governor, seat, halted, reserved: true, probe, began: None }
     }
 
     /// Whether a call may be made now. If not, the change goes back to its queue.
     #[must_use = "nothing is sent to a remote that is shut, paused or has used up its quota"]
     pub fn begin(&mut self, now: Instant) -> bool {
+        if self.halted.load(Ordering::Relaxed) {
+            return false;
+        }
         let governor = Arc::clone(&self.governor);
         let mut state = governor.lock();
         let way = state.breaker.way(now);

@@ -13,6 +13,8 @@ pub enum Gate {
     Open,
     /// One call is about to see, or seeing, whether it is back.
     HalfOpen,
+    /// A person has stopped everything.
+    Halted,
 }
 
 impl Gate {
@@ -23,6 +25,7 @@ impl Gate {
             Self::Paused => "paused",
             Self::Open => "open",
             Self::HalfOpen => "half_open",
+            Self::Halted => "halted",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Reads go through a small pool and are never waited for by writes.
 
 mod call_log_status;
+mod halts;
 mod link_desk;
 mod marks;
 mod migrate;
@@ -24,6 +25,7 @@ mod stored_change;
 mod write_back;
 
 pub use call_log_status::{read_call_log, report_call_log};
+pub use halts::HaltDesk;
 pub use link_desk::{LinkLine, ParkedLine, links_of, links_with, parked_of};
 pub use marks::{Mark, MarkDesk, ReplayPoint};
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
@@ -41,7 +43,7 @@ use super::{
     StateStore, Wanted,
 };
 use crate::{
-    model::{ChangeId, Lsn, RunId, RunKind, RunRequest},
+    model::{ChangeId, Halt, Lsn, RunId, RunKind, RunRequest},
     postgres::{self, Client, Pool, Target},
 };
 use async_trait::async_trait;
@@ -168,6 +170,14 @@ pub async fn read_checkpoint(
         lsn: lsn(row.get(3)),
         committed_at: row.get::<_, Option<Timestamp>>(4),
     }))
+}
+
+impl PostgresStore {
+    /// The routes and remotes that are paused.
+    pub async fn halts(&self) -> Result<Vec<Halt>, StateError> {
+        let doing = "reading what is paused";
+        HaltDesk { client: &*self.reader(doing).await? }.list().await.map_err(failed(doing))
+    }
 }
 
 #[async_trait]
