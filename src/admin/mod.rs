@@ -15,6 +15,7 @@
 //! A new endpoint is a row in one of the tables below `api`.
 
 mod api;
+mod dashboard;
 mod desk;
 mod guard;
 mod hands;
