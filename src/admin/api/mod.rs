@@ -24,17 +24,17 @@ use super::{
 use crate::state::postgres::{NewOperation, OperationEnd};
 use asked::Asked;
 pub(super) use asked::{Told, decoded};
-pub(super) use calls::{lineage_of, query as call_query};
-pub(super) use params::{Form, Given, NAME, Param, param};
-pub(super) use parked::filter as parked_filter;
 use axum::{
     Router,
     body::Body,
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
+pub(super) use calls::{lineage_of, query as call_query};
 use endpoint::{Answer, Endpoint, Verb};
 use http::{Method, Request, Uri};
+pub(super) use params::{Form, Given, NAME, Param, param};
+pub(super) use parked::filter as parked_filter;
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tokio::{

@@ -130,7 +130,12 @@ impl Given {
     }
 
     /// Takes one.
-    pub(in crate::admin) fn take(&mut self, known: &[Param], name: &str, value: String) -> Result<(), Problem> {
+    pub(in crate::admin) fn take(
+        &mut self,
+        known: &[Param],
+        name: &str,
+        value: String,
+    ) -> Result<(), Problem> {
         let Some(param) = known.iter().find(|it| it.name == name) else {
             let names = known.iter().map(|it| it.name);
             let short: String = name.chars().take(100).collect();

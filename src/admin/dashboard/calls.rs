@@ -1,7 +1,9 @@
 //! The log of calls: searched, and followed from a change to what the remote made of it, and back.
 
 use super::{
-    forms, health::Health, layout::Page,
+    forms,
+    health::Health,
+    layout::Page,
     pieces::{self, url},
     runs, say,
     visit::Visit,
@@ -58,8 +60,11 @@ fn search(given: &Given, entities: &[String]) -> Markup {
 
 /// The same search, but for this.
 fn with(given: &Given, name: &str, value: &str) -> String {
-    let mut query: Vec<String> =
-        given.all().filter(|(it, _)| *it != name).map(|(name, value)| format!("{name}={}", url(value))).collect();
+    let mut query: Vec<String> = given
+        .all()
+        .filter(|(it, _)| *it != name)
+        .map(|(name, value)| format!("{name}={}", url(value)))
+        .collect();
     query.push(format!("{name}={}", url(value)));
     format!("/calls?{}", query.join("&"))
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     admin::{
-        api::{self, Given, query_of},
+        api::{self, Given},
         guard::Role,
         problem::{BAD_BODY, NO_PATH, Problem, TOO_LARGE},
     },
@@ -118,7 +118,11 @@ async fn carry(visit: &Visit, body: Body) -> Result<String, Problem> {
     let count = answer["count"].as_u64().or_else(|| answer.as_array().map(|it| it.len() as u64));
     let mut to = format!("{}?done={}", deed.back, deed.name);
     if let Some(run) = answer["id"].as_i64().filter(|_| deed.back == "/runs") {
-        to = format!("/runs/{run}?source={}&done={}", super::pieces::url(answer["source"].as_str().unwrap_or_default()), deed.name);
+        to = format!(
+            "/runs/{run}?source={}&done={}",
+            super::pieces::url(answer["source"].as_str().unwrap_or_default()),
+            deed.name
+        );
     }
     if let Some(count) = count {
         to.push_str(&format!("&count={count}"));
@@ -132,7 +136,9 @@ pub(super) fn said(told: &[(String, String)]) -> Option<String> {
     let deed = DEEDS.iter().find(|it| Some(it.name) == value("done"))?;
     let count = value("count").and_then(|it| it.parse::<i64>().ok());
     Some(match count {
-        Some(count) if deed.counts => format!("{} {}.", say::of(count, "parked change", "parked changes"), deed.done),
+        Some(count) if deed.counts => {
+            format!("{} {}.", say::of(count, "parked change", "parked changes"), deed.done)
+        }
         Some(count) => format!("{} {}.", say::of(count, "run", "runs"), deed.done),
         None => format!("{}.", deed.done),
     })
@@ -141,6 +147,7 @@ pub(super) fn said(told: &[(String, String)]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::api::query_of;
 
     fn told(query: &str) -> Given {
         given(&find("parked.discard").expect("a deed").params(), Some(query)).expect("right")
@@ -151,8 +158,14 @@ mod tests {
         let deed = find("parked.discard").expect("a deed");
         let drawn = draw(deed, &told("ids=1&ids=2&route=<b>"), Some(2), Role::Token).into_string();
         assert!(drawn.contains("<strong>2 parked changes</strong> will be given up for good"), "{drawn}");
-        assert!(drawn.contains("name=\"ids\" value=\"1,2\"") && drawn.contains("name=\"why\" required"), "{drawn}");
-        assert!(drawn.contains("method=\"post\" action=\"/do/parked.discard\"") && !drawn.contains("<b>"), "{drawn}");
+        assert!(
+            drawn.contains("name=\"ids\" value=\"1,2\"") && drawn.contains("name=\"why\" required"),
+            "{drawn}"
+        );
+        assert!(
+            drawn.contains("method=\"post\" action=\"/do/parked.discard\"") && !drawn.contains("<b>"),
+            "{drawn}"
+        );
         let none = draw(deed, &told(""), Some(0), Role::Token).into_string();
         assert!(none.contains("No parked change is chosen") && !none.contains("method=\"post\""), "{none}");
         let looks = draw(deed, &told("ids=1"), Some(1), Role::ReadToken).into_string();

@@ -120,7 +120,9 @@ fn minutes(dots: &[Dot]) -> Vec<(Timestamp, f64, f64)> {
         let second = at.as_second();
         let start = Timestamp::from_second(second - second.rem_euclid(60)).unwrap_or(*at);
         match minutes.last_mut().filter(|it| it.0 == start) {
-            Some((_, sum, most, count)) => (*sum, *most, *count) = (*sum + value, most.max(*value), *count + 1),
+            Some((_, sum, most, count)) => {
+                (*sum, *most, *count) = (*sum + value, most.max(*value), *count + 1)
+            }
             None => minutes.push((start, *value, *value, 1)),
         }
     }

@@ -82,17 +82,20 @@ pub(super) fn headline(status: &Status, troubles: &[Trouble]) -> (Health, String
         let mut names: Vec<&str> =
             troubles.iter().filter_map(|it| it.what.strip_prefix(kind)?.strip_prefix(' ')).collect();
         let mut known = Vec::new();
-        names.retain(|name| !known.contains(name) && { known.push(name); true });
+        names.retain(|name| {
+            !known.contains(name) && {
+                known.push(name);
+                true
+            }
+        });
         if let [first, rest @ ..] = &names[..] {
             let of_kind = |it: &&Trouble| it.what.starts_with(kind);
             let health = troubles.iter().filter(of_kind).map(|it| it.health).max().unwrap_or(worst);
             let several = if rest.is_empty() { "is" } else { "are" };
-            let noun = if rest.is_empty() || kind.contains(' ') { kind.to_owned() } else { format!("{kind}s") };
-            let named = if rest.len() > 3 {
-                format!("{first} and {} more", rest.len())
-            } else {
-                names.join(", ")
-            };
+            let noun =
+                if rest.is_empty() || kind.contains(' ') { kind.to_owned() } else { format!("{kind}s") };
+            let named =
+                if rest.len() > 3 { format!("{first} and {} more", rest.len()) } else { names.join(", ") };
             groups.push(format!("{} {noun} {several} {}: {named}", names.len(), health.word()));
         }
     }

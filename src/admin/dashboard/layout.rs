@@ -154,7 +154,9 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let frame = Frame { here: "/parked/7?source=\"x".to_owned(), now, role: Role::Token, said: None };
         let text = frame_of("<script>", html! { p { "<b>" } }, Some(&frame), true).into_string();
-        assert!(text.contains("<title>&lt;script&gt; · Rowcall</title>") && text.contains("<p>&lt;b&gt;</p>"));
+        assert!(
+            text.contains("<title>&lt;script&gt; · Rowcall</title>") && text.contains("<p>&lt;b&gt;</p>")
+        );
         assert!(text.contains("<a href=\"/parked\" aria-current=\"page\">"), "{text}");
         assert!(text.contains("Log out") && !text.contains(" style=") && !text.contains(" onclick"));
         let stranger = alone("Log in", html! {}).into_string();

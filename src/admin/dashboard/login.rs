@@ -77,7 +77,9 @@ fn field(form: &[u8], name: &str) -> Option<String> {
 /// A path here, and nowhere else.
 fn within(to: Option<String>) -> String {
     let here = |it: &String| {
-        it.starts_with('/') && !it.starts_with("//") && it.bytes().all(|it| (b'!'..=b'~').contains(&it) && it != b'\\')
+        it.starts_with('/')
+            && !it.starts_with("//")
+            && it.bytes().all(|it| (b'!'..=b'~').contains(&it) && it != b'\\')
     };
     to.filter(here).unwrap_or_else(|| "/".to_owned())
 }
@@ -90,7 +92,8 @@ mod tests {
     fn a_login_leads_to_a_path_of_ours_only() {
         let led = |to: &str| within(Some(to.to_owned()));
         assert_eq!(led("/parked?route=a%20b"), "/parked?route=a%20b");
-        for elsewhere in ["//evil.example", "https://evil.example", "/\\evil", "javascript:x", "/a\r\nb", ""] {
+        for elsewhere in ["//evil.example", "https://evil.example", "/\\evil", "javascript:x", "/a\r\nb", ""]
+        {
             assert_eq!(led(elsewhere), "/", "{elsewhere}");
         }
     }

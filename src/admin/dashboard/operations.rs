@@ -35,5 +35,9 @@ fn draw(done: &[Operation], now: Timestamp) -> Markup {
             }
         }
     };
-    pieces::table("Operations, the newest first", &["When", "What", "Who", "Outcome", "Asked", "Answer"], rows)
+    pieces::table(
+        "Operations, the newest first",
+        &["When", "What", "Who", "Outcome", "Asked", "Answer"],
+        rows,
+    )
 }

@@ -4,7 +4,9 @@ use super::{
     graph::{self, Graph},
     health::{self, Health},
     layout::Page,
-    pieces, routes, run, samples::Sample, say,
+    pieces, routes, run,
+    samples::Sample,
+    say,
     visit::Visit,
 };
 use crate::admin::{

@@ -79,7 +79,19 @@ fn list(given: &Given, listed: &[Listed], total: i64, narrows: bool, now: Timest
         }
     };
     let shown = listed.len() as i64;
-    let head = ["", "Id", "Route", "Key", "Change", "State", "Reason", "What was wrong", "Since", "Next attempt", "#Attempts"];
+    let head = [
+        "",
+        "Id",
+        "Route",
+        "Key",
+        "Change",
+        "State",
+        "Reason",
+        "What was wrong",
+        "Since",
+        "Next attempt",
+        "#Attempts",
+    ];
     html! {
         h2 { (say::of(total, "change", "changes")) @if shown < total { ", of which the first " (say::count(shown)) " are shown" } }
         form #chosen method="get" action="/do/parked.retry" {
@@ -146,6 +158,9 @@ pub(super) mod tests {
     fn what_is_done_to_all_says_how_many_that_are() {
         let text = list(&Given::default(), &[change("1")], 1_234, false, Timestamp::UNIX_EPOCH).into_string();
         assert!(text.contains("1,234 changes, of which the first 1 are shown"), "{text}");
-        assert!(text.contains("everything that is parked (1,234):") && text.contains("name=\"all\""), "{text}");
+        assert!(
+            text.contains("everything that is parked (1,234):") && text.contains("name=\"all\""),
+            "{text}"
+        );
     }
 }

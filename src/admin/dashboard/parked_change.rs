@@ -73,7 +73,9 @@ fn meaning(state: &str) -> &'static str {
         "retrying" => "It is tried again by itself when its time has come.",
         "queued" => "It waits behind an older parked change of its key, and follows it by itself.",
         "waiting" => "It waits for what it depends on, and goes on by itself when that has come.",
-        "rejected" => "It cannot be sent as it is: mend the data, the mapping or the remote, then try it again.",
+        "rejected" => {
+            "It cannot be sent as it is: mend the data, the mapping or the remote, then try it again."
+        }
         _ => "It was given up after its last attempt: only a person has it tried again.",
     }
 }

@@ -103,7 +103,10 @@ mod tests {
     #[test]
     fn what_a_database_holds_stays_text() {
         let told = body(r#"{"a":"<script>alert(1)</script>"}"#).into_string();
-        assert!(told.contains("{\n  &quot;a&quot;: &quot;&lt;script&gt;alert(1)&lt;/script&gt;&quot;\n}"), "{told}");
+        assert!(
+            told.contains("{\n  &quot;a&quot;: &quot;&lt;script&gt;alert(1)&lt;/script&gt;&quot;\n}"),
+            "{told}"
+        );
         assert!(body("<script>").into_string().contains("&lt;script&gt;"));
         assert_eq!(url("a/b c#1&d=é"), "a%2Fb%20c%231%26d%3D%C3%A9");
     }

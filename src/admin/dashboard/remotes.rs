@@ -22,10 +22,9 @@ pub(super) async fn page(visit: Visit) -> Result<Page, Problem> {
 
 fn draw(status: &Status, now: Timestamp) -> Markup {
     let halted = |name: &str| status.halts.iter().find(|it| it.what == HaltOf::Remote && it.name == name);
-    let alone = status
-        .halts
-        .iter()
-        .filter(|it| it.what == HaltOf::Remote && !status.remotes.iter().any(|remote| remote.remote == it.name));
+    let alone = status.halts.iter().filter(|it| {
+        it.what == HaltOf::Remote && !status.remotes.iter().any(|remote| remote.remote == it.name)
+    });
     html! {
         h1 { "Remotes" }
         @if status.remotes.is_empty() { (pieces::nothing("No instance at work has said how its remotes stand.")) }

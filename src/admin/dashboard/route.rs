@@ -26,7 +26,8 @@ const CALLS: usize = 15;
 pub(super) async fn page(visit: Visit) -> Result<Page, Problem> {
     let name = visit.place();
     let status = visit.status().await?;
-    let missing = || Problem::new(MISSING, format!("there is no route `{name}`, or nothing has come for it yet"));
+    let missing =
+        || Problem::new(MISSING, format!("there is no route `{name}`, or nothing has come for it yet"));
     let route = status.routes.iter().find(|it| it.route == name).ok_or_else(missing)?;
     let settings = visit.desk().configuration().settings;
     let filter = Filter { route: Some(name.clone()), ..Filter::default() };

@@ -78,7 +78,11 @@ pub(super) fn table(caption: &str, runs: &[Run], now: Timestamp) -> Markup {
             }
         }
     };
-    pieces::table(caption, &["Run", "State", "Progress", "#Read", "#Rate", "#Left", "Asked for by", "Said"], rows)
+    pieces::table(
+        caption,
+        &["Run", "State", "Progress", "#Read", "#Rate", "#Left", "Asked for by", "Said"],
+        rows,
+    )
 }
 
 pub(super) fn href(run: &Run) -> String {
@@ -174,7 +178,8 @@ pub(super) mod tests {
             RunRequest { kind, entity: Some("loan".into()), options: Map::new(), origin: "api".into() };
         let mut run = Run::requested(RunId(7), "main", request, Timestamp::UNIX_EPOCH);
         run.begin(crate::model::Lsn::new(1), Timestamp::UNIX_EPOCH);
-        (run.counts, run.expected) = (RunCounts { read: 250, applied: 250, skipped: 0, parked: 0 }, Some(1_000));
+        (run.counts, run.expected) =
+            (RunCounts { read: 250, applied: 250, skipped: 0, parked: 0 }, Some(1_000));
         run
     }
 
@@ -200,7 +205,8 @@ pub(super) mod tests {
         let finding = json!({ "key": "<script>", "route": "loan", "finding": "different", "message": null,
             "fields": [{ "field": "name", "here": "a", "there": null }] });
         let report = json!({ "found": { "different": 3 }, "first": [finding] });
-        let text = draw(&Run { report: Some(report), ..running(RunKind::Audit) }, Timestamp::UNIX_EPOCH).into_string();
+        let text = draw(&Run { report: Some(report), ..running(RunKind::Audit) }, Timestamp::UNIX_EPOCH)
+            .into_string();
         assert!(text.contains("Found 3; the first of them:") && text.contains("&lt;script&gt;"), "{text}");
         assert!(text.contains("here <code>a</code>, there <code>null</code>"), "{text}");
     }

@@ -2,11 +2,7 @@
 
 use super::{forms, layout::Page, pieces, run, visit::Visit};
 use crate::{
-    admin::{
-        api::query_of,
-        problem::Problem,
-        view::CheckpointLine,
-    },
+    admin::{api::query_of, problem::Problem, view::CheckpointLine},
     state::{Run, postgres::RunFilter},
 };
 use maud::{Markup, html};

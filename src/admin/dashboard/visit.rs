@@ -94,7 +94,10 @@ mod tests {
     fn a_form_leaves_out_what_is_empty_and_gives_several_as_a_list() {
         let known = query_of("parked.list");
         let given = given(known, Some("route=&ids=1&key=+a+&ids=2&done=x&count=3")).expect("right");
-        assert_eq!((given.numbers("ids"), given.text("key"), given.text("route")), (vec![1, 2], Some("a"), None));
+        assert_eq!(
+            (given.numbers("ids"), given.text("key"), given.text("route")),
+            (vec![1, 2], Some("a"), None)
+        );
         assert!(super::given(known, Some("rout=x")).is_err());
     }
 }

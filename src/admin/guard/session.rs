@@ -97,7 +97,9 @@ mod tests {
     fn a_cookie_is_believed_for_half_a_day_and_by_who_made_it() {
         let mine = guard("full-0123456789abcdef");
         let cookie = mine.let_in("full-0123456789abcdef ", Timestamp::UNIX_EPOCH, true).expect("let in");
-        assert!(cookie.ends_with("; HttpOnly; SameSite=Strict; Secure") && !cookie.contains("0123456789abcdef;"));
+        assert!(
+            cookie.ends_with("; HttpOnly; SameSite=Strict; Secure") && !cookie.contains("0123456789abcdef;")
+        );
         assert_eq!(shown(&mine, &cookie, 60), Some(Role::Token));
         assert_eq!(shown(&mine, &cookie, 12 * 3_600), None, "its time is over");
         assert_eq!(shown(&guard("other-0123456789abcde"), &cookie, 60), None, "another token");

@@ -34,7 +34,10 @@ async fn what_is_paused_is_not_sent_until_it_is_resumed_also_after_a_restart() {
     // A route, over the API: the other one goes on.
     let why = json!({ "reason": "they asked for it" });
     let halt = ask.post("/api/v1/routes/customer/pause", &why).await.expect(200);
-    assert_eq!((&halt["name"], &halt["who"], &halt["reason"]), (&json!("customer"), &json!("local"), &why["reason"]));
+    assert_eq!(
+        (&halt["name"], &halt["who"], &halt["reason"]),
+        (&json!("customer"), &json!("local"), &why["reason"])
+    );
     let twice = ask.post("/api/v1/routes/customer/pause", &json!({})).await;
     assert_eq!((twice.status, twice.problem()), (409, "refused"));
     let unknown = ask.post("/api/v1/routes/custmer/pause", &json!({})).await;
@@ -44,14 +47,24 @@ async fn what_is_paused_is_not_sent_until_it_is_resumed_also_after_a_restart() {
         if said.contains("route `customer` is paused since") { Ok(()) } else { Err(said) }
     })
     .await;
-    live.after(&["update customers set name = 'b'", "update customers set name = 'c'", "insert into loans values (1, 'l')"])
-        .await;
+    live.after(&[
+        "update customers set name = 'b'",
+        "update customers set name = 'c'",
+        "insert into loans values (1, 'l')",
+    ])
+    .await;
     assert_eq!(live.calls_made(1).await, [r#"PUT /objects/l/1 {"name":"l"}"#]);
     let parked = live.parked_as(&["customer 1 retrying outage", "customer 1 queued behind"]).await;
-    assert!(parked[0]["message"].as_str().is_some_and(|it| it.ends_with(": they asked for it")), "{parked:?}");
+    assert!(
+        parked[0]["message"].as_str().is_some_and(|it| it.ends_with(": they asked for it")),
+        "{parked:?}"
+    );
     live.acknowledged().await;
     let status = live.rowcall.command(&["status"]).await.expect_code(0).stdout;
-    assert!(status.contains("route `customer` is paused since") && status.contains("by local: they asked"), "{status}");
+    assert!(
+        status.contains("route `customer` is paused since") && status.contains("by local: they asked"),
+        "{status}"
+    );
 
     // Another process obeys before it sends anything, and the command resumes.
     service.sigkill().await;
@@ -91,7 +104,9 @@ async fn what_is_paused_is_not_sent_until_it_is_resumed_also_after_a_restart() {
         .expect("a list")
         .iter()
         .rev()
-        .map(|it| format!("{} {}", it["action"].as_str().unwrap_or("?"), it["outcome"].as_str().unwrap_or("?")))
+        .map(|it| {
+            format!("{} {}", it["action"].as_str().unwrap_or("?"), it["outcome"].as_str().unwrap_or("?"))
+        })
         .collect();
     assert_eq!(
         lines,

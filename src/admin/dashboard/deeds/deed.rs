@@ -75,7 +75,10 @@ const PARKED: Deed = Deed {
     reason: Reason::None,
     back: "/parked",
     takes: Takes::Parked,
-    told: |given| Told { body: json!({ "filter": which(given), "all": given.flag("all") }), ..Told::default() },
+    told: |given| Told {
+        body: json!({ "filter": which(given), "all": given.flag("all") }),
+        ..Told::default()
+    },
 };
 
 const PAUSE: Deed = Deed {
@@ -138,7 +141,11 @@ pub(super) const DEEDS: &[Deed] = &[
         what: |given| format!("The rows of {} will be sent as they are now.", entities(given)),
         done: "asked for",
         takes: Takes::These(&[ENTITIES, KEYS, param("force", Form::Flag, ""), RATE]),
-        told: |given| told(json!({ "entities": list(given, "entities"), "keys": lines(given, "keys"), "force": given.flag("force"), "rate": number(given, "rate") })),
+        told: |given| {
+            told(
+                json!({ "entities": list(given, "entities"), "keys": lines(given, "keys"), "force": given.flag("force"), "rate": number(given, "rate") }),
+            )
+        },
         ..PAUSE
     },
     Deed {
@@ -152,7 +159,11 @@ pub(super) const DEEDS: &[Deed] = &[
         },
         done: "asked for",
         takes: Takes::These(&[ENTITIES, param("delete", Form::Flag, ""), RATE]),
-        told: |given| told(json!({ "entities": list(given, "entities"), "delete": given.flag("delete"), "rate": number(given, "rate") })),
+        told: |given| {
+            told(
+                json!({ "entities": list(given, "entities"), "delete": given.flag("delete"), "rate": number(given, "rate") }),
+            )
+        },
         ..PAUSE
     },
     Deed {
@@ -162,8 +173,17 @@ pub(super) const DEEDS: &[Deed] = &[
         about: "It asks the remote for objects and compares; nothing is sent unless repair is ticked.",
         what: |given| format!("What the remotes hold of {} will be compared with the rows.", entities(given)),
         done: "asked for",
-        takes: Takes::These(&[ENTITIES, param("sample", Form::Number(1, u32::MAX as i64), ""), param("repair", Form::Flag, ""), RATE]),
-        told: |given| told(json!({ "entities": list(given, "entities"), "sample": number(given, "sample"), "repair": given.flag("repair"), "rate": number(given, "rate") })),
+        takes: Takes::These(&[
+            ENTITIES,
+            param("sample", Form::Number(1, u32::MAX as i64), ""),
+            param("repair", Form::Flag, ""),
+            RATE,
+        ]),
+        told: |given| {
+            told(
+                json!({ "entities": list(given, "entities"), "sample": number(given, "sample"), "repair": given.flag("repair"), "rate": number(given, "rate") }),
+            )
+        },
         ..PAUSE
     },
     Deed {
@@ -171,7 +191,9 @@ pub(super) const DEEDS: &[Deed] = &[
         title: "Start a replay",
         button: "Start",
         about: "Changes that were sent before are sent again, in order.",
-        what: |given| format!("Changes from {} on will be sent again.", given.text("from").unwrap_or("nowhere")),
+        what: |given| {
+            format!("Changes from {} on will be sent again.", given.text("from").unwrap_or("nowhere"))
+        },
         done: "asked for",
         takes: Takes::These(&[
             param("from", NAME, ""),
@@ -181,7 +203,11 @@ pub(super) const DEEDS: &[Deed] = &[
             KEYS,
             param("new_keys", Form::Flag, ""),
         ]),
-        told: |given| told(json!({ "from": given.text("from").unwrap_or_default(), "to": given.text("to"), "source": given.text("source"), "entities": list(given, "entities"), "keys": lines(given, "keys"), "new_keys": given.flag("new_keys") })),
+        told: |given| {
+            told(
+                json!({ "from": given.text("from").unwrap_or_default(), "to": given.text("to"), "source": given.text("source"), "entities": list(given, "entities"), "keys": lines(given, "keys"), "new_keys": given.flag("new_keys") }),
+            )
+        },
         ..PAUSE
     },
     Deed {
@@ -193,7 +219,11 @@ pub(super) const DEEDS: &[Deed] = &[
         reason: Reason::May,
         back: "/routes",
         takes: Takes::These(ROUTE),
-        told: |given| Told { places: take(given, &["route"]), body: json!({ "reason": given.text("why") }), ..Told::default() },
+        told: |given| Told {
+            places: take(given, &["route"]),
+            body: json!({ "reason": given.text("why") }),
+            ..Told::default()
+        },
         ..PAUSE
     },
     Deed {
@@ -217,7 +247,11 @@ pub(super) const DEEDS: &[Deed] = &[
         reason: Reason::May,
         back: "/remotes",
         takes: Takes::These(REMOTE),
-        told: |given| Told { places: take(given, &["remote"]), body: json!({ "reason": given.text("why") }), ..Told::default() },
+        told: |given| Told {
+            places: take(given, &["remote"]),
+            body: json!({ "reason": given.text("why") }),
+            ..Told::default()
+        },
         ..PAUSE
     },
     Deed {

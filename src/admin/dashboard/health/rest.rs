@@ -57,7 +57,9 @@ fn source(line: &SourceLine) -> Vec<Trouble> {
             let name = &instance.name;
             let reason = match instance.state.as_str() {
                 "running" => format!("Instance {name} has not been heard of lately: it may have crashed."),
-                "reconnecting" => format!("Instance {name} tries to reach the source again; its log says why."),
+                "reconnecting" => {
+                    format!("Instance {name} tries to reach the source again; its log says why.")
+                }
                 _ => format!("Nobody is at work on it: instance {name} was stopped."),
             };
             add(Health::Stuck, reason, Some(instance.since));

@@ -91,7 +91,12 @@ pub(in crate::admin::dashboard) fn route(
             "{} for another attempt{last}",
             say::of(route.backing_off, "change waits", "changes wait")
         );
-        add(Health::Behind, reason, route.last_error_at, cure("See the calls", format!("/calls?route={name}")));
+        add(
+            Health::Behind,
+            reason,
+            route.last_error_at,
+            cure("See the calls", format!("/calls?route={name}")),
+        );
     }
     if let Some(error) = &route.write_back_error {
         let rows = say::of(route.to_write_back, "row", "rows");

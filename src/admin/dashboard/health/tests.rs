@@ -11,7 +11,8 @@ pub(in crate::admin::dashboard) fn at(second: i64) -> Timestamp {
 }
 
 pub(in crate::admin::dashboard) fn well() -> Status {
-    let instance = InstanceStatus { name: "host:1".to_owned(), state: "running".to_owned(), alive: true, since: at(0) };
+    let instance =
+        InstanceStatus { name: "host:1".to_owned(), state: "running".to_owned(), alive: true, since: at(0) };
     let state = SourceStatus {
         source: "main".to_owned(),
         checkpoint: Lsn::new(100),
@@ -120,7 +121,9 @@ fn what_waits_for_a_person_comes_with_the_way_to_it() {
     ];
     let (health, sentence, troubles) = told(&status);
     assert_eq!((health, sentence.as_str()), (Health::Behind, "1 route is behind: customer"));
-    assert!(troubles[0].reason.starts_with("3 changes wait for a person: 3 rejected, 0 given up (3 refused)."));
+    assert!(
+        troubles[0].reason.starts_with("3 changes wait for a person: 3 rejected, 0 given up (3 refused).")
+    );
     assert_eq!(troubles[0].cure.as_ref().map(|it| it.href.as_str()), Some("/parked?route=customer"));
 }
 
