@@ -86,7 +86,7 @@ pub(super) fn outcome(call: &CallRecord) -> Markup {
     let said = status.unwrap_or_else(|| call.class.as_deref().unwrap_or("no answer").to_owned());
     let health = match &*call.outcome {
         "answered" => Health::Well,
-        "parked" => Health::Stuck,
+        "parked" | "rejected" | "dead" => Health::Stuck,
         _ => Health::Behind,
     };
     pieces::state(health, &said)

@@ -78,28 +78,48 @@ pub(super) fn headline(status: &Status, troubles: &[Trouble]) -> (Health, String
         return (worst, sentence.to_owned());
     }
     let mut groups = Vec::new();
-    for kind in ["source", "remote", "route", "log of calls"] {
-        let mut names: Vec<&str> =
-            troubles.iter().filter_map(|it| it.what.strip_prefix(kind)?.strip_prefix(' ')).collect();
-        let mut known = Vec::new();
-        names.retain(|name| {
-            !known.contains(name) && {
-                known.push(name);
-                true
-            }
-        });
-        if let [first, rest @ ..] = &names[..] {
-            let of_kind = |it: &&Trouble| it.what.starts_with(kind);
-            let health = troubles.iter().filter(of_kind).map(|it| it.health).max().unwrap_or(worst);
-            let several = if rest.is_empty() { "is" } else { "are" };
-            let noun =
-                if rest.is_empty() || kind.contains(' ') { kind.to_owned() } else { format!("{kind}s") };
+    for health in [Health::Stuck, Health::Behind, Health::Paused] {
+        for kind in KINDS {
+            let names = names(troubles, kind, health);
+            let [first, rest @ ..] = &names[..] else { continue };
+            let (verb, plural) = if rest.is_empty() { ("is", "") } else { ("are", "s") };
+            let noun = if *kind == "log of calls" {
+                kind.replace("log", &format!("log{plural}"))
+            } else {
+                format!("{kind}{plural}")
+            };
             let named =
                 if rest.len() > 3 { format!("{first} and {} more", rest.len()) } else { names.join(", ") };
-            groups.push(format!("{} {noun} {several} {}: {named}", names.len(), health.word()));
+            groups.push(format!("{} {noun} {verb} {}: {named}", names.len(), health.word()));
         }
     }
     (worst, groups.join("; "))
+}
+
+/// What trouble may be with.
+const KINDS: &[&str] = &["source", "remote", "route", "log of calls"];
+
+/// Those of a kind of which this is the worst, each once.
+fn names<'a>(troubles: &'a [Trouble], kind: &str, health: Health) -> Vec<&'a str> {
+    let name = |it: &'a Trouble| it.what.strip_prefix(kind)?.strip_prefix(' ');
+    let worst = |what: &str| troubles.iter().filter(|it| it.what == what).map(|it| it.health).max();
+    let mut names = Vec::new();
+    for it in troubles.iter().filter(|it| worst(&it.what) == Some(health)) {
+        names.extend(name(it).filter(|name| !names.contains(name)));
+    }
+    names
+}
+
+/// What has one reason is one trouble to who looks.
+pub(super) fn merged(troubles: Vec<Trouble>) -> Vec<Trouble> {
+    let mut merged: Vec<Trouble> = Vec::new();
+    for trouble in troubles {
+        match merged.iter_mut().find(|it| it.reason == trouble.reason && it.health == trouble.health) {
+            Some(same) => same.what = format!("{}, {}", same.what, trouble.what),
+            None => merged.push(trouble),
+        }
+    }
+    merged
 }
 
 #[cfg(test)]

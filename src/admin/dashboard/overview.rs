@@ -27,6 +27,7 @@ pub(super) async fn page(visit: Visit) -> Result<Page, Problem> {
 fn draw(status: &Status, settings: &Value, samples: &[Sample], now: Timestamp) -> Page {
     let troubles = health::troubles(status, settings, now);
     let (worst, sentence) = health::headline(status, &troubles);
+    let troubles = health::merged(troubles);
     let live = html! {
         h1 #headline class=(worst.word().replace(' ', "-")) { (pieces::shape(worst)) (sentence) }
         (pieces::troubles(&troubles, now))
@@ -61,7 +62,7 @@ fn source(line: &SourceLine, samples: &[Sample], now: Timestamp) -> Markup {
             h3 {
                 (name) " "
                 @match instance {
-                    Some(it) if it.state == "running" && it.alive => span.quiet { "at work: " (it.name) ", since " (say::when(it.since, now)) },
+                    Some(it) if it.state == "running" && it.alive => span.quiet { "at work: " (it.name) " " (say::lasting(it.since, now)) },
                     Some(it) => (pieces::state(Health::Stuck, &it.state)),
                     None => (pieces::state(Health::Stuck, "never started")),
                 }
@@ -109,7 +110,7 @@ fn stages(line: &SourceLine) -> Markup {
 fn cells(behind: Behind) -> Markup {
     html! {
         td.number { @match behind.bytes { Some(it) => (say::bytes(it)), None => "unknown" } }
-        td.number { @match behind.seconds { Some(it) => (say::seconds(it)), None => "unknown" } }
+        td.number { @match behind.seconds { Some(it) => (say::seconds(it)), None => "–" } }
     }
 }
 

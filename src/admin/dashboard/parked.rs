@@ -65,33 +65,19 @@ fn list(given: &Given, listed: &[Listed], total: i64, narrows: bool, now: Timest
         @for it in listed {
             tr {
                 td { input type="checkbox" name="ids" value=(it.id) aria-label=(format!("Choose {} of {}", it.key, it.route)); }
-                th scope="row" { a href=(format!("/parked/{}?route={}", it.id, url(&it.route))) { (it.id) } }
-                td { (it.route) }
-                td { code { (it.key) } }
-                td { (it.op) }
-                td { (state(&it.state)) }
-                td { (it.reason) }
+                th scope="row" { a href=(format!("/parked/{}?route={}", it.id, url(&it.route))) { (it.route) " " code { (it.key) } } }
+                td { (state(&it.state)) " " span.quiet { (it.reason) } }
                 td.why { (say::line(&it.message)) }
                 td { (say::when(it.parked_at, now)) }
                 td { (say::perhaps(it.next_attempt, now)) }
                 td.number { (it.attempts) }
+                td { (it.op) }
+                td.number { (it.id) }
             }
         }
     };
     let shown = listed.len() as i64;
-    let head = [
-        "",
-        "Id",
-        "Route",
-        "Key",
-        "Change",
-        "State",
-        "Reason",
-        "What was wrong",
-        "Since",
-        "Next attempt",
-        "#Attempts",
-    ];
+    let head = ["", "Row", "State", "What was wrong", "Since", "Next attempt", "#Attempts", "Change", "#Id"];
     html! {
         h2 { (say::of(total, "change", "changes")) @if shown < total { ", of which the first " (say::count(shown)) " are shown" } }
         form #chosen method="get" action="/do/parked.retry" {

@@ -18,6 +18,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use maud::{Markup, html};
+use serde_json::Value;
 
 pub(super) async fn page(visit: Visit) -> Result<Page, Problem> {
     let id = visit.place().parse();
@@ -54,7 +55,7 @@ fn draw(detail: &ParkedDetail, now: Timestamp) -> Markup {
             ("Others of its key", html! { a href=(format!("/parked?route={}&key={}", url(&it.route), url(&it.key))) { "parked" } ", " a href=(format!("/calls?route={}&key={}", url(&it.route), url(&it.key))) { "calls" } }),
         ]))
         div.pair {
-            section aria-labelledby="change-head" { h2 #change-head { "The change" } (pieces::json(&detail.shown.change)) }
+            section aria-labelledby="change-head" { h2 #change-head { "The change" } (row(&detail.shown.change)) }
             section aria-labelledby="answers-head" {
                 h2 #answers-head { "Answers so far" }
                 @if detail.shown.answers.as_array().is_none_or(|it| it.is_empty()) { (pieces::nothing("None: it begins with its first step.")) }
@@ -64,6 +65,32 @@ fn draw(detail: &ParkedDetail, now: Timestamp) -> Markup {
         h2 { "Last attempts" }
         @if let Some(note) = &detail.note { p.reason { (note) } }
         (calls::table("Last attempts, the newest first", &detail.attempts, now))
+    }
+}
+
+/// Column by column, what was and what is; all of it as it is stored besides.
+fn row(change: &Value) -> Markup {
+    let columns = change["table"]["columns"].as_array();
+    let (before, after) = (change["old"].as_array(), change["row"].as_array());
+    let cell = |row: Option<&Vec<Value>>, at: usize| {
+        let value = row.and_then(|it| it.get(at));
+        html! { @match value { Some(Value::String(text)) => (text), Some(Value::Null) => span.quiet { "null" }, Some(other) => code { (other) }, None => "" } }
+    };
+    let rows = html! {
+        @for (at, column) in columns.into_iter().flatten().enumerate() {
+            tr {
+                th scope="row" { (column["name"].as_str().unwrap_or_default()) }
+                @if before.is_some() { td { (cell(before, at)) } }
+                td.why { (cell(after, at)) }
+            }
+        }
+    };
+    let head: &[&str] = if before.is_some() { &["Column", "Before", "Value"] } else { &["Column", "Value"] };
+    html! {
+        @if columns.is_some() && (before.is_some() || after.is_some()) {
+            (pieces::table("The row of the change", head, rows))
+            details { summary { "As it is stored" } (pieces::json(change)) }
+        } @else { (pieces::json(change)) }
     }
 }
 
@@ -89,7 +116,11 @@ mod tests {
     #[test]
     fn a_parked_change_says_why_and_offers_both_ways_out() {
         let listed = super::super::parked::tests::change("</script>");
-        let shown = Shown { listed, change: json!({ "after": { "name": "<i>" } }), answers: json!([]) };
+        let shown = Shown {
+            listed,
+            change: json!({ "row": ["<i>", null], "table": { "columns": [{ "name": "name" }, { "name": "note" }] } }),
+            answers: json!([]),
+        };
         let detail = ParkedDetail { shown, attempts: vec![], note: Some("the log is away".to_owned()) };
         let text = draw(&detail, Timestamp::from_second(7_200).expect("a time")).into_string();
         for said in [

@@ -50,7 +50,7 @@ pub(super) fn troubles(troubles: &[Trouble], now: Timestamp) -> Markup {
             ul.troubles {
                 @for it in troubles {
                     li class=(health_class(it.health)) {
-                        p.what { (state(it.health, it.health.word())) " " strong { (it.what) } @if let Some(since) = it.since { " " span.quiet { "since " (say::when(since, now)) } } }
+                        p.what { (state(it.health, it.health.word())) " " strong { (it.what) } @if let Some(since) = it.since { " " span.quiet { (say::lasting(since, now)) } } }
                         p.reason { (it.reason) }
                         (cure(it.cure.as_ref()))
                     }

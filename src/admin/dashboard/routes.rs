@@ -33,18 +33,18 @@ pub(super) fn table(status: &Status, settings: &Value, now: Timestamp) -> Markup
             tr {
                 th scope="row" { a href=(format!("/routes/{}", url(&route.route))) { (route.route) } }
                 td { (pieces::state(health.health, word(health.health, route.in_flight))) }
+                td.why { @match health.troubles.first() { Some(it) => (it.reason), None => "" } }
                 td.number { (say::count(route.applied)) }
                 td.number { (say::count(route.skipped)) }
                 td.number { (say::count(route.in_flight)) }
                 td.number { (say::count(route.backing_off)) }
                 td.number { @if route.parked > 0 { a href=(format!("/parked?route={}", url(&route.route))) { (say::count(route.parked)) } } @else { "0" } }
-                td.why { @match health.troubles.first() { Some(it) => (it.reason), None => "" } }
             }
         }
     };
     pieces::table(
         "Routes",
-        &["Route", "State", "#Applied", "#Skipped", "#Under way", "#Backing off", "#Parked", "Why"],
+        &["Route", "State", "Why", "#Applied", "#Skipped", "#Under way", "#Backing off", "#Parked"],
         rows,
     )
 }

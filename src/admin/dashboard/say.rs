@@ -72,6 +72,12 @@ pub(super) fn when(at: Timestamp, now: Timestamp) -> Markup {
     html! { time datetime=(at) title=(exact(at)) { (distance(at, now)) } }
 }
 
+/// `for 5 min`, with the exact time to be had.
+pub(super) fn lasting(since: Timestamp, now: Timestamp) -> Markup {
+    let lasts = seconds(whole(now.duration_since(since).as_secs_f64().max(0.0)));
+    html! { "for " time datetime=(since) title=(format!("since {}", exact(since))) { (lasts) } }
+}
+
 /// The same, or a dash.
 pub(super) fn perhaps(at: Option<Timestamp>, now: Timestamp) -> Markup {
     html! { @match at { Some(at) => (when(at, now)), None => "–" } }

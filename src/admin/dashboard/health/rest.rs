@@ -32,7 +32,7 @@ pub(super) fn of(status: &Status) -> Vec<Trouble> {
                 what: format!("remote {}", remote.remote),
                 reason,
                 since: remote.since,
-                cure: cure("See its failed calls", "/calls?since=1h&status=500-599"),
+                cure: cure("See the remote", "/remotes"),
             });
         }
     }

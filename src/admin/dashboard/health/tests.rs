@@ -107,6 +107,12 @@ fn an_open_breaker_names_the_remote_the_routes_and_when_it_tries_again() {
         "Blocked by the breaker of bank: step `put`: PUT /x was answered with 503. One call tries again in 12 s."
     );
     assert_eq!(route.since, Some(at(40)));
+    let merged = merged(troubles);
+    assert_eq!(
+        (merged.len(), merged[0].what.as_str()),
+        (1, "remote bank, route loan"),
+        "one reason, said once"
+    );
 }
 
 #[test]
