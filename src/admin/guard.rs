@@ -7,12 +7,16 @@
 //!   this machine's address (DNS rebinding);
 //! - what changes something must be JSON or carry the header `X-Rowcall`, neither of which a page can
 //!   send elsewhere without asking first; and where the browser says from where it comes
-//!   (`Sec-Fetch-Site`, `Origin`), that must be here.
+//!   (`Sec-Fetch-Site`, `Origin`), that must be here. A form of the dashboard is neither: it must be said
+//!   by the browser to come from here.
 //!
-//! The second holds with tokens too.
+//! The second holds with tokens too. A browser shows a cookie instead of a token, see [`session`]; without
+//! it, whoever asks for a page is led to the login.
+
+pub(super) mod session;
 
 use super::{
-    Settings,
+    Desk, Settings, dashboard,
     problem::{CROSS_SITE, FORBIDDEN, Problem, TOO_LONG, UNAUTHENTICATED},
     server::Peer,
 };
@@ -22,6 +26,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -79,19 +84,13 @@ impl Guard {
     }
 
     /// Who it is, or why not.
-    fn admit(&self, parts: &Parts, address: IpAddr) -> Result<Operator, Problem> {
-        let target = parts.uri.path_and_query().map_or(0, |it| it.as_str().len());
-        if target > LONGEST_TARGET {
-            return Err(Problem::new(
-                TOO_LONG,
-                format!("at most {LONGEST_TARGET} bytes are read, not {target}"),
-            ));
-        }
+    fn admit(&self, parts: &Parts, address: IpAddr, now: Timestamp) -> Result<Operator, Problem> {
+        is_short(parts)?;
         let role = if self.token.is_none() {
             is_for_this_machine(parts)?;
             Role::Local
         } else {
-            self.role(&parts.headers)?
+            self.role(&parts.headers, now)?
         };
         if changes_something(&parts.method) {
             is_ours(parts)?;
@@ -103,9 +102,12 @@ impl Guard {
         Ok(Operator { role, address })
     }
 
-    fn role(&self, headers: &HeaderMap) -> Result<Role, Problem> {
+    fn role(&self, headers: &HeaderMap, now: Timestamp) -> Result<Role, Problem> {
         const HOW: &str = "send `Authorization: Bearer` and the value of `admin.token` or `admin.read_token`";
         let Some(shown) = headers.get(header::AUTHORIZATION) else {
+            if let Some(role) = self.remembered(headers, now) {
+                return Ok(role);
+            }
             return Err(Problem::new(UNAUTHENTICATED, format!("no token was shown: {HOW}")));
         };
         let scheme =
@@ -125,17 +127,34 @@ impl Guard {
 }
 
 /// Lets through who may, and says who it is by an [`Operator`] among the request's extensions.
-pub(super) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State((guard, desk)): State<(Arc<Guard>, Arc<dyn Desk>)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (mut parts, body) = request.into_parts();
-    if !OPEN.contains(&parts.uri.path()) {
+    if dashboard::is_open(parts.uri.path()) {
+        let judged = is_short(&parts).and_then(|()| match changes_something(&parts.method) {
+            true => is_ours(&parts),
+            false => Ok(()),
+        });
+        if let Err(problem) = judged {
+            return problem.into_response();
+        }
+    } else if !OPEN.contains(&parts.uri.path()) {
         let address = parts.extensions.get::<Peer>().map(|Peer(address)| address.ip());
         // The server puts it there; who asks past the server is nobody.
         let address = address.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-        match guard.admit(&parts, address) {
+        match guard.admit(&parts, address, desk.now()) {
             Ok(operator) => drop(parts.extensions.insert(operator)),
             Err(problem) => {
                 tracing::debug!(%address, path = parts.uri.path(), "not let in: {}", problem.detail());
-                return problem.into_response();
+                let page = dashboard::is_page(parts.uri.path());
+                return if page && problem.is(UNAUTHENTICATED) {
+                    dashboard::to_login(&parts)
+                } else {
+                    problem.into_response()
+                };
             }
         }
     }
@@ -143,6 +162,14 @@ pub(super) async fn guard(State(guard): State<Arc<Guard>>, request: Request, nex
     // What is JSON is nothing else.
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+fn is_short(parts: &Parts) -> Result<(), Problem> {
+    let target = parts.uri.path_and_query().map_or(0, |it| it.as_str().len());
+    if target <= LONGEST_TARGET {
+        return Ok(());
+    }
+    Err(Problem::new(TOO_LONG, format!("at most {LONGEST_TARGET} bytes are read, not {target}")))
 }
 
 fn changes_something(method: &Method) -> bool {
@@ -168,6 +195,7 @@ fn is_for_this_machine(parts: &Parts) -> Result<(), Problem> {
 /// What a page elsewhere cannot send through a browser without being allowed to.
 fn is_ours(parts: &Parts) -> Result<(), Problem> {
     let text = |name: &str| parts.headers.get(name).map(|it| it.to_str().unwrap_or("?"));
+    let mut said_here = text("sec-fetch-site") == Some("same-origin");
     if let Some(site) = text("sec-fetch-site").filter(|it| !matches!(*it, "same-origin" | "none")) {
         let detail = format!("the browser says that it comes from elsewhere (`Sec-Fetch-Site: {site}`)");
         return Err(Problem::new(CROSS_SITE, detail));
@@ -180,9 +208,11 @@ fn is_ours(parts: &Parts) -> Result<(), Problem> {
             let detail = "the browser says that it comes from another place (`Origin`)";
             return Err(Problem::new(CROSS_SITE, detail));
         }
+        said_here = true;
     }
     let is_json = text("content-type").is_some_and(is_json);
-    if is_json || parts.headers.contains_key(OURS) {
+    let is_form = text("content-type").is_some_and(is_form) && said_here;
+    if is_json || is_form || parts.headers.contains_key(OURS) {
         return Ok(());
     }
     let detail = "what changes something is sent with `Content-Type: application/json` or `X-Rowcall: 1`, so that no web \
@@ -194,6 +224,12 @@ fn is_ours(parts: &Parts) -> Result<(), Problem> {
 pub(super) fn is_json(kind: &str) -> bool {
     let kind = kind.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/json")
+}
+
+/// Whether a content type is that of a form.
+pub(super) fn is_form(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 fn host(parts: &Parts) -> Option<&str> {

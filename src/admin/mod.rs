@@ -16,6 +16,7 @@
 
 mod api;
 mod ask;
+mod dashboard;
 mod desk;
 mod guard;
 mod hands;

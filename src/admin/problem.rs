@@ -73,6 +73,16 @@ impl Problem {
         self
     }
 
+    /// Whether it is of this kind.
+    pub(super) fn is(&self, kind: Kind) -> bool {
+        self.kind.rsplit(':').next() == Some(kind.0)
+    }
+
+    /// Its HTTP status and title.
+    pub(super) fn head(&self) -> (u16, &'static str) {
+        (self.status, self.title)
+    }
+
     /// What is wrong here.
     pub(super) fn detail(&self) -> &str {
         &self.detail

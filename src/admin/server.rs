@@ -1,6 +1,8 @@
 //! The server: it listens, keeps every connection within bounds, and ends in order.
 
-use super::{Desk, Listen, Settings, Vitals, api, guard, hands::Hands, settings::Fault, tls, vitals};
+use super::{
+    Desk, Listen, Settings, Vitals, api, dashboard, guard, hands::Hands, settings::Fault, tls, vitals,
+};
 use crate::engine::stopped;
 use axum::{Router, middleware};
 use http::Request;
@@ -75,9 +77,11 @@ impl Admin {
         let scheme = if tls.is_some() { "https" } else { "http" };
         tracing::info!(%address, "the admin address is {scheme}://{address}/");
         let hands = Arc::new(Hands::default());
-        let router = router(settings, desk, vitals, Arc::clone(&hands));
         let (stop, stopped) = watch::channel(false);
+        let samples = Arc::new(dashboard::Samples::default());
         let mut task = JoinSet::new();
+        task.spawn(dashboard::sample(Arc::clone(&desk), Arc::clone(&samples), stopped.clone()));
+        let router = router(settings, desk, vitals, Arc::clone(&hands), samples, stopped.clone());
         task.spawn(serve(listener, tls, router, stopped));
         Ok(Some(Self { address, stop, task, hands }))
     }
@@ -90,21 +94,31 @@ impl Admin {
     /// Takes nothing more, and waits a moment for the answers under way.
     pub async fn close(mut self) {
         self.stop.send_replace(true);
-        self.task.join_next().await;
+        while self.task.join_next().await.is_some() {}
         self.hands.rest().await;
     }
 }
 
 /// Everything that is served: each part brings a router of its own. All of it is behind the guard, but
 /// for the paths that the guard names.
-fn router(settings: &Settings, desk: Arc<dyn Desk>, vitals: Arc<dyn Vitals>, hands: Arc<Hands>) -> Router {
+fn router(
+    settings: &Settings,
+    desk: Arc<dyn Desk>,
+    vitals: Arc<dyn Vitals>,
+    hands: Arc<Hands>,
+    samples: Arc<dashboard::Samples>,
+    stop: watch::Receiver<bool>,
+) -> Router {
     let known = Arc::new(guard::Guard::new(settings));
+    let api = Arc::new(api::Api::new(Arc::clone(&desk), hands));
+    let secure = settings.tls.is_some();
     Router::new()
-        .merge(api::router(desk, hands))
+        .merge(api::router(&api))
+        .merge(dashboard::router(api, Arc::clone(&desk), Arc::clone(&known), samples, secure, stop))
         .merge(vitals::router(vitals))
         .fallback(api::no_path)
         .method_not_allowed_fallback(api::no_method)
-        .layer(middleware::from_fn_with_state(known, guard::guard))
+        .layer(middleware::from_fn_with_state((known, desk), guard::guard))
 }
 
 async fn serve(

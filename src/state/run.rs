@@ -56,6 +56,9 @@ pub enum RunCommand {
     Cancel,
 }
 
+/// No guess of what is left reaches further than this many seconds.
+const FORESEEABLE: f64 = 1_000.0 * 3_600.0;
+
 impl Run {
     /// One that was just asked for.
     pub fn requested(id: RunId, source: &str, request: RunRequest, now: Timestamp) -> Self {
@@ -79,6 +82,35 @@ impl Run {
             finished_at: None,
             updated_at: now,
         }
+    }
+
+    /// How many seconds it took, or has taken so far.
+    pub fn taken(&self, now: Timestamp) -> Option<f64> {
+        let until = self.finished_at.unwrap_or(now);
+        let taken = until.duration_since(self.started_at?).as_secs_f64();
+        (taken > 0.0).then_some(taken)
+    }
+
+    /// Rows a second since it was begun; `None` before anything was read.
+    pub fn per_second(&self, now: Timestamp) -> Option<f64> {
+        (self.counts.read > 0).then_some(self.counts.read as f64 / self.taken(now)?)
+    }
+
+    /// How many seconds it will take yet, while it runs and it is known how far it has to go.
+    pub fn seconds_left(&self, now: Timestamp) -> Option<f64> {
+        let rows = self.expected?.checked_sub(self.counts.read)?;
+        let goes_on = rows > 0 && self.state == RunState::Running;
+        let left = rows as f64 / self.per_second(now)?;
+        (goes_on && left < FORESEEABLE).then_some(left)
+    }
+
+    /// How much of what is expected was read. What is expected is an estimate: all of it is only what is
+    /// done.
+    pub fn percent(&self) -> Option<u64> {
+        let expected = self.expected.filter(|it| *it > 0)?;
+        let most = if self.state == RunState::Done { 100 } else { 99 };
+        let percent = u128::from(self.counts.read) * 100 / u128::from(expected);
+        Some(u64::try_from(percent).unwrap_or(most).min(most))
     }
 
     /// Begins it, if it is to be begun.

@@ -15,6 +15,7 @@ mod checkpoints;
 mod command_line;
 mod connect;
 mod convergence;
+mod dashboard;
 mod demo_show;
 mod demo_world;
 mod depends;

@@ -29,6 +29,14 @@ pub(super) struct Asked {
     body: Bytes,
 }
 
+/// What a form told: what stands in an endpoint's path, behind its `?`, and in its body.
+#[derive(Debug, Default)]
+pub(in crate::admin) struct Told {
+    pub places: Vec<(&'static str, String)>,
+    pub query: Vec<(&'static str, String)>,
+    pub body: Value,
+}
+
 impl Asked {
     pub(super) async fn read(
         endpoint: &Endpoint,
@@ -42,6 +50,15 @@ impl Asked {
             Some(_) => read_body(&parts.headers, body).await?,
             None => Bytes::new(),
         };
+        Ok(Self { places, query, who: operator.role.name(), body })
+    }
+
+    /// What a form told, in place of a request.
+    pub(super) fn told_by_form(endpoint: &Endpoint, operator: Operator, told: Told) -> Result<Self, Problem> {
+        let (mut places, mut query) = (Given::default(), Given::default());
+        told.places.into_iter().try_for_each(|(name, value)| places.take(endpoint.places, name, value))?;
+        told.query.into_iter().try_for_each(|(name, value)| query.take(endpoint.query, name, value))?;
+        let body = if endpoint.body.is_some() { told.body.to_string().into() } else { Bytes::new() };
         Ok(Self { places, query, who: operator.role.name(), body })
     }
 
@@ -130,7 +147,7 @@ fn places(endpoint: &Endpoint, path: &str) -> Result<Given, Problem> {
 }
 
 /// Without `%` and its two digits.
-fn decoded(segment: &str) -> String {
+pub(in crate::admin) fn decoded(segment: &str) -> String {
     let escaped = segment.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
     form_urlencoded::parse(escaped.as_bytes()).next().map_or_else(String::new, |(name, _)| name.into_owned())
 }

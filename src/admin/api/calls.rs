@@ -1,10 +1,9 @@
 //! The log of calls: searched, shown, followed from a change to the remote and back.
 
 use super::{
-    asked::Asked,
     endpoint::{Answer, Endpoint, LONG, schema},
     openapi::list_of,
-    params::{Form, NAME, param},
+    params::{Form, Given, NAME, param},
 };
 use crate::{
     admin::{
@@ -29,7 +28,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             list_of::<CallRecord>,
             |desk, asked| {
                 Box::pin(async move {
-                    let query = query(&*desk, &asked).await?;
+                    let query = query(&*desk, &asked.query).await?;
                     Answer::json(&desk.calls(&query).await?)
                 })
             },
@@ -70,7 +69,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             schema::<Lineage>,
             |desk, asked| {
                 Box::pin(async move {
-                    let of = lineage_of(&*desk, &asked)?;
+                    let of = lineage_of(&*desk, &asked.query)?;
                     Answer::json(&desk.lineage(of).await?)
                 })
             },
@@ -85,8 +84,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     .problems(&[REFUSED]),
 ];
 
-async fn query(desk: &dyn Desk, asked: &Asked) -> Result<CallQuery, Problem> {
-    let (given, now) = (&asked.query, desk.now());
+pub(in crate::admin) async fn query(desk: &dyn Desk, given: &Given) -> Result<CallQuery, Problem> {
+    let now = desk.now();
     let before = match given.text("before") {
         Some(id) => {
             let record = desk.call(id).await?;
@@ -110,8 +109,7 @@ async fn query(desk: &dyn Desk, asked: &Asked) -> Result<CallQuery, Problem> {
     })
 }
 
-fn lineage_of(desk: &dyn Desk, asked: &Asked) -> Result<LineageOf, Problem> {
-    let given = &asked.query;
+pub(in crate::admin) fn lineage_of(desk: &dyn Desk, given: &Given) -> Result<LineageOf, Problem> {
     match (given.owned("change"), given.owned("remote_id")) {
         (Some(change), None) => Ok(LineageOf::Change(change)),
         (None, Some(id)) => {

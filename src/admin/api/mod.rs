@@ -23,16 +23,24 @@ use super::{
 };
 use crate::state::postgres::{NewOperation, OperationEnd};
 use asked::Asked;
+pub(super) use asked::{Told, decoded};
 use axum::{
     Router,
     body::Body,
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
+pub(super) use calls::{lineage_of, query as call_query};
 use endpoint::{Answer, Endpoint, SHORT, Verb};
 use http::{Method, Request, Uri};
+pub(super) use params::{Form, Given, NAME, Param, param};
+pub(super) use parked::filter as parked_filter;
+use serde_json::Value;
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 /// Requests answered at once: each may take a connection to each database.
 const AT_ONCE: usize = 8;
@@ -53,15 +61,48 @@ fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
 }
 
 /// What every request needs.
-struct Api {
+pub(super) struct Api {
     desk: Arc<dyn Desk>,
     turns: Semaphore,
     hands: Arc<Hands>,
 }
 
+impl Api {
+    pub(super) fn new(desk: Arc<dyn Desk>, hands: Arc<Hands>) -> Self {
+        Self { desk, turns: Semaphore::new(AT_ONCE), hands }
+    }
+
+    /// Waits until it is the asker's turn, but not for long.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        match timeout(TURN, self.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Problem::new(BUSY, format!("{AT_ONCE} requests are being answered: ask again"))),
+        }
+    }
+
+    /// Does what the endpoint of this name does, for who asks by a form.
+    pub(super) async fn perform(&self, id: &str, operator: Operator, given: Told) -> Result<Value, Problem> {
+        let endpoint = endpoints().find(|it| it.id == id && it.changes());
+        let endpoint = endpoint.ok_or_else(|| Problem::new(NO_PATH, format!("`{id}` is nothing to do")))?;
+        let asked = Asked::told_by_form(endpoint, operator, given)?;
+        let done = timeout(endpoint.within, act(self, endpoint, operator, asked)).await;
+        done.unwrap_or_else(|_| Err(too_slow(endpoint))).map(|it| it.said())
+    }
+}
+
+/// What the endpoint of this name takes behind the `?`.
+pub(super) fn query_of(id: &str) -> &'static [params::Param] {
+    endpoints().find(|it| it.id == id).map_or(&[], |it| it.query)
+}
+
+/// Whether this endpoint changes something.
+#[cfg(test)]
+pub(super) fn is_deed(id: &str) -> bool {
+    endpoints().any(|it| it.id == id && it.changes())
+}
+
 /// Everything below `/api/v1`.
-pub(super) fn router(desk: Arc<dyn Desk>, hands: Arc<Hands>) -> Router {
-    let api = Arc::new(Api { desk, turns: Semaphore::new(AT_ONCE), hands });
+pub(super) fn router(api: &Arc<Api>) -> Router {
     let document = openapi::document(endpoints()).to_string();
     let document =
         axum::routing::get(
@@ -73,7 +114,7 @@ pub(super) fn router(desk: Arc<dyn Desk>, hands: Arc<Hands>) -> Router {
             Verb::Post => MethodFilter::POST,
             Verb::Delete => MethodFilter::DELETE,
         };
-        let api = Arc::clone(&api);
+        let api = Arc::clone(api);
         router.route(endpoint.path, on(filter, move |request| answer(api, endpoint, request)))
     })
 }
@@ -89,9 +130,9 @@ async fn answer(api: Arc<Api>, endpoint: &'static Endpoint, request: Request<Bod
         Ok(Err(problem)) => return problem.into_response(),
         Err(_) => return Problem::new(TOO_SLOW, "the body took too long").into_response(),
     };
-    let Ok(Ok(_turn)) = timeout(TURN, api.turns.acquire()).await else {
-        return Problem::new(BUSY, format!("{AT_ONCE} requests are being answered: ask again"))
-            .into_response();
+    let _turn = match api.turn().await {
+        Ok(turn) => turn,
+        Err(problem) => return problem.into_response(),
     };
     let answered = async {
         if endpoint.changes() {
@@ -100,14 +141,13 @@ async fn answer(api: Arc<Api>, endpoint: &'static Endpoint, request: Request<Bod
             (endpoint.handler)(Arc::clone(&api.desk), asked).await
         }
     };
-    let answered = timeout(endpoint.within, answered).await.unwrap_or_else(|_| {
-        let more = if endpoint.changes() { ": it may still be done, see `/api/v1/operations`" } else { "" };
-        Err(Problem::new(
-            TOO_SLOW,
-            format!("there was no answer within {} s{more}", endpoint.within.as_secs()),
-        ))
-    });
-    answered.into_response()
+    let answered = timeout(endpoint.within, answered).await;
+    answered.unwrap_or_else(|_| Err(too_slow(endpoint))).into_response()
+}
+
+fn too_slow(endpoint: &Endpoint) -> Problem {
+    let more = if endpoint.changes() { ": it may still be done, see `/api/v1/operations`" } else { "" };
+    Problem::new(TOO_SLOW, format!("there was no answer within {} s{more}", endpoint.within.as_secs()))
 }
 
 /// Does it, written down before and after.

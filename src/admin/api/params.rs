@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 /// What a parameter may be.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Form {
+pub(in crate::admin) enum Form {
     /// Text of at most so many bytes.
     Text(usize),
     /// A whole number in these bounds.
@@ -34,18 +34,18 @@ pub(super) enum Form {
 
 /// A parameter.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Param {
+pub(in crate::admin) struct Param {
     pub name: &'static str,
     pub form: Form,
     pub about: &'static str,
 }
 
-pub(super) const fn param(name: &'static str, form: Form, about: &'static str) -> Param {
+pub(in crate::admin) const fn param(name: &'static str, form: Form, about: &'static str) -> Param {
     Param { name, form, about }
 }
 
 /// Names, keys and ids are no longer.
-pub(super) const NAME: Form = Form::Text(1_024);
+pub(in crate::admin) const NAME: Form = Form::Text(1_024);
 
 /// Numbers named at once, at most.
 const NUMBERS: usize = 1_000;
@@ -117,11 +117,11 @@ impl Form {
 
 /// Parameters that were given, each of which its form takes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Given(Vec<(&'static str, String)>);
+pub(in crate::admin) struct Given(Vec<(&'static str, String)>);
 
 impl Given {
     /// Reads what stands behind the `?`.
-    pub(super) fn query(known: &[Param], query: Option<&str>) -> Result<Self, Problem> {
+    pub(in crate::admin) fn query(known: &[Param], query: Option<&str>) -> Result<Self, Problem> {
         let mut given = Self::default();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             given.take(known, &name, value.into_owned())?;
@@ -130,7 +130,12 @@ impl Given {
     }
 
     /// Takes one.
-    pub(super) fn take(&mut self, known: &[Param], name: &str, value: String) -> Result<(), Problem> {
+    pub(in crate::admin) fn take(
+        &mut self,
+        known: &[Param],
+        name: &str,
+        value: String,
+    ) -> Result<(), Problem> {
         let Some(param) = known.iter().find(|it| it.name == name) else {
             let names = known.iter().map(|it| it.name);
             let short: String = name.chars().take(100).collect();
@@ -156,32 +161,32 @@ impl Given {
         Ok(())
     }
 
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(in crate::admin) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(it, _)| *it == name).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn owned(&self, name: &str) -> Option<String> {
+    pub(in crate::admin) fn owned(&self, name: &str) -> Option<String> {
         self.text(name).map(str::to_owned)
     }
 
-    pub(super) fn get<T: FromStr>(&self, name: &str) -> Option<T> {
+    pub(in crate::admin) fn get<T: FromStr>(&self, name: &str) -> Option<T> {
         self.text(name)?.parse().ok()
     }
 
-    pub(super) fn flag(&self, name: &str) -> bool {
+    pub(in crate::admin) fn flag(&self, name: &str) -> bool {
         self.text(name) == Some("true")
     }
 
-    pub(super) fn numbers(&self, name: &str) -> Vec<i64> {
+    pub(in crate::admin) fn numbers(&self, name: &str) -> Vec<i64> {
         self.text(name).iter().flat_map(|it| it.split(',')).filter_map(|it| it.parse().ok()).collect()
     }
 
-    pub(super) fn moment(&self, name: &str, now: Timestamp) -> Option<Timestamp> {
+    pub(in crate::admin) fn moment(&self, name: &str, now: Timestamp) -> Option<Timestamp> {
         moment(self.text(name)?, now).ok()
     }
 
     /// All of them, for the list of operations.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub(in crate::admin) fn all(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.iter().map(|(name, value)| (*name, value.as_str()))
     }
 }

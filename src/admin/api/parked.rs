@@ -150,7 +150,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     .body(schema::<DiscardBody>),
 ];
 
-fn filter(given: &Given) -> Filter {
+pub(in crate::admin) fn filter(given: &Given) -> Filter {
     let span = |name: &str| given.get::<Span>(name).map(|Span(it)| it);
     Filter {
         ids: given.numbers("ids"),

@@ -15,7 +15,7 @@ fn ask(guard: &Guard, method: &str, headers: &[(&str, &str)]) -> Result<Role, St
         request = request.header(*name, *value);
     }
     let (parts, ()) = request.body(()).expect("a request").into_parts();
-    let admitted = guard.admit(&parts, IpAddr::from([127, 0, 0, 1]));
+    let admitted = guard.admit(&parts, IpAddr::from([127, 0, 0, 1]), Timestamp::UNIX_EPOCH);
     admitted.map(|it| it.role).map_err(|problem| problem.detail().to_owned())
 }
 

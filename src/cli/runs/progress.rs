@@ -19,54 +19,24 @@ pub(super) fn name(run: &Run) -> String {
     }
 }
 
-/// How many seconds it took, or has taken so far.
-fn taken(run: &Run, now: Timestamp) -> Option<f64> {
-    let until = run.finished_at.unwrap_or(now);
-    let taken = until.duration_since(run.started_at?).as_secs_f64();
-    (taken > 0.0).then_some(taken)
-}
-
-/// Rows a second since it was begun.
-fn per_second(run: &Run, now: Timestamp) -> Option<f64> {
-    (run.counts.read > 0).then_some(run.counts.read as f64 / taken(run, now)?)
-}
-
 /// `35 rows/s`; empty before anything was read.
 pub(super) fn rate(run: &Run, now: Timestamp) -> String {
-    match per_second(run, now) {
+    match run.per_second(now) {
         None => String::new(),
         Some(few) if few < 9.95 => format!("{few:.1} rows/s"),
         Some(many) => format!("{many:.0} rows/s"),
     }
 }
 
-/// No guess reaches further than this.
-const FORESEEABLE: f64 = 1_000.0 * 3_600.0;
-
 /// `4 min`, while it runs and it is known how far it has to go.
 pub(super) fn left(run: &Run, now: Timestamp) -> String {
-    let rows = run.expected.and_then(|expected| expected.checked_sub(run.counts.read));
-    match (rows, per_second(run, now)) {
-        (Some(rows), Some(rate)) if rows > 0 && run.state == RunState::Running => {
-            Some(rows as f64 / rate).filter(|it| *it < FORESEEABLE).map(seconds).unwrap_or_default()
-        }
-        _ => String::new(),
-    }
-}
-
-/// How much of what is expected was read. What is expected is an estimate: all of it is only what is
-/// done.
-fn percent(run: &Run) -> Option<u64> {
-    let expected = run.expected.filter(|it| *it > 0)?;
-    let most = if run.state == RunState::Done { 100 } else { 99 };
-    let percent = u128::from(run.counts.read) * 100 / u128::from(expected);
-    Some(u64::try_from(percent).unwrap_or(most).min(most))
+    run.seconds_left(now).map(seconds).unwrap_or_default()
 }
 
 /// `1200 of 40000 (3%)`, or `1200`.
 pub(super) fn progress(run: &Run) -> String {
     let read = run.counts.read;
-    match (run.expected, percent(run)) {
+    match (run.expected, run.percent()) {
         (Some(expected), Some(percent)) => format!("{read} of {expected} ({percent}%)"),
         _ => read.to_string(),
     }
@@ -99,7 +69,7 @@ pub(in crate::cli) fn line(run: &Run, now: Timestamp) -> String {
         line.push_str(&format!(", {} read, {}", progress(run), counts(run)));
     }
     if run.state.is_over() {
-        taken(run, now).into_iter().for_each(|it| line.push_str(&format!(", in {}", seconds(it))));
+        run.taken(now).into_iter().for_each(|it| line.push_str(&format!(", in {}", seconds(it))));
     } else {
         line.push_str(&tail(run, now));
     }
@@ -114,7 +84,7 @@ pub(super) fn bar(run: &Run, now: Timestamp) -> String {
     if run.state.is_over() || run.started_at.is_none() {
         return line(run, now);
     }
-    let full = percent(run).unwrap_or(0) * CELLS / 100;
+    let full = run.percent().unwrap_or(0) * CELLS / 100;
     let bar: String = (0..CELLS).map(|at| if at < full { '█' } else { '░' }).collect();
     let state =
         if run.state == RunState::Running { String::new() } else { format!("{}, ", run.state.name()) };

@@ -38,7 +38,9 @@ pub use remote_status::{RemoteStatus, read_remotes};
 pub use run_desk::{RunDesk, RunDeskError, RunFilter};
 pub use runs::linked_keys;
 pub use schedules::read_schedules;
-pub use status::{InstanceState, InstanceStatus, RouteStatus, SourceStatus, read_status, report_instance};
+pub use status::{
+    InstanceState, InstanceStatus, ParkedCount, RouteStatus, SourceStatus, read_status, report_instance,
+};
 pub use tallies::{RunTally, Tallies, read_tallies};
 
 use super::{
