@@ -74,7 +74,7 @@ fn row(change: &Value) -> Markup {
     let (before, after) = (change["old"].as_array(), change["row"].as_array());
     let cell = |row: Option<&Vec<Value>>, at: usize| {
         let value = row.and_then(|it| it.get(at));
-        html! { @match value { Some(Value::String(text)) => (text), Some(Value::Null) => span.quiet { "null" }, Some(other) => code { (other) }, None => "" } }
+        html! { @match value { Some(Value::String(text)) => (text), Some(Value::Null) => span.quiet { "null" }, Some(_) => span.quiet { "unchanged" }, None => "" } }
     };
     let rows = html! {
         @for (at, column) in columns.into_iter().flatten().enumerate() {
