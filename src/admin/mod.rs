@@ -6,13 +6,14 @@
 //!
 //! A request passes the guard first (who is it, may they, could a web page elsewhere have sent it),
 //! then the API finds its endpoint, which is at once what is served and what the OpenAPI document
-//! says. Whatever changes something is written down before and after it is done.
+//! says. Whatever changes something is written down before and after it is done. The dashboard shows
+//! the same to a browser, and does it by the same endpoints.
 //!
 //! Upholds invariants 5 (requests, bodies, query strings and answers are bounded) and 7 (what is shown
-//! was redacted before, and a token is never told). It holds no state of its own: two instances say the
-//! same.
+//! was redacted before, and a token is never told). It holds no state of its own but an
+//! hour of samples for the graphs: two instances say the same.
 //!
-//! A new endpoint is a row in one of the tables below `api`.
+//! A new endpoint is a row in one of the tables below `api`; a new page one in that of `dashboard`.
 
 mod api;
 mod ask;

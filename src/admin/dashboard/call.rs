@@ -69,8 +69,8 @@ fn content(content: &Content) -> Markup {
             (pieces::body(&content.body))
         }
         details {
-            summary { (say::of(content.headers.len() as i64, "header", "headers")) }
-            pre tabindex="0" { @for (name, value) in &content.headers { (name) ": " (value) "\n" } }
+            summary { (say::of(content.headers.iter().count() as i64, "header", "headers")) }
+            pre tabindex="0" { @for (name, value) in content.headers.iter() { (name) ": " (value) "\n" } }
         }
     }
 }
