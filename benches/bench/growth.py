@@ -28,7 +28,7 @@ def case(machine: Machine, name: str, routes: int, remotes: int, delay: int, cha
     )
     rowcall = machine.rowcall(
         f'sources: {{ main: {{ url: "{url}" }} }}\nremotes:\n{declared}\n'
-        f"call_log: {{ enabled: false }}\nentities:{entities}\nlog: {{ format: json, level: \"info,rowcall::outcome=warn\" }}\n"
+        f"call_log: {{ enabled: false }}\nadmin: {{ listen: off }}\nentities:{entities}\nlog: {{ format: json, level: \"info,rowcall::outcome=warn\" }}\n"
     )
     rowcall.command("init")
     rowcall.run()

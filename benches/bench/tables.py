@@ -24,6 +24,7 @@ entities:
   item:
     table: item
 {ENTITY}
+admin: {{ listen: off }}
 # A line a change is not what is measured.
 log: {{ format: json, level: "info,rowcall::outcome=warn" }}
 """

@@ -29,6 +29,9 @@ pub enum DeskError {
     /// A server could not be reached or broke off; another try may do.
     #[error("{0}")]
     Unreachable(String),
+    /// It went wrong, and another try will not help.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// A run that is asked for. Without entities it is for all of them.

@@ -96,6 +96,7 @@ impl From<DeskError> for Problem {
             DeskError::Wrong(_) => BAD_PARAMETER,
             DeskError::Refused(_) => REFUSED,
             DeskError::Unreachable(_) => UNREACHABLE,
+            DeskError::Failed(_) => FAILED,
         };
         Self::new(kind, error.to_string())
     }

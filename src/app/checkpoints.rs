@@ -24,7 +24,7 @@ impl App {
         };
         let slot = mark_slot(&plan.slot, name).map_err(|message| AppError::Configuration(vec![message]))?;
         let state = connect(plan).await?;
-        let client = postgres::connect(&plan.target).await.map_err(AppError::failed)?;
+        let client = postgres::connect(&plan.target).await?;
         let from = inspect::slot(&client, &plan.slot).await?;
         let Some(Slot { confirmed: Some(confirmed), wal_status, .. }) = from else {
             let message = format!("replication slot `{}` does not exist: run `rowcall init`", plan.slot);
@@ -95,7 +95,7 @@ impl App {
         let none =
             || AppError::Failed(format!("there is no checkpoint `{name}`; see `rowcall checkpoint list`"));
         let (plan, state, mark) = found.pop().ok_or_else(none)?;
-        let client = postgres::connect(&plan.target).await.map_err(AppError::failed)?;
+        let client = postgres::connect(&plan.target).await?;
         drop_slot(&client, &mark.slot).await?;
         MarkDesk { client: &state }.forget(&plan.name, name).await.map_err(sql)?;
         Ok(plan.name)

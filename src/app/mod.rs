@@ -76,6 +76,12 @@ impl AppError {
     }
 }
 
+impl From<crate::postgres::ConnectError> for AppError {
+    fn from(error: crate::postgres::ConnectError) -> Self {
+        if error.is_final() { Self::failed(error) } else { Self::Unreachable(error.to_string()) }
+    }
+}
+
 impl From<SourceError> for AppError {
     fn from(error: SourceError) -> Self {
         if error.is_final() { Self::failed(error) } else { Self::Unreachable(error.to_string()) }

@@ -30,10 +30,7 @@ impl App {
 }
 
 pub(super) async fn connect(plan: &SourcePlan) -> Result<Client, AppError> {
-    let client = postgres::connect(&plan.state).await.map_err(|error| match error.is_final() {
-        true => AppError::failed(error),
-        false => AppError::Unreachable(error.to_string()),
-    })?;
+    let client = postgres::connect(&plan.state).await?;
     check_schema(plan, &client).await?;
     Ok(client)
 }

@@ -14,6 +14,8 @@ use http::{HeaderMap, header, request::Parts};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+/// Longer reasons would not be read.
+const LONGEST_REASON: usize = 1_000;
 /// The largest body.
 const LARGEST: usize = 64 << 10;
 
@@ -75,6 +77,17 @@ impl Asked {
         Ok(read)
     }
 
+    /// Why something is done, as a person says it.
+    pub(super) fn reason(text: &str) -> Result<&str, Problem> {
+        let text = text.trim();
+        let wrong = |detail: &str| Err(Problem::new(BAD_BODY, detail).of("reason"));
+        match text.len() {
+            0 => wrong("`reason` is empty: say why"),
+            1..=LONGEST_REASON => Ok(text),
+            _ => wrong("`reason` is longer than 1000 bytes"),
+        }
+    }
+
     /// All of it, for the list of operations.
     pub(super) fn told(&self) -> Value {
         let given = self.places.all().chain(self.query.all());
@@ -95,10 +108,29 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     }
     let body = to_bytes(body, LARGEST).await.map_err(|_| too_large())?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    if holds_nul(&body) {
+        return Err(Problem::new(
+            BAD_BODY,
+            "a text in it holds the character NUL, which Postgres does not take",
+        ));
+    }
     if !body.is_empty() && !kind.is_some_and(is_json) {
         return Err(Problem::new(BAD_TYPE, "send a body as `Content-Type: application/json`"));
     }
     Ok(body)
+}
+
+/// Whatever is no JSON is said to be none later.
+fn holds_nul(body: &[u8]) -> bool {
+    fn within(value: &Value) -> bool {
+        match value {
+            Value::String(text) => text.contains('\0'),
+            Value::Array(items) => items.iter().any(within),
+            Value::Object(map) => map.iter().any(|(name, value)| name.contains('\0') || within(value)),
+            _ => false,
+        }
+    }
+    serde_json::from_slice(body).is_ok_and(|value| within(&value))
 }
 
 /// What stands in the path where the endpoint has a name in braces. The router has matched it already.

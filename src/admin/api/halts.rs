@@ -72,8 +72,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 fn pause(desk: Arc<dyn Desk>, asked: Asked, what: HaltOf) -> Answering {
     Box::pin(async move {
         let PauseBody { reason } = asked.body()?;
+        let reason = reason.as_deref().map(Asked::reason).transpose()?;
         let name = asked.places.text(what.name()).unwrap_or_default();
-        Answer::json(&desk.pause(what, name, asked.who, reason.as_deref()).await?)
+        Answer::json(&desk.pause(what, name, asked.who, reason).await?)
     })
 }
 

@@ -31,7 +31,7 @@ use axum::{
     routing::{MethodFilter, on},
 };
 pub(super) use calls::{lineage_of, query as call_query};
-use endpoint::{Answer, Endpoint, Verb};
+use endpoint::{Answer, Endpoint, SHORT, Verb};
 use http::{Method, Request, Uri};
 pub(super) use params::{Form, Given, NAME, Param, param};
 pub(super) use parked::filter as parked_filter;
@@ -125,12 +125,16 @@ async fn answer(api: Arc<Api>, endpoint: &'static Endpoint, request: Request<Bod
     let Some(operator) = parts.extensions.get::<Operator>().copied() else {
         return Problem::new(FAILED, "it is not known who asks").into_response();
     };
+    let asked = match timeout(SHORT, Asked::read(endpoint, operator, &parts, body)).await {
+        Ok(Ok(asked)) => asked,
+        Ok(Err(problem)) => return problem.into_response(),
+        Err(_) => return Problem::new(TOO_SLOW, "the body took too long").into_response(),
+    };
     let _turn = match api.turn().await {
         Ok(turn) => turn,
         Err(problem) => return problem.into_response(),
     };
     let answered = async {
-        let asked = Asked::read(endpoint, operator, &parts, body).await?;
         if endpoint.changes() {
             act(&api, endpoint, operator, asked).await
         } else {

@@ -1,6 +1,7 @@
 //! Parked changes: found, shown, tried again, given up.
 
 use super::{
+    asked::Asked,
     endpoint::{Answer, Endpoint, schema},
     openapi::list_of,
     params::{Form, Given, NAME, Param, param},
@@ -141,11 +142,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         |desk, asked| {
             Box::pin(async move {
                 let DiscardBody { filter, all, reason } = asked.body()?;
-                if reason.trim().is_empty() {
-                    return Err(
-                        Problem::new(BAD_BODY, "`reason` is empty: say why they are given up").of("reason")
-                    );
-                }
+                Asked::reason(&reason)?;
                 Answer::json(&Count { count: desk.discard(&chosen(filter, all)?).await? })
             })
         },

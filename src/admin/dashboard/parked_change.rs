@@ -64,7 +64,7 @@ fn draw(detail: &ParkedDetail, now: Timestamp) -> Markup {
         }
         h2 { "Last attempts" }
         @if let Some(note) = &detail.note { p.reason { (note) } }
-        (calls::table("Last attempts, the newest first", &detail.attempts, now))
+        (calls::table("Last attempts, the newest first", &detail.last_attempts, now))
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
             change: json!({ "row": ["<i>", null], "table": { "columns": [{ "name": "name" }, { "name": "note" }] } }),
             answers: json!([]),
         };
-        let detail = ParkedDetail { shown, attempts: vec![], note: Some("the log is away".to_owned()) };
+        let detail = ParkedDetail { shown, last_attempts: vec![], note: Some("the log is away".to_owned()) };
         let text = draw(&detail, Timestamp::from_second(7_200).expect("a time")).into_string();
         for said in [
             "PUT /x was answered with 422",

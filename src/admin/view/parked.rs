@@ -11,7 +11,7 @@ pub struct ParkedDetail {
     #[serde(flatten)]
     pub shown: Shown,
     /// Its last attempts as the log of calls has them, the newest first.
-    pub attempts: Vec<CallRecord>,
+    pub last_attempts: Vec<CallRecord>,
     /// Why attempts may be missing.
     pub note: Option<String>,
 }

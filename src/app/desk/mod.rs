@@ -52,7 +52,9 @@ impl From<AppError> for DeskError {
 }
 
 fn sql(error: tokio_postgres::Error) -> DeskError {
-    DeskError::Unreachable(postgres::explain(&error))
+    let passes = error.code().is_none_or(|code| matches!(code.code().get(..2), Some("08" | "53" | "57")));
+    let message = postgres::explain(&error);
+    if passes { DeskError::Unreachable(message) } else { DeskError::Failed(message) }
 }
 
 fn log(error: impl std::fmt::Display) -> DeskError {
@@ -66,7 +68,7 @@ fn of_source<'a>(
 ) -> Result<Vec<&'a mut StateConnection>, DeskError> {
     let is = |it: &StateConnection| source.is_none_or(|source| it.sources.iter().any(|it| it == source));
     if let Some(source) = source
-        && !connections.iter().any(|it| is(it))
+        && !connections.iter().any(&is)
     {
         return Err(DeskError::Wrong(format!("there is no source `{source}` in the configuration")));
     }

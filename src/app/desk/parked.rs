@@ -43,11 +43,11 @@ pub(super) async fn show(app: &App, id: i64, source: Option<&str>) -> Result<Par
     }
     let missing = || DeskError::Missing(format!("nothing is parked under the id {id}"));
     let shown = found.pop().ok_or_else(missing)?;
-    let (attempts, note) = match attempts(app, &shown).await {
+    let (last_attempts, note) = match attempts(app, &shown).await {
         Ok(attempts) => (attempts, None),
         Err(error) => (Vec::new(), Some(format!("its attempts are not known: {error}"))),
     };
-    Ok(ParkedDetail { shown, attempts, note })
+    Ok(ParkedDetail { shown, last_attempts, note })
 }
 
 async fn attempts(app: &App, shown: &Shown) -> Result<Vec<CallRecord>, DeskError> {

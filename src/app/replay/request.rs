@@ -31,7 +31,7 @@ impl App {
         let plans = self.chosen(request.source.as_deref())?;
         let plan = the_one(&plans, &request.entities)?;
         let state = connect(plan).await?;
-        let client = postgres::connect(&plan.target).await.map_err(AppError::failed)?;
+        let client = postgres::connect(&plan.target).await?;
         let sql = |error| AppError::Unreachable(postgres::explain(&error));
         // Times of commit are by the source's clock.
         let now = client.query_one("select clock_timestamp()", &[]).await.map_err(sql)?.get(0);

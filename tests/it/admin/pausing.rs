@@ -44,7 +44,7 @@ async fn what_is_paused_is_not_sent_until_it_is_resumed_also_after_a_restart() {
     assert_eq!(unknown.status, 400, "{:#}", unknown.body);
     eventually("the service obeys", LONG, async || {
         let said = service.stderr();
-        if said.contains("route `customer` is paused since") { Ok(()) } else { Err(said) }
+        if said.contains("nothing is sent until `rowcall resume`") { Ok(()) } else { Err(said) }
     })
     .await;
     live.after(&[

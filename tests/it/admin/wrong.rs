@@ -39,6 +39,8 @@ async fn what_is_wrong_names_the_place_and_what_would_do() {
         ("/api/v1/parked/retry", json!({ "filter": { "state": "lost" } }), json!("filter.state")),
         ("/api/v1/parked/discard", json!({ "all": true }), Value::Null),
         ("/api/v1/parked/discard", json!({ "all": true, "reason": " " }), json!("reason")),
+        ("/api/v1/parked/retry", json!({ "filter": { "key": "\0" } }), Value::Null),
+        ("/api/v1/remotes/bank/pause", json!({ "reason": "x".repeat(1_001) }), json!("reason")),
         ("/api/v1/runs/snapshot", json!({ "rate": 0 }), json!("rate")),
         ("/api/v1/runs/snapshot", json!({ "entities": ["loan"] }), Value::Null),
         ("/api/v1/runs/audit", json!({}), Value::Null),
