@@ -13,7 +13,7 @@ use crate::{
     admin::{
         api::{self, Given},
         guard::Role,
-        problem::{BAD_BODY, NO_PATH, Problem, TOO_LARGE},
+        problem::{BAD_BODY, NO_PATH, Problem, TOO_LARGE, TOO_SLOW},
     },
     state::postgres::Filter,
 };
@@ -25,6 +25,7 @@ use axum::{
 use deed::{DEEDS, Deed, Reason};
 use maud::{Markup, html};
 use std::sync::Arc;
+use tokio::time::timeout;
 
 /// A form has no more.
 const LARGEST: usize = 64 << 10;
@@ -107,7 +108,8 @@ pub(super) async fn act(State(dashboard): State<Arc<Dashboard>>, request: Reques
 async fn carry(visit: &Visit, body: Body) -> Result<String, Problem> {
     let deed = find(&visit.place())?;
     let too_large = |_| Problem::new(TOO_LARGE, format!("a form has at most {LARGEST} bytes"));
-    let body = to_bytes(body, LARGEST).await.map_err(too_large)?;
+    let slow = |_| Problem::new(TOO_SLOW, "the form took too long");
+    let body = timeout(super::WITHIN, to_bytes(body, LARGEST)).await.map_err(slow)?.map_err(too_large)?;
     let form = std::str::from_utf8(&body).map_err(|_| Problem::new(BAD_BODY, "that is no form"))?;
     let given = given(&deed.params(), Some(form))?;
     let told = (deed.told)(&given);

@@ -10,6 +10,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use maud::{Markup, html};
 use std::sync::Arc;
+use tokio::time::timeout;
 
 /// A form has no more.
 const LARGEST: usize = 16 << 10;
@@ -30,7 +31,8 @@ pub(super) async fn page(State(dashboard): State<Arc<Dashboard>>, request: Reque
 }
 
 pub(super) async fn enter(State(dashboard): State<Arc<Dashboard>>, request: Request) -> Response {
-    let body = to_bytes(request.into_body(), LARGEST).await.unwrap_or_default();
+    let read = timeout(super::WITHIN, to_bytes(request.into_body(), LARGEST)).await;
+    let body = read.ok().and_then(Result::ok).unwrap_or_default();
     let to = within(field(&body, "to"));
     let typed = field(&body, "token").unwrap_or_default();
     let now = dashboard.desk.now();

@@ -71,7 +71,7 @@ fn top(route: &RouteStatus, status: &Status, settings: &Value, now: Timestamp) -
         ]))
         @if let Some(error) = &route.last_error {
             p.reason { "Last failure " (say::perhaps(route.last_error_at, now)) ": " }
-            pre tabindex="0" { (error) }
+            pre.wrap tabindex="0" { (error) }
         }
         p.actions {
             @if !halted { a.button.quiet href=(format!("/do/routes.pause?route={}", url(name))) { "Pause this route" } }
