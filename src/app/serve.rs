@@ -14,11 +14,11 @@ use crate::{
     postgres,
     state::postgres::{InstanceState, Lease, PostgresStore, read_tallies, report_call_log, report_instance},
 };
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 /// The first wait after a failure; it doubles up to [`LONGEST_WAIT`].
@@ -180,9 +180,27 @@ async fn hold(
     // Freed with what the session still holds when it ends.
     let budget = Budget::new(usize::try_from(limits.memory.0).unwrap_or(usize::MAX));
     let name = format!("{}:{}", host(), std::process::id());
-    let result = tokio::select! {
-        result = session::run(plan, store, limits, &budget, logging.sink.as_ref(), stop) => result,
-        error = stay_alive(plan, &client, &name, logging.watch.as_deref()) => Err(error),
+    let (end, mut ending) = watch::channel(false);
+    let mut session = pin!(session::run(plan, store, limits, &budget, logging.sink.as_ref(), &mut ending));
+    let mut alive = pin!(stay_alive(plan, &client, &name, logging.watch.as_deref()));
+    let (mut lost, mut until) = (None, Instant::now());
+    let ended = loop {
+        tokio::select! {
+            ended = &mut session => break ended,
+            // It ends in order all the same: a request that is under way leaves its record (invariant 6).
+            error = &mut alive, if lost.is_none() => {
+                lost = Some(error);
+                until = Instant::now() + limits.drain.0 + LAST_WORDS;
+                end.send_replace(true);
+            }
+            // What it waits for may be as dead.
+            () = sleep_until(until), if lost.is_some() => break Ok(()),
+            () = stopped(stop), if !*end.borrow() => drop(end.send_replace(true)),
+        }
+    };
+    let result = match (ended, lost) {
+        (Ok(()), Some(lost)) => Err(lost),
+        (ended, _) => ended,
     };
     let state = match &result {
         Ok(()) => InstanceState::Stopped,
