@@ -245,7 +245,7 @@ impl StateStore for MemoryStore {
 
     async fn key_filter(&self) -> Result<Option<KeyFilter>, StateError> {
         let kept = self.kept();
-        let mut filter = KeyFilter::with_room(kept.links.len());
+        let mut filter = KeyFilter::with_room(kept.links.len() + kept.parked.len());
         let parked = kept.parked.keys().map(|(at, _)| at);
         kept.links.keys().chain(parked).for_each(|at| filter.add(KeyHash::new(&at.route, &at.key)));
         Ok(Some(filter))
