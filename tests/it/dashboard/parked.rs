@@ -51,7 +51,7 @@ async fn a_parked_change_is_found_shown_and_retried_to_success_and_another_disca
         .shows(&["cannot be undone", "name=\"why\" required"]);
     assert_eq!(browser.post("/do/parked.discard", &which).await.status, 400, "without a reason");
     let done = browser.post("/do/parked.discard", &format!("{which}&why=it+is+there")).await;
-    browser.get(done.leads()).await.shows(&["1 parked change is given up.", "Nothing is parked"]);
+    browser.get(done.leads()).await.shows(&["Given up for good: 1 parked change.", "Nothing is parked"]);
     browser.get("/operations").await.shows(&["parked.discard", "it is there", "refused"]);
 }
 
