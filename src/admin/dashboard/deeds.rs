@@ -139,9 +139,9 @@ pub(super) fn said(told: &[(String, String)]) -> Option<String> {
     let count = value("count").and_then(|it| it.parse::<i64>().ok());
     Some(match count {
         Some(count) if deed.counts => {
-            format!("{} {}.", say::of(count, "parked change", "parked changes"), deed.done)
+            format!("{}: {}.", deed.done, say::of(count, "parked change", "parked changes"))
         }
-        Some(count) => format!("{} {}.", say::of(count, "run", "runs"), deed.done),
+        Some(count) => format!("{}: {}.", deed.done, say::of(count, "run", "runs")),
         None => format!("{}.", deed.done),
     })
 }
@@ -180,7 +180,7 @@ mod tests {
             let told: Vec<_> = query.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
             super::said(&told)
         };
-        let expected = Some("3 parked changes are tried again now.".to_owned());
+        let expected = Some("Tried again now: 3 parked changes.".to_owned());
         assert_eq!(said(&[("done", "parked.retry"), ("count", "3")]), expected);
         assert_eq!(said(&[("done", "call us at"), ("count", "3")]), None);
     }

@@ -7,8 +7,8 @@ const TABLE: &str = "create table customers (id text primary key, name text)";
 const ENTITY: &str = "
   customer:
     table: customers
-    upsert: [{ name: put, put: '/objects/c/{{ row.id.url_encode() }}', body: { name: '{{ row.name }}' } }]
-    delete: [{ name: delete, delete: '/objects/c/{{ row.id.url_encode() }}' }]
+    upsert: [{ name: put, put: '/objects/c/{{ row.id }}', body: { name: '{{ row.name }}' } }]
+    delete: [{ name: delete, delete: '/objects/c/{{ row.id }}' }]
     schedule: { run: snapshot, cron: '0 3 * * *' }";
 
 pub async fn served(admin: &str) -> Live {

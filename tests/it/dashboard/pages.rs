@@ -86,7 +86,7 @@ async fn a_run_is_started_confirmed_and_followed_by_forms() {
     asked.shows(&["The rows of customer will be sent", "name=\"force\" value=\"true\"", "Start</button>"]);
     let done = browser.post("/do/runs.snapshot", form).await;
     assert_eq!((done.status, done.leads()), (303, "/runs?done=runs.snapshot&count=1"));
-    browser.get(done.leads()).await.shows(&["1 run asked for.", "snapshot customer"]);
+    browser.get(done.leads()).await.shows(&["Asked for: 1 run.", "snapshot customer"]);
     eventually("it is done", LONG, async || {
         let seen = browser.get("/runs").await.text;
         if seen.contains("No run is asked for") { Ok(()) } else { Err(seen) }

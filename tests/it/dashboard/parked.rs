@@ -10,7 +10,7 @@ async fn a_parked_change_is_found_shown_and_retried_to_success_and_another_disca
     live.bank.faults().add(Rule::new(Fault::Status(422)));
     let service = live.run();
     let browser = Browser::of(&service).await;
-    live.after(&["insert into customers values ('<b>1', 'a')", "insert into customers values ('2', 'b')"])
+    live.after(&["insert into customers values ('1<b>', 'a')", "insert into customers values ('2', 'b')"])
         .await;
     eventually("the overview says what is behind", LONG, async || {
         let text = browser.get("/").await.text;
@@ -20,13 +20,13 @@ async fn a_parked_change_is_found_shown_and_retried_to_success_and_another_disca
     })
     .await;
     let list =
-        browser.get("/parked?route=customer").await.shows(&["2 changes are parked", "&lt;b&gt;1", "422"]);
+        browser.get("/parked?route=customer").await.shows(&["2 changes are parked", "1&lt;b&gt;", "422"]);
     let ids: Vec<&str> =
         list.split("name=\"ids\" value=\"").skip(1).filter_map(|it| it.split('"').next()).collect();
     let [one, other] = ids[..] else { panic!("{list}") };
     eventually("its attempt is in the log", LONG, async || {
         let text = browser.get(&format!("/parked/{one}?route=customer")).await.text;
-        let said = ["mend the data", "Answers so far", "&lt;b&gt;1", "PUT /objects/c/%3Cb%3E1"];
+        let said = ["mend the data", "Answers so far", "1&lt;b&gt;", "PUT /objects/c/1%3Cb%3E"];
         if said.iter().all(|it| text.contains(it)) { Ok(()) } else { Err(text) }
     })
     .await;
@@ -51,7 +51,7 @@ async fn a_parked_change_is_found_shown_and_retried_to_success_and_another_disca
         .shows(&["cannot be undone", "name=\"why\" required"]);
     assert_eq!(browser.post("/do/parked.discard", &which).await.status, 400, "without a reason");
     let done = browser.post("/do/parked.discard", &format!("{which}&why=it+is+there")).await;
-    browser.get(done.leads()).await.shows(&["1 parked change is given up.", "Nothing is parked"]);
+    browser.get(done.leads()).await.shows(&["Given up for good: 1 parked change.", "Nothing is parked"]);
     browser.get("/operations").await.shows(&["parked.discard", "it is there", "refused"]);
 }
 

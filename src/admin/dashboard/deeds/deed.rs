@@ -70,7 +70,7 @@ const PARKED: Deed = Deed {
     danger: false,
     about: "What queued behind them follows in order. What cannot be sent is parked again with its reason.",
     what: |_| "will be tried again now.".to_owned(),
-    done: "are tried again now",
+    done: "Tried again now",
     counts: true,
     reason: Reason::None,
     back: "/parked",
@@ -105,7 +105,7 @@ pub(super) const DEEDS: &[Deed] = &[
         danger: true,
         about: "They are never sent, and this cannot be undone. What queued behind them goes on.",
         what: |_| "will be given up for good.".to_owned(),
-        done: "are given up",
+        done: "Given up for good",
         reason: Reason::Must,
         told: |given| Told {
             body: json!({ "filter": which(given), "all": given.flag("all"), "reason": given.text("why").unwrap_or_default() }),
@@ -139,7 +139,7 @@ pub(super) const DEEDS: &[Deed] = &[
         button: "Start",
         about: "The live stream goes on beside it, and is never overtaken by it.",
         what: |given| format!("The rows of {} will be sent as they are now.", entities(given)),
-        done: "asked for",
+        done: "Asked for",
         takes: Takes::These(&[ENTITIES, KEYS, param("force", Form::Flag, ""), RATE]),
         told: |given| {
             told(
@@ -157,7 +157,7 @@ pub(super) const DEEDS: &[Deed] = &[
             let does = if given.flag("delete") { "counted and deleted at the remote" } else { "counted" };
             format!("What is left over of {} will be {does}.", entities(given))
         },
-        done: "asked for",
+        done: "Asked for",
         takes: Takes::These(&[ENTITIES, param("delete", Form::Flag, ""), RATE]),
         told: |given| {
             told(
@@ -172,7 +172,7 @@ pub(super) const DEEDS: &[Deed] = &[
         button: "Start",
         about: "It asks the remote for objects and compares; nothing is sent unless repair is ticked.",
         what: |given| format!("What the remotes hold of {} will be compared with the rows.", entities(given)),
-        done: "asked for",
+        done: "Asked for",
         takes: Takes::These(&[
             ENTITIES,
             param("sample", Form::Number(1, u32::MAX as i64), ""),
@@ -194,7 +194,7 @@ pub(super) const DEEDS: &[Deed] = &[
         what: |given| {
             format!("Changes from {} on will be sent again.", given.text("from").unwrap_or("nowhere"))
         },
-        done: "asked for",
+        done: "Asked for",
         takes: Takes::These(&[
             param("from", NAME, ""),
             param("to", NAME, ""),
