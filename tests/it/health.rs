@@ -53,6 +53,23 @@ async fn a_source_that_streams_is_ready_and_each_thing_it_works_with_is_told() {
 }
 
 #[tokio::test]
+async fn a_command_asks_whether_the_service_is_ready() {
+    let live = live().await;
+    let said = live.rowcall.command(&["ready"]).await.expect_code(1).stderr;
+    assert!(said.contains("port 0"), "{said}");
+    let service = live.run();
+    let admin = Admin::of(&service).await;
+    admin.says("/readyz", 200, "source.main.stream", "streaming").await;
+    live.reconfigure(|yaml| yaml.replace("127.0.0.1:0\"", &format!("{}\"", admin.address())));
+    let said = live.rowcall.command(&["ready"]).await.expect_code(0).stdout;
+    assert!(said.contains("streaming"), "{said}");
+    service.sigterm();
+    assert!(service.wait().await.success());
+    let said = live.rowcall.command(&["ready"]).await.expect_code(1).stderr;
+    assert!(said.contains("cannot be asked"), "{said}");
+}
+
+#[tokio::test]
 async fn health_needs_no_token_and_metrics_do() {
     let live = live().await;
     live.reconfigure(|yaml| {

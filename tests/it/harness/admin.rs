@@ -27,6 +27,11 @@ impl Admin {
         Self { url: url.trim_end_matches('/').to_owned(), token: None }
     }
 
+    /// Its address and port.
+    pub fn address(&self) -> &str {
+        self.url.split_once("://").map_or(&*self.url, |(_, address)| address)
+    }
+
     /// Shows this from now on.
     pub fn with_token(self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self }
