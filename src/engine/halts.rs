@@ -58,7 +58,7 @@ impl Engine {
         self.halted_route(route).is_some() || self.admission.halted(usize::from(remote.0)).is_some()
     }
 
-    /// Whether what were read for this route would only wait.
+    /// Whether what is read for this route would only wait.
     pub(super) fn is_away(&self, route: RouteId) -> bool {
         let remote: RemoteId = self.router.route(route).remote;
         self.is_halted(route) || self.is_shut(remote) || self.lanes.is_put_aside(remote)

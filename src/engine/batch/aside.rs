@@ -57,6 +57,7 @@ impl Engine {
         let charges = work.charges.clone();
         let outcome = Outcome::Parked(parked);
         self.runs.count(work, None, &outcome);
+        self.count(route, work, &outcome);
         saying::say(self.ground.log.clock, &on.1.name, key, work, &outcome);
         self.heard_of.note(KeyHash::new(&on.1.name, key));
         let left = self.pending.add(lane, on, key, work, link.as_ref(), (outcome, claimed));

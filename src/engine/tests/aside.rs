@@ -5,7 +5,7 @@ use super::{
     outage::{acknowledged, kept},
     *,
 };
-use crate::remote::CallError;
+use crate::{metrics::OutcomeKind, remote::CallError};
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicU16, Ordering},
@@ -112,6 +112,9 @@ async fn batches_that_a_slow_remote_does_not_take_hold_up_the_log_no_longer_than
         go.send_replace(true);
         run.await.expect("it runs");
         assert_eq!((rig.store.links().len(), rig.budget.used()), (2, 0), "{code}");
+        let counted = |kind| rig.meter.route("t").outcome(kind).get();
+        let counted = [OutcomeKind::Parked, OutcomeKind::Applied].map(counted);
+        assert_eq!(counted, [2, 2], "{code}: each is counted when it is put aside, and when it is sent");
         if code == 503 {
             rig.assert_one_call_for_each_row();
         }
