@@ -206,3 +206,28 @@ async fn a_place_that_cannot_be_written_to_is_named_with_what_to_do() {
     let none = live.rowcall.command(&["calls", "tail"]).await.expect_code(1).stderr;
     assert!(none.contains("no log of calls is kept"), "{none}");
 }
+
+/// The connection by which the service says that it is alive, and no other, breaks.
+#[tokio::test]
+async fn a_request_that_is_under_way_when_the_report_is_lost_has_its_record() {
+    let live = world().await;
+    live.reconfigure(|yaml| format!("{yaml}\nlimits: {{ drain: 1s }}\n"));
+    live.bank.faults().add(Rule::new(Fault::Hold).times(1));
+    let service = live.run();
+    live.postgres.execute("insert into customers values (1, 'Ada', '1')").await;
+    let seen = || if live.bank.stats().requests > 0 { Ok(()) } else { Err("no request") };
+    eventually("the request is under way", LONG, async || seen()).await;
+    let reports = "select pg_terminate_backend(pid) from pg_stat_activity
+        where query ~ 'rowcall.(instance as i|call_log_status)|group by (kind|route), state' and pid <> pg_backend_pid()";
+    eventually("the report is lost", LONG, async || {
+        live.postgres.execute(reports).await;
+        if service.stderr().contains("again_in_ms") { Ok(()) } else { Err(service.stderr()) }
+    })
+    .await;
+    let sent = || if live.bank.journal().is_empty() { Err("nothing was applied") } else { Ok(()) };
+    eventually("it is sent again", LONG, async || sent()).await;
+    service.sigterm();
+    assert!(service.wait().await.success());
+    let told: Vec<String> = search(&live, &[]).await.iter().map(said).collect();
+    assert_eq!(told, ["PUT 1 null interrupted -", "PUT 1 201 answered -"]);
+}
