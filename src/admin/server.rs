@@ -4,9 +4,18 @@ use super::{
     Desk, Listen, Settings, Vitals, api, dashboard, guard, hands::Hands, settings::Fault, tls, vitals,
 };
 use crate::engine::stopped;
-use axum::{Router, middleware};
-use http::Request;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use axum::{
+    Router,
+    body::Body,
+    middleware::{self, Next},
+    response::Response,
+};
+use http::{HeaderValue, Request, header};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
@@ -119,6 +128,18 @@ fn router(
         .fallback(api::no_path)
         .method_not_allowed_fallback(api::no_method)
         .layer(middleware::from_fn_with_state((known, desk), guard::guard))
+        .layer(middleware::from_fn(leave_the_unread))
+}
+
+/// A request that is refused may have a body that is not read to its end. Its connection ends with the answer,
+/// and says so: a client that used it again would find it broken.
+async fn leave_the_unread(request: Request<Body>, next: Next) -> Response {
+    let has_body = request.body().size_hint().exact() != Some(0);
+    let mut response = next.run(request).await;
+    if has_body && response.status().is_client_error() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn serve(

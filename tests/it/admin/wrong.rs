@@ -74,6 +74,7 @@ async fn what_is_too_much_is_not_read() {
     let large = json!({ "filter": { "key": "x".repeat(70_000) } });
     let told = ask.post("/api/v1/parked/retry", &large).await;
     assert_eq!((told.status, told.problem()), (413, "too-large"));
+    assert_eq!(told.headers["connection"], "close", "the rest of it is not read");
     let told = ask.get(&format!("/api/v1/parked?key={}", "x".repeat(9_000))).await;
     assert_eq!((told.status, told.problem()), (414, "too-long"));
     let told = ask.get(&format!("/api/v1/parked?key={}", "x".repeat(2_000))).await;
