@@ -16,7 +16,6 @@
 //! A new endpoint is a row in one of the tables below `api`; a new page one in that of `dashboard`.
 
 mod api;
-mod ask;
 mod dashboard;
 mod desk;
 mod guard;
@@ -28,8 +27,8 @@ mod tls;
 pub mod view;
 mod vitals;
 
-pub use ask::ready;
 pub use desk::{Desk, DeskError, RunWanted};
 pub use server::{Admin, StartError};
 pub use settings::{Fault, Listen, Settings, Tls, check};
+pub use tls::certificates;
 pub use vitals::Vitals;

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
 /// The certificate, and those behind it.
-pub(super) fn certificates(tls: &Tls) -> Result<Vec<CertificateDer<'static>>, Fault> {
+pub fn certificates(tls: &Tls) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let chain: Result<Vec<_>, _> =
         CertificateDer::pem_slice_iter(text(&tls.cert, "cert")?.as_bytes()).collect();
     match chain {

@@ -26,6 +26,7 @@ mod mark_watch;
 mod plan;
 mod preview;
 mod publication_watch;
+mod ready;
 mod replay;
 mod runs;
 mod schedule;

@@ -1,12 +1,11 @@
 //! Asking the service that runs with the same configuration, on the same machine, whether it is ready.
 
-use super::{Listen, Settings, tls};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+use super::{App, AppError};
+use crate::{
+    admin::{Listen, Settings, certificates},
+    postgres::believing,
 };
+use rustls::{ClientConfig, crypto::ring, pki_types::ServerName};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -25,8 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// What is read of an answer.
 const LONGEST: u64 = 64 << 10;
 
+impl App {
+    /// Asks the service that runs with this configuration, on this machine, whether it is ready.
+    pub async fn ready(&self) -> Result<String, AppError> {
+        ready(&self.loaded.config.admin).await.map_err(AppError::Failed)
+    }
+}
+
 /// What `/readyz` says; an error is for a person.
-pub async fn ready(settings: &Settings) -> Result<String, String> {
+async fn ready(settings: &Settings) -> Result<String, String> {
     let Listen::At(address) = settings.listen else {
         return Err("`admin.listen` is `off`: there is nobody to ask".to_owned());
     };
@@ -55,13 +61,15 @@ fn of_this_machine(mut address: SocketAddr) -> SocketAddr {
 async fn ask(settings: &Settings, address: SocketAddr) -> io::Result<(u16, String)> {
     let stream = TcpStream::connect(address).await?;
     let Some(tls) = &settings.tls else { return exchange(stream, address).await };
-    let expected = tls::certificates(tls).map_err(|fault| io::Error::other(fault.message))?;
+    // Whatever name is in it.
+    let expected = certificates(tls).map_err(|fault| io::Error::other(fault.message))?;
     let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
+    let verifier = believing(expected, &provider).map_err(io::Error::other)?;
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Ours { expected, provider }))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     let name = ServerName::from(address.ip());
     exchange(TlsConnector::from(Arc::new(config)).connect(name, stream).await?, address).await
@@ -88,53 +96,6 @@ fn read(answer: &[u8]) -> Option<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
     Some((status, body.trim().to_owned()))
-}
-
-/// Believes whoever shows the certificate that is configured here, whatever name is in it.
-#[derive(Debug)]
-struct Ours {
-    expected: Vec<CertificateDer<'static>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Ours {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if self.expected.first().is_some_and(|it| it == certificate) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(Error::General("it shows another certificate than `admin.tls.cert`".to_owned()))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

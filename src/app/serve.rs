@@ -5,7 +5,6 @@ use super::{
     session::SessionError, state,
 };
 use crate::{
-    admin,
     call_log::CallLogSink,
     capture::Budget,
     engine::{Limits, stopped},
@@ -34,11 +33,6 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const ALIVE: Duration = Duration::from_secs(5);
 
 impl App {
-    /// Asks the service that runs with this configuration, on this machine, whether it is ready.
-    pub async fn ready(&self) -> Result<String, AppError> {
-        admin::ready(&self.loaded.config.admin).await.map_err(AppError::Failed)
-    }
-
     /// Replicates, and serves the admin address, until `stop` becomes true (or its sender is gone), or a
     /// person is needed.
     pub async fn run(&self, stop: watch::Receiver<bool>) -> Result<(), AppError> {

@@ -29,3 +29,4 @@ pub use hosts::{Login, Standing, first_suitable};
 pub use pool::{Pool, pool, pool_of_lookups};
 pub use stream::Stream;
 pub use target::{Address, BadTarget, ChannelBinding, Host, RootCert, SessionAttrs, SslMode, Target};
+pub use verify::believing;

@@ -1,7 +1,7 @@
 //! Who may ask, over what, and where.
 
 use super::ask::{Ask, address, listening};
-use crate::harness::{Live, Rowcall, Version, certificates::Certificates, wait::LONG};
+use crate::harness::{Live, Rowcall, Version, certificates::Certificates, eventually, wait::LONG};
 use reqwest::Method;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -115,6 +115,19 @@ async fn over_tls_it_proves_itself_and_answers_nobody_in_the_clear() {
     let mut answer = Vec::new();
     let _ = timeout(LONG, clear.read_to_end(&mut answer)).await.expect("in time");
     assert!(!String::from_utf8_lossy(&answer).contains("HTTP/1.1 200"), "{answer:?}");
+
+    // Whoever has the same configuration believes it, whatever name is in its certificate, and nobody else.
+    live.reconfigure(|yaml| yaml.replace("0.0.0.0:0", &address));
+    eventually("it is ready", LONG, async || {
+        let output = live.rowcall.command(&["ready"]).await;
+        if output.status.success() { Ok(()) } else { Err(output.stderr) }
+    })
+    .await;
+    let others = Certificates::new();
+    std::fs::write(home.join("server.pem"), &others.server).expect("written");
+    std::fs::write(home.join("server.key"), &others.key).expect("written");
+    let said = live.rowcall.command(&["ready"]).await.expect_code(1).stderr;
+    assert!(said.contains("cannot be asked"), "{said}");
 }
 
 #[tokio::test]
