@@ -17,6 +17,8 @@ use tokio::{sync::watch, task::JoinSet, time::interval};
 
 /// How long records gather for the file, if nobody waits for them: few large transactions cost less.
 const GATHER: Duration = Duration::from_millis(50);
+/// So many of them at most.
+const AT_ONCE: usize = 2_000;
 /// How long what is in memory may take to go out at a stop.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// How often what is too old is forgotten.
@@ -140,7 +142,7 @@ impl App {
         let required = self.loaded.config.call_log.required;
         let mut options = PipelineOptions { required, ..PipelineOptions::default() };
         if end.embedded.is_some() && !required {
-            options.gather = GATHER;
+            (options.gather, options.batch) = (GATHER, AT_ONCE);
         }
         Ok(Arc::new(Pipeline::start(end.outlet, self.prepare()?, spool, options)))
     }

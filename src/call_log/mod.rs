@@ -8,6 +8,7 @@
 //! records implements [`CallLogStore`] and runs the conformance suite of the stores.
 
 mod direct;
+mod json;
 pub mod lineage;
 mod memory;
 pub mod mongodb;
@@ -100,19 +101,12 @@ pub struct Head {
     class: Option<Cow<'static, str>>,
 }
 
-/// What a record's JSON takes beside its bodies, most often.
-const USUAL: usize = 1_280;
-
 impl From<CallRecord> for Line {
     fn from(record: CallRecord) -> Self {
-        let answered = record.response.as_ref().map_or(0, |it| it.content.body.len());
-        let mut json = Vec::with_capacity(USUAL + (record.request.body.len() + answered) * 5 / 4);
-        // It holds nothing that JSON cannot say, and memory takes whatever is written to it.
-        let written = serde_json::to_writer(&mut json, &record);
-        debug_assert!(written.is_ok(), "{written:?}");
+        let json = json::of(&record);
         let CallRecord { id, route, at, entity, keys, changes, run, response, class, .. } = record;
         let head = Head { at, entity, keys, changes, run, status: response.map(|it| it.status), class };
-        Self { id, route, json: json.into(), head: Some(Arc::new(head)) }
+        Self { id, route, json, head: Some(Arc::new(head)) }
     }
 }
 

@@ -101,8 +101,8 @@ impl Redaction {
                 false => self.masked(value),
             }
         });
-        let kind = content.header("content-type").unwrap_or_default();
         if !self.paths.is_empty() && !content.base64 {
+            let kind = content.header("content-type").unwrap_or_default();
             if kind.contains("form-urlencoded") {
                 content.body = self.form(&content.body);
             } else if content.body.trim_start().starts_with(['{', '[']) {

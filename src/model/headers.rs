@@ -1,3 +1,5 @@
+use super::shared::shared_by;
+use memchr::memchr;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{borrow::Cow, fmt, sync::Arc};
@@ -10,8 +12,14 @@ pub struct Headers(Arc<str>);
 impl Headers {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut parts = self.0.split('\n');
-        std::iter::from_fn(move || parts.next().zip(parts.next()))
+        let mut rest = &*self.0;
+        let mut part = move || {
+            let end = memchr(b'\n', rest.as_bytes())?;
+            let part = &rest[..end];
+            rest = &rest[end + 1..];
+            Some(part)
+        };
+        std::iter::from_fn(move || Some((part()?, part()?)))
     }
 
     /// The first value of a field, whatever the case of its name.
@@ -26,10 +34,17 @@ impl Headers {
 
     /// Puts other values in place of those that `other` has one for.
     pub fn replace(&mut self, mut other: impl FnMut(&str, &str) -> Option<String>) {
-        let others: Vec<Option<String>> = self.iter().map(|(name, value)| other(name, value)).collect();
-        if others.iter().any(Option::is_some) {
-            let new = self.iter().zip(&others);
-            *self = new.map(|((name, value), other)| (name, other.as_deref().unwrap_or(value))).collect();
+        let mut others = Vec::new();
+        for (at, (name, value)) in self.iter().enumerate() {
+            others.extend(other(name, value).map(|it| (at, it)));
+        }
+        if !others.is_empty() {
+            let mut others = others.iter().peekable();
+            let new = self.iter().enumerate().map(|(at, (name, value))| {
+                let other = others.next_if(|(place, _)| *place == at);
+                (name, other.map_or(value, |(_, other)| other.as_str()))
+            });
+            *self = new.collect();
         }
     }
 }
@@ -37,16 +52,17 @@ impl Headers {
 /// A header field has no line break; where a text has one, it becomes a space.
 impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
-        let mut text = String::with_capacity(512);
-        for (name, value) in fields {
-            for part in [name.as_ref(), value.as_ref()] {
-                text.extend(
-                    part.split('\n').enumerate().flat_map(|(at, line)| [if at > 0 { " " } else { "" }, line]),
-                );
-                text.push('\n');
+        Self(shared_by(|text| {
+            for (name, value) in fields {
+                for part in [name.as_ref(), value.as_ref()] {
+                    match memchr(b'\n', part.as_bytes()) {
+                        None => text.push_str(part),
+                        Some(_) => text.push_str(&part.replace('\n', " ")),
+                    }
+                    text.push('\n');
+                }
             }
-        }
-        Self(text.into())
+        }))
     }
 }
 

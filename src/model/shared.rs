@@ -4,17 +4,31 @@ use std::{
     sync::Arc,
 };
 
+/// A draft that is longer is not kept.
+const LONGEST: usize = 16 << 10;
+
 thread_local! {
     static DRAFT: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Written as by `format!`, but into memory of just its size, and not first into some that is given back.
 pub fn shared(text: Arguments<'_>) -> Arc<str> {
-    DRAFT.with_borrow_mut(|draft| {
-        draft.clear();
+    shared_by(|draft| {
         // A string takes whatever is written to it.
         let written = draft.write_fmt(text);
         debug_assert!(written.is_ok(), "{written:?}");
-        Arc::from(draft.as_str())
     })
+}
+
+/// The same for what is written piece by piece.
+pub(super) fn shared_by(write: impl FnOnce(&mut String)) -> Arc<str> {
+    // Taken out, since what is written may ask for a draft of its own.
+    let mut draft = DRAFT.take();
+    draft.clear();
+    write(&mut draft);
+    let text = Arc::from(draft.as_str());
+    if draft.capacity() <= LONGEST {
+        DRAFT.set(draft);
+    }
+    text
 }

@@ -1,12 +1,13 @@
 //! The embedded call log: one SQLite file, so that a first run needs neither broker nor database.
 
+mod place;
 mod search;
 mod write;
 
 use super::{CallLogError, CallLogStore, CallQuery, CallRecord, Line, RecordId, Refused};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -125,11 +126,6 @@ fn explain(error: &rusqlite::Error) -> String {
     }
 }
 
-/// Good until the year 2262.
-fn nanos(at: Timestamp) -> i64 {
-    i64::try_from(at.as_nanosecond()).unwrap_or(i64::MAX)
-}
-
 #[async_trait]
 impl CallLogStore for SqliteCallLog {
     async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError> {
@@ -149,36 +145,14 @@ impl CallLogStore for SqliteCallLog {
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<CallRecord>, CallLogError> {
-        let id = id.to_string();
-        let work = move |connection: &mut Connection| {
-            let mut statement = connection.prepare_cached("select record from call where id = ?")?;
-            let mut rows = statement.query(params![id])?;
-            let Some(row) = rows.next()? else { return Ok(None) };
-            serde_json::from_str(row.get_ref(0)?.as_str()?).map(Some).map_err(search::unreadable)
-        };
-        self.with("reading a call", work).await
+        let id = id.clone();
+        self.with("reading a call", move |connection| search::get(connection, &id)).await
     }
 
     async fn expire(&self, before: Timestamp) -> Result<u64, CallLogError> {
         let mut all = 0;
         loop {
-            let work = move |connection: &mut Connection| {
-                let transaction = connection.transaction()?;
-                let some = "select seq from call where at < ?1 order by at, seq limit ?2";
-                let values = params![nanos(before), EXPIRE_AT_ONCE];
-                // By what the record names: no index by `seq` is kept for this.
-                for name in ["key", "change"] {
-                    let sql = format!(
-                        "delete from further_{name} where ({name}, seq) in (
-                             select named.value, seq from call, json_each(record, '$.{name}s') named
-                             where seq in ({some}) and json_array_length(record, '$.{name}s') > 1)"
-                    );
-                    transaction.execute(&sql, values)?;
-                }
-                let gone = transaction.execute(&format!("delete from call where seq in ({some})"), values)?;
-                transaction.commit()?;
-                Ok(gone as i64)
-            };
+            let work = move |connection: &mut Connection| write::forget(connection, before, EXPIRE_AT_ONCE);
             let gone: i64 = self.with("forgetting old calls", work).await?;
             all += gone.unsigned_abs();
             if gone < EXPIRE_AT_ONCE {
@@ -202,6 +176,27 @@ mod tests {
         connection.pragma_update(None, "user_version", 1).expect("another version");
         let error = SqliteCallLog::open(&path).expect_err("another version");
         assert!(error.lasting && error.to_string().contains("move it away"), "{error}");
+    }
+
+    /// So many that some find their number taken.
+    #[tokio::test]
+    async fn however_many_begin_at_one_time_each_is_there_once_and_found() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let store = SqliteCallLog::open(&folder.path().join("calls.db")).expect("a new file");
+        let of = |number: u32| crate::call_log::tests::record(&format!("a#{number:04}"));
+        let mut records: Vec<CallRecord> = (0..400).map(of).collect();
+        for _ in 0..2 {
+            assert_eq!(store.store(&records).await, Ok(Vec::new()));
+        }
+        records.reverse();
+        let first = CallQuery { limit: 300, ..CallQuery::default() };
+        let mut found = store.find(&first).await.expect("found");
+        let last = found.last().map(|it| (it.at, it.id.clone()));
+        found.extend(store.find(&CallQuery { before: last, ..first }).await.expect("found"));
+        assert_eq!(found, records);
+        for record in records.into_iter().step_by(10) {
+            assert_eq!(store.get(&record.id).await, Ok(Some(record)));
+        }
     }
 
     /// A service and its commands, say. Whoever comes second never sees half of what is made.

@@ -1,16 +1,13 @@
-use super::nanos;
-use crate::call_log::{CallQuery, CallRecord};
-use rusqlite::{Connection, ToSql};
+use super::place;
+use crate::call_log::{CallQuery, CallRecord, RecordId};
+use rusqlite::{Connection, Row, ToSql, params};
+use serde::de::DeserializeOwned;
 
-pub(super) fn unreadable(error: serde_json::Error) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
-}
-
-/// It is named first by a record, or among others.
-fn named(what: &str) -> String {
-    format!(
-        "seq in (select seq from call where {what} = ? union all select seq from further_{what} where {what} = ?)"
-    )
+/// The record in the first column, or what is asked of it.
+pub(super) fn read<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+    })
 }
 
 fn select(query: &CallQuery) -> (String, Vec<Box<dyn ToSql>>) {
@@ -30,10 +27,17 @@ fn select(query: &CallQuery) -> (String, Vec<Box<dyn ToSql>>) {
         }
     }
     if let Some(key) = &query.key {
-        narrow(&named("key"), Box::new(key.clone()));
+        // It is named first by a record, or among others.
+        let named =
+            "seq in (select seq from call where key = ? union all select seq from further_key where key = ?)";
+        narrow(named, Box::new(key.clone()));
     }
     if let Some(change) = &query.change {
-        narrow(&named("change"), Box::new(change.clone()));
+        let spot = place::spot_of_change(change).map_or("null".to_owned(), |it| it.to_string());
+        let named = format!(
+            "seq in (select seq from call where spot = {spot} union all select seq from further_change where change = ?)"
+        );
+        narrow(&named, Box::new(change.clone()));
     }
     if let Some(run) = query.run {
         narrow(&format!("{by}run = ?"), Box::new(run));
@@ -43,23 +47,20 @@ fn select(query: &CallQuery) -> (String, Vec<Box<dyn ToSql>>) {
         narrow(&format!("{by}status <= ?"), Box::new(to));
         failures_only = from >= 300;
     }
-    if let Some(since) = query.since {
-        narrow(&format!("{by}at >= ?"), Box::new(nanos(since)));
+    let before = query.before.as_ref().map(|(at, _)| *at);
+    let numbers = place::numbers(query.since, query.until);
+    let end = numbers.end.min(before.map_or(i64::MAX, |it| place::numbers(None, Some(it)).end));
+    if numbers.start > i64::MIN {
+        narrow(&format!("{by}seq >= ?"), Box::new(numbers.start));
     }
-    if let Some(until) = query.until {
-        narrow(&format!("{by}at < ?"), Box::new(nanos(until)));
-    }
-    if let Some((at, id)) = &query.before {
-        narrow("at <= ?", Box::new(nanos(*at)));
-        let same = values.len();
-        values.push(Box::new(id.to_string()));
-        sql.push_str(&format!(" and (at < ?{same} or id < ?{})", values.len()));
+    if end < i64::MAX {
+        narrow(&format!("{by}seq < ?"), Box::new(end));
     }
     if failures_only && by.is_empty() {
         // Or the index of those is not used.
         sql.push_str(" and status >= 300");
     }
-    sql.push_str(" order by at desc, id desc");
+    sql.push_str(" order by seq desc");
     (sql, values)
 }
 
@@ -67,17 +68,41 @@ pub(super) fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Resu
     let (sql, values) = select(query);
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(&values))?;
-    let mut found = Vec::new();
-    while found.len() < query.limit
-        && let Some(row) = rows.next()?
-    {
-        let record: CallRecord = serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(unreadable)?;
-        // What is searched for in the text is looked at here, the same everywhere.
-        if query.text.is_none() || query.matches(&record) {
-            found.push(record);
+    let mut found: Vec<CallRecord> = Vec::new();
+    // Those of one microsecond come in any order, so all of them are read.
+    let newest_first = |some: &mut [CallRecord]| some.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
+    let mut together = 0;
+    while let Some(row) = rows.next()? {
+        let record: CallRecord = read(row)?;
+        // What the file is not asked, or not exactly, is looked at here.
+        if !query.matches(&record) {
+            continue;
+        }
+        let moment = place::microsecond(record.at);
+        if found.get(together).is_some_and(|it| place::microsecond(it.at) != moment) {
+            newest_first(&mut found[together..]);
+            together = found.len();
+            if together >= query.limit {
+                break;
+            }
+        }
+        found.push(record);
+    }
+    newest_first(&mut found[together..]);
+    found.truncate(query.limit);
+    Ok(found)
+}
+
+pub(super) fn get(connection: &Connection, id: &RecordId) -> rusqlite::Result<Option<CallRecord>> {
+    let mut statement = connection.prepare_cached("select record from call where spot = ?")?;
+    let mut rows = statement.query(params![place::spot(id)])?;
+    while let Some(row) = rows.next()? {
+        let record: CallRecord = read(row)?;
+        if record.id == *id {
+            return Ok(Some(record));
         }
     }
-    Ok(found)
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -105,11 +130,12 @@ mod tests {
             status: Some((400, 499)),
             ..CallQuery::default()
         };
-        for query in [CallQuery { key: text(), ..whole() }, CallQuery { change: text(), ..whole() }] {
+        let change = Some("0/12AB.3".to_owned());
+        for query in [CallQuery { key: text(), ..whole() }, CallQuery { change, ..whole() }] {
             let all = plan(&query);
             assert!(all.contains("SEARCH call USING INTEGER PRIMARY KEY (rowid=?)"), "{all}");
-            let name = if query.key.is_some() { "key" } else { "change" };
-            assert!(all.contains(&format!("INDEX call_{name} ({name}=?)")), "{all}");
+            let (name, column) = if query.key.is_some() { ("key", "key") } else { ("change", "spot") };
+            assert!(all.contains(&format!("INDEX call_{column} ({column}=?)")), "{all}");
             assert!(all.contains(&format!("further_{name} USING PRIMARY KEY ({name}=?)")), "{all}");
         }
     }

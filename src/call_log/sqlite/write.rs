@@ -1,5 +1,5 @@
-use super::{explain, nanos};
-use crate::call_log::{Head, Line, Refused};
+use super::{explain, place, search};
+use crate::call_log::{Head, Line, RecordId, Refused};
 use jiff::Timestamp;
 use rusqlite::{
     Connection, ToSql, TransactionBehavior, params,
@@ -9,30 +9,27 @@ use serde::Deserialize;
 use std::{borrow::Cow, sync::Arc};
 
 /// Counted up when the tables change.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
-/// A record costs little where it is one row that is added at the end: so rows are numbered as they come, the
-/// first key and the first change stand in them, and there is an index for what is asked often or is rare.
+/// A record costs little where it is one row that is added near the end: so it is numbered by its time (see
+/// [`place`]), the first key stands in it, and there is an index for what is asked often or is rare.
 pub(super) const SCHEMA: &str = "\
 create table call (
     seq    integer primary key,
-    id     text    not null unique,
-    at     integer not null,
+    spot   integer not null,
     entity text    not null,
     route  text    not null,
     key    text,
-    change text,
     run    integer,
     status integer,
     class  text,
     record text    not null
 );
-create index call_at on call (at);
-create index call_key on call (key);
-create index call_change on call (change) where change is not null;
-create index call_run on call (run, at, id) where run is not null;
-create index call_status on call (status, at, id) where status >= 300;
-create index call_class on call (class, at, id) where class is not null;
+create index call_spot on call (spot);
+create index call_key on call (key) where key is not null;
+create index call_run on call (run) where run is not null;
+create index call_status on call (seq, status) where status >= 300;
+create index call_class on call (class) where class is not null;
 create table further_key (
     key text    not null,
     seq integer not null,
@@ -104,8 +101,8 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
     let mut refused = Vec::new();
     {
         let mut call = transaction.prepare_cached(
-            "insert or ignore into call (id, at, entity, route, key, change, run, status, class, record)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert into call (seq, spot, entity, route, key, run, status, class, record)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
         )?;
         let mut further_key =
             transaction.prepare_cached("insert or ignore into further_key (key, seq) values (?, ?)")?;
@@ -124,31 +121,97 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
                     continue;
                 }
             };
+            let spot = place::spot(&line.id);
             let Head { at, entity, keys, changes, run, status, class } = &*head;
-            let (route, key, change) = (&*line.route, keys.first(), changes.first());
-            let text = Text(&line.json);
-            let values =
-                params![&*line.id.0, nanos(*at), entity, route, key, change, run, status, class, text];
-            match call.execute(values) {
-                Ok(0) => continue,
-                Ok(_) => {}
+            let (route, key, text) = (&*line.route, keys.first(), Text(&line.json));
+            let mut put =
+                |seq: i64| call.execute(params![seq, spot, entity, route, key, run, status, class, text]);
+            let seq = match put_at(&transaction, place::number(*at, &line.id), &line.id, &mut put) {
+                Ok(Some(seq)) => seq,
+                Ok(None) => continue,
                 Err(error) if is_refusal(&error) => {
                     refuse(explain(&error));
                     continue;
                 }
                 Err(error) => return Err(error),
-            }
-            let seq = transaction.last_insert_rowid();
+            };
             for key in keys.iter().skip(1) {
                 further_key.execute(params![key, seq])?;
             }
-            for change in changes.iter().skip(1) {
-                further_change.execute(params![change, seq])?;
+            for (at, change) in changes.iter().enumerate() {
+                if at > 0 || place::spot_of_change(change) != Some(spot) {
+                    further_change.execute(params![change, seq])?;
+                }
             }
         }
     }
     transaction.commit()?;
     Ok(refused)
+}
+
+/// Puts a record at this number, or at the next that is free, and says where; not if it is there already.
+fn put_at(
+    connection: &Connection,
+    mut seq: i64,
+    id: &RecordId,
+    mut put: impl FnMut(i64) -> rusqlite::Result<usize>,
+) -> rusqlite::Result<Option<i64>> {
+    while put(seq)? == 0 {
+        if id_at(connection, seq)? == *id {
+            return Ok(None);
+        }
+        seq += 1;
+    }
+    Ok(Some(seq))
+}
+
+fn id_at(connection: &Connection, seq: i64) -> rusqlite::Result<RecordId> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: RecordId,
+    }
+    let mut statement = connection.prepare_cached("select record from call where seq = ?")?;
+    let named: Named = statement.query_row(params![seq], search::read)?;
+    Ok(named.id)
+}
+
+/// Forgets so many records that began before this, and says how many it were.
+pub(super) fn forget(connection: &mut Connection, before: Timestamp, most: i64) -> rusqlite::Result<i64> {
+    let transaction = connection.transaction()?;
+    let (start, end) = (place::not_before(before), place::numbers(None, Some(before)).end);
+    let mut gone = forget_some(&transaction, "seq < ?1 order by seq limit ?2", start, most)?;
+    if gone < most {
+        // Where the time lies within a microsecond, or a record beyond its own, each is looked at.
+        let mut near =
+            transaction.prepare_cached("select record, seq from call where seq >= ? and seq < ?")?;
+        let near = near.query_map([start, end], |row| Ok((search::read::<Begun>(row)?.at, row.get(1)?)));
+        for (at, seq) in near?.collect::<rusqlite::Result<Vec<(Timestamp, i64)>>>()? {
+            if at < before {
+                gone += forget_some(&transaction, "seq = ?1 limit ?2", seq, 1)?;
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(gone)
+}
+
+#[derive(Deserialize)]
+struct Begun {
+    at: Timestamp,
+}
+
+fn forget_some(connection: &Connection, which: &str, number: i64, most: i64) -> rusqlite::Result<i64> {
+    // By what the record names: no index by `seq` is kept for this.
+    for name in ["key", "change"] {
+        let sql = format!(
+            "delete from further_{name} where ({name}, seq) in (
+                 select named.value, seq from call, json_each(record, '$.{name}s') named
+                 where seq in (select seq from call where {which}))"
+        );
+        connection.prepare_cached(&sql)?.execute(params![number, most])?;
+    }
+    let sql = format!("delete from call where seq in (select seq from call where {which})");
+    Ok(connection.prepare_cached(&sql)?.execute(params![number, most])? as i64)
 }
 
 /// It is about this one record, and will be so for ever.

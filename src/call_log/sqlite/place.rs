@@ -1,0 +1,120 @@
+//! Where a record lies in the file, by its own data alone: so neither its time nor its name needs an index.
+//!
+//! Its row's number is its time with a few bits of its name. What is written as time goes on is added near the
+//! end, and a record that is stored again meets itself. Its spot is the place of its change in the source's
+//! log, as the name says it, which grows as well.
+
+use crate::{call_log::RecordId, model::Lsn};
+use jiff::Timestamp;
+use std::ops::Range;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Bits of the name in a row's number. With them, times up to the year 2112 have one.
+const NAMED: u32 = 11;
+/// Ordinals beyond it are of no change that is alone in its place.
+const ORDINAL: u32 = 24;
+/// So many numbers later, at most, lies one that found its own taken: far more than there ever were at once.
+const SLACK: i64 = 1 << 20;
+
+/// Records of one microsecond lie in no order among each other.
+pub(super) fn microsecond(at: Timestamp) -> i64 {
+    i64::try_from(at.as_nanosecond().div_euclid(1_000)).unwrap_or(i64::MAX)
+}
+
+fn of_time(at: Timestamp) -> i64 {
+    microsecond(at).saturating_mul(1 << NAMED)
+}
+
+/// The number of a record's row. If another one has it, the next is tried.
+pub(super) fn number(at: Timestamp, id: &RecordId) -> i64 {
+    let name = xxh3_64(id.0.as_bytes()) & ((1 << NAMED) - 1);
+    of_time(at).saturating_add(name.cast_signed())
+}
+
+/// The numbers that records of these times may have; others may too.
+pub(super) fn numbers(since: Option<Timestamp>, until: Option<Timestamp>) -> Range<i64> {
+    let from = since.map_or(i64::MIN, of_time);
+    from..until.map_or(i64::MAX, |it| of_time(it).saturating_add(SLACK))
+}
+
+/// The number from which on no record is older.
+pub(super) fn not_before(at: Timestamp) -> i64 {
+    of_time(at)
+}
+
+/// The spot of a record, by its name. Where that names no change alone, it is any number that is always the same.
+pub(super) fn spot(id: &RecordId) -> i64 {
+    let parts: Vec<&str> = id.0.split('-').collect();
+    let named = parts.windows(4).find_map(|it| match it {
+        [origin, commit, ordinal, next] if origin.len() == 8 && is_hex(origin) && !is_key(next) => {
+            along(u64::from_str_radix(commit, 16).ok()?, ordinal.parse().ok()?)
+        }
+        _ => None,
+    });
+    named.unwrap_or_else(|| xxh3_64(id.0.as_bytes()).cast_signed())
+}
+
+/// The spot at which the records of a change are, those that have no spot of their own.
+pub(super) fn spot_of_change(change: &str) -> Option<i64> {
+    let (commit, ordinal) = change.rsplit_once('.')?;
+    along(commit.parse::<Lsn>().ok()?.raw(), ordinal.parse().ok()?)
+}
+
+/// Unique within a terabyte of log, which is enough to be quick.
+fn along(commit: u64, ordinal: u64) -> Option<i64> {
+    let is_alone = commit != 0 && ordinal < 1 << ORDINAL;
+    is_alone.then(|| ((commit << ORDINAL) | ordinal).cast_signed())
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|it| it.is_ascii_hexdigit())
+}
+
+/// A change of a run is named together with a key: it shares its place with others.
+fn is_key(part: &str) -> bool {
+    part.len() == 16 && is_hex(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CallKey, ChangeId};
+
+    fn id(route: &str, change: ChangeId, key: Option<u64>, step: &str) -> RecordId {
+        let key = CallKey { route: route.into(), origin: 0x00ab_cdef, change, key, step: step.into() };
+        RecordId::new(&key.to_string(), None, 1)
+    }
+
+    #[test]
+    fn a_name_and_a_change_lead_to_one_spot_whatever_is_in_the_name() {
+        let change = ChangeId { commit: Lsn::new(0x1_0000_12AB), ordinal: 7 };
+        let spot_of = |change: ChangeId| spot_of_change(&change.to_string());
+        for (route, step) in [("loan", "create"), ("a-b.c-d", "e-f"), ("x-1", "step-00abcdef-1-2-3")] {
+            assert_eq!(Some(spot(&id(route, change, None, step))), spot_of(change), "{route} {step}");
+        }
+        let next = ChangeId { ordinal: 8, ..change };
+        assert!(spot_of(change) < spot_of(next));
+    }
+
+    #[test]
+    fn what_many_share_is_no_spot() {
+        let change = ChangeId { commit: Lsn::new(0x12AB), ordinal: 7 };
+        let [one, two] = [1, 2].map(|key| spot(&id("loan", change, Some(key), "create")));
+        assert!(one != two && Some(one) != spot_of_change("0/12AB.7"));
+        for none in ["", "0/0.7", "0/12AB", "x.7", "0/12AB.16777216", "0/12AB.18446744073709551615"] {
+            assert_eq!(spot_of_change(none), None, "{none}");
+        }
+        assert_eq!(spot(&RecordId("any".into())), spot(&RecordId("any".into())));
+    }
+
+    #[test]
+    fn a_row_has_a_number_within_those_of_its_time() {
+        for at in ["1969-12-31T23:59:59.5Z", "2026-01-31T12:00:00.123456Z", "2112-01-01T00:00:00Z"] {
+            let at: Timestamp = at.parse().expect("a time");
+            let next = Timestamp::from_microsecond(at.as_microsecond() + 1).expect("a time");
+            let number = number(at, &RecordId("a#1".into()));
+            assert!(numbers(Some(at), Some(next)).contains(&number) && number >= not_before(at), "{at}");
+            assert!(number < not_before(next), "{at}");
+        }
+    }
+}
