@@ -4,7 +4,7 @@ use super::{App, AppError, plan::SourcePlan, state::connect};
 use crate::{
     model::{Halt, HaltOf},
     postgres,
-    state::postgres::{HaltDesk, NewOperation, OperationDesk, OperationEnd, PostgresStore},
+    state::postgres::{HaltDesk, PostgresStore},
 };
 use serde_json::json;
 use std::time::Duration;
@@ -62,17 +62,13 @@ impl App {
         let HaltOrder { what, name, who, reason, pause } = order;
         let action = format!("{}s.{}", what.name(), if *pause { "pause" } else { "resume" });
         let asked = json!({ what.name(): name, "reason": reason });
-        let operation = NewOperation { who: who.clone(), address: None, action, asked };
-        let client = self.first_state().await?;
-        let desk = OperationDesk { client: &client };
-        let sql = |error| AppError::Unreachable(postgres::explain(&error));
-        let number = desk.begin(&operation).await.map_err(sql)?;
+        let written = self.begin_order(who, &action, asked).await?;
         let done = self.order_halt(order).await;
         let end = match &done {
-            Ok(halt) => OperationEnd::Done(serde_json::to_value(halt).unwrap_or_default()),
-            Err(error) => OperationEnd::Refused(error.to_string()),
+            Ok(halt) => Ok(serde_json::to_value(halt).unwrap_or_default()),
+            Err(error) => Err(error.to_string()),
         };
-        desk.end(number, &end).await.map_err(sql)?;
+        written.ends(end).await?;
         done
     }
 }

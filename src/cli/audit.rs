@@ -1,4 +1,4 @@
-use super::{Failure, output::print};
+use super::{Failure, order::ordered, output::print};
 use crate::{
     app::{App, AppError, Audit},
     audit::{Finding, Kind, Pacing, Summary, tally},
@@ -100,8 +100,9 @@ async fn ask_for(
 ) -> Result<(), Failure> {
     for ((source, entity, kind), keys) in repairs.iter_mut().filter(|(_, keys)| keys.len() >= least) {
         let kind = if *kind == RunKind::Prune.name() { RunKind::Prune } else { RunKind::Snapshot };
-        let run = app.request_repair(source, entity, kind, &std::mem::take(keys)).await?;
-        runs.push(run.to_string());
+        let keys = std::mem::take(keys);
+        let asked = async { Ok(app.request_repair(source, entity, kind, &keys).await?) };
+        runs.push(ordered(app, &format!("runs.{}", kind.name()), asked).await?.to_string());
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 use super::{
     Failure,
+    order::ordered,
     output::{bytes, print, print_json, seconds, table},
 };
-use crate::app::{App, AppError, CheckpointLine};
+use crate::app::{App, CheckpointLine};
 use clap::{Args, Subcommand};
 
 /// A checkpoint is a replication slot of its own: the server keeps its log from there on, up to
@@ -49,7 +50,8 @@ enum What {
 pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failure> {
     match arguments.what {
         What::Create { name, source } => {
-            let mark = app.create_checkpoint(&name, source.as_deref()).await?;
+            let made = async { Ok(app.create_checkpoint(&name, source.as_deref()).await?) };
+            let mark = ordered(&app, "checkpoints.create", made).await?;
             print(&format!("checkpoint {name} of source {} stands at {}", mark.source, mark.lsn))
         }
         What::List { source, json } => {
@@ -60,10 +62,11 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
             // Each by itself: what cannot be done to one is no reason not to do it to the others.
             let mut refused = Vec::new();
             for name in &names {
-                match app.drop_checkpoint(name, source.as_deref()).await {
+                let dropped = async { Ok(app.drop_checkpoint(name, source.as_deref()).await?) };
+                match ordered(&app, "checkpoints.drop", dropped).await {
                     Ok(source) => print(&format!("checkpoint {name} of source {source} is dropped"))?,
-                    Err(error @ AppError::Configuration(_)) => return Err(error.into()),
-                    Err(error) => refused.push(error.to_string()),
+                    Err(Failure::Failed(why)) => refused.push(why),
+                    Err(other) => return Err(other),
                 }
             }
             if refused.is_empty() { Ok(()) } else { Err(Failure::Failed(refused.join("\n"))) }

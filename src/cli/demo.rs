@@ -1,7 +1,7 @@
 //! `rowcall demo`: a database that is written to, a fake bank that is kept in step with it, and a
 //! terminal that shows both.
 
-use super::run::start_log;
+use super::{interrupted, run::start_log};
 use crate::{
     app::App,
     config,
@@ -14,10 +14,7 @@ use std::{
     path::Path,
     sync::Arc,
 };
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 /// Shows Rowcall at work on a database and a fake bank of its own.
 ///
@@ -87,21 +84,6 @@ impl Demo {
         interrupted.await;
         Ok(true)
     }
-}
-
-/// Ends with the first signal that asks the process to.
-fn interrupted() -> Result<impl Future<Output = ()>, String> {
-    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen to signals: {error}"));
-    let mut signals =
-        [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
-    Ok(async move {
-        let [interrupt, terminate, hangup] = &mut signals;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    })
 }
 
 /// The replicator, as `rowcall init` and `rowcall run` use it.

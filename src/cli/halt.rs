@@ -2,6 +2,7 @@
 
 use super::{
     Failure,
+    order::who,
     output::{print, print_json},
 };
 use crate::{
@@ -55,9 +56,7 @@ impl Which {
             Self { route: Some(route), .. } => (HaltOf::Route, route),
             Self { remote, .. } => (HaltOf::Remote, remote.unwrap_or_default()),
         };
-        let user = std::env::var("USER").ok().filter(|it| !it.is_empty());
-        let who = user.map_or_else(|| "command".to_owned(), |user| format!("command of {user}"));
-        HaltOrder { what, name, who, reason, pause }
+        HaltOrder { what, name, who: who(), reason, pause }
     }
 }
 

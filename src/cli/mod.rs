@@ -12,7 +12,9 @@ mod config;
 mod demo;
 mod halt;
 mod init;
+mod interrupted;
 mod log_keeper;
+mod order;
 mod output;
 mod parked;
 mod preview;
@@ -29,6 +31,7 @@ use crate::{
     synchronize::Classes,
 };
 use clap::{Parser, Subcommand};
+use interrupted::interrupted;
 use std::{path::PathBuf, process::ExitCode};
 
 /// Keeps a remote system that can be reached only through its HTTP API in step with a Postgres

@@ -1,5 +1,6 @@
 use super::{
     Failure,
+    order::ordered,
     output::{print, print_json, table},
 };
 use crate::{
@@ -143,19 +144,27 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
         What::Retry(Several { which, all, json }) => {
             let filter = chosen(which, all)?;
             unambiguous(&desks, &filter).await?;
-            let mut count = 0;
-            for desk in &mut desks {
-                count += desk.retry(&filter).await.map_err(failed)?;
-            }
+            let count = ordered(&app, "parked.retry", async {
+                let mut count = 0;
+                for desk in &mut desks {
+                    count += desk.retry(&filter).await.map_err(failed)?;
+                }
+                Ok(count)
+            });
+            let count = count.await?;
             done(count, "will be tried again", json)
         }
         What::Discard(Several { which, all, json }) => {
             let filter = chosen(which, all)?;
             unambiguous(&desks, &filter).await?;
-            let mut count = 0;
-            for desk in &mut desks {
-                count += desk.discard(&filter).await.map_err(failed)?;
-            }
+            let count = ordered(&app, "parked.discard", async {
+                let mut count = 0;
+                for desk in &mut desks {
+                    count += desk.discard(&filter).await.map_err(failed)?;
+                }
+                Ok(count)
+            });
+            let count = count.await?;
             done(count, "discarded", json)
         }
     }

@@ -1,5 +1,6 @@
 use super::{
     Failure,
+    order::ordered,
     output::print_json,
     runs::{ended, follow, serve_until_over},
 };
@@ -55,7 +56,8 @@ fn point(text: &str) -> Result<Point, BadPoint> {
 pub(super) async fn execute(arguments: Arguments, app: App, log: &Log) -> Result<(), Failure> {
     let Arguments { from, to, entities, keys, new_keys, source, wait, json } = arguments;
     let request = ReplayRequest { source, from, to, entities, keys, new_keys };
-    let (source, id) = app.request_replay(&request).await?;
+    let asked = async { Ok(app.request_replay(&request).await?) };
+    let (source, id) = ordered(&app, "runs.replay", asked).await?;
     let over = async {
         if json { told(&app, source.clone(), id).await } else { follow(&app, [(source.clone(), id)]).await }
     };

@@ -8,6 +8,7 @@ pub(super) use serve::serve_until_over;
 
 use super::{
     Failure,
+    order::ordered,
     output::{print, print_json, seconds, table},
 };
 use crate::{
@@ -120,9 +121,18 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
             let now = desk.now().await.map_err(failed)?;
             if json { print_json(&run) } else { print(&show(&run, now)) }
         }
-        What::Pause(which) => command(&connections, which, RunCommand::Pause).await,
-        What::Resume(which) => command(&connections, which, RunCommand::Resume).await,
-        What::Cancel(which) => command(&connections, which, RunCommand::Cancel).await,
+        What::Pause(which) => {
+            let done = command(&connections, which, RunCommand::Pause);
+            ordered(&app, "runs.pause", done).await
+        }
+        What::Resume(which) => {
+            let done = command(&connections, which, RunCommand::Resume);
+            ordered(&app, "runs.resume", done).await
+        }
+        What::Cancel(which) => {
+            let done = command(&connections, which, RunCommand::Cancel);
+            ordered(&app, "runs.cancel", done).await
+        }
         What::Follow(Which { ids, source }) => {
             let mut runs = Vec::new();
             for id in ids {

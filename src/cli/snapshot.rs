@@ -1,5 +1,6 @@
 use super::{
     Failure,
+    order::ordered,
     runs::{follow, serve_until_over},
 };
 use crate::{
@@ -71,7 +72,9 @@ impl Arguments {
 }
 
 pub(super) async fn execute(arguments: Arguments, app: App, log: &Log) -> Result<(), Failure> {
-    let asked = app.request_snapshot(&arguments.request()?).await?;
+    let request = arguments.request()?;
+    let asked = async { Ok(app.request_snapshot(&request).await?) };
+    let asked = ordered(&app, "runs.snapshot", asked).await?;
     let sources: Vec<&str> = asked.iter().map(|(source, _)| source.as_str()).collect();
     if !app.is_served(&sources).await? {
         return serve_until_over(&app, log, follow(&app, asked)).await;

@@ -1,5 +1,6 @@
 mod call_log;
 mod remote;
+mod watch;
 
 use super::{
     Failure,
@@ -7,22 +8,38 @@ use super::{
 };
 use crate::app::{App, Status};
 use clap::Args;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Reads the state database and the source; no running service is needed.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  watch -n 2 rowcall status")]
+#[command(after_help = "Examples:\n  rowcall status --watch\n  rowcall status --watch 10 --json")]
 pub(super) struct Arguments {
-    /// Print JSON.
+    /// Print JSON; with `--watch` an object a line.
     #[arg(long)]
     json: bool,
+    /// Show it again and again, and how many changes a second each route settles, until Ctrl-C.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "2",
+        value_parser = clap::value_parser!(u64).range(1..=3_600)
+    )]
+    watch: Option<u64>,
 }
 
 pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failure> {
+    if let Some(seconds) = arguments.watch {
+        return watch::watch(&app, Duration::from_secs(seconds), arguments.json).await;
+    }
     let status = app.status().await?;
-    if arguments.json { print_json(&status) } else { print(&text(&status)) }
+    if arguments.json { print_json(&status) } else { print(&text(&status, None)) }
 }
 
-fn text(status: &Status) -> String {
+/// Changes settled in a second, by route.
+type Rates = BTreeMap<String, f64>;
+
+fn text(status: &Status, rates: Option<&Rates>) -> String {
     let mut text = String::new();
     for line in &status.sources {
         text.push_str(&format!("source `{}`: ", line.source));
@@ -74,10 +91,13 @@ fn text(status: &Status) -> String {
         return text;
     }
     let head = ["route", "applied", "skipped", "parked", "in flight", "backing off"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let rate = rates.map(|_| "a second".to_owned());
+    let mut rows = vec![head.map(str::to_owned).into_iter().chain(rate).collect::<Vec<_>>()];
     for route in &status.routes {
         let counts = [route.applied, route.skipped, route.parked, route.in_flight, route.backing_off];
-        rows.push(std::iter::once(route.route.clone()).chain(counts.map(|it| it.to_string())).collect());
+        let rate = rates.map(|it| it.get(&route.route).map_or("-".to_owned(), |it| format!("{it:.1}")));
+        let name = std::iter::once(route.route.clone());
+        rows.push(name.chain(counts.map(|it| it.to_string())).chain(rate).collect());
     }
     text.push('\n');
     text.push_str(&table(&rows));

@@ -135,3 +135,42 @@ async fn config_prints_a_schema_and_the_configuration() {
     let shown = live.rowcall.command(&["config", "show"]).await.expect_code(0);
     assert!(shown.stdout.contains("loans") && shown.stdout.contains("attempts: 3"), "{}", shown.stdout);
 }
+
+#[tokio::test]
+async fn status_is_shown_again_and_again_until_a_signal() {
+    let live = Live::new(Version::V16, TABLE, ENTITY).await;
+    for (format, told) in [(&["--json"][..], "\"source\":\"main\""), (&[], "source `main`")] {
+        let watching = live.rowcall.start(&[&["status", "--watch", "1"], format].concat());
+        eventually("it is shown a second time", LONG, async || match watching.stdout() {
+            shown if shown.matches(told).count() >= 2 => Ok(()),
+            shown => Err(shown),
+        })
+        .await;
+        let shown = watching.stdout();
+        if format.is_empty() {
+            assert!(!shown.contains('\x1b'), "it is no terminal: {shown:?}");
+        } else {
+            let first = shown.lines().next().unwrap_or_default();
+            serde_json::from_str::<Value>(first).expect("an object a line");
+        }
+        watching.signal("INT");
+        assert_eq!(watching.wait().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn what_commands_change_is_written_down_with_what_came_of_it() {
+    let live = Live::new(Version::V16, TABLE, ENTITY).await;
+    live.rowcall.command(&["parked", "retry", "--all"]).await.expect_code(0);
+    live.rowcall.command(&["runs", "cancel", "99"]).await.expect_code(1);
+    live.rowcall.command(&["checkpoint", "create", "here"]).await.expect_code(0);
+    live.rowcall.command(&["checkpoint", "drop", "here"]).await.expect_code(0);
+    let sql = "select string_agg(concat_ws(' ', action, outcome, asked #>> '{command,2}', answer), E'\\n' order by id)
+               from rowcall.operation where who like 'command%'";
+    let told = live.postgres.text(sql).await.expect("operations");
+    let told: Vec<&str> = told.lines().collect();
+    let refused = r#"runs.cancel refused 99 "there is no run 99; see `rowcall runs list --all`""#;
+    assert_eq!(told[..2], ["parked.retry done --all 0", refused]);
+    assert!(told[2].starts_with("checkpoints.create done here") && told[2].contains("lsn"), "{told:?}");
+    assert_eq!(told[3..], [r#"checkpoints.drop done here "main""#]);
+}
