@@ -23,6 +23,7 @@ mod halts;
 mod init;
 mod lineage;
 mod mark_watch;
+mod notices;
 mod plan;
 mod preview;
 mod publication_watch;
