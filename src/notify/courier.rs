@@ -44,14 +44,14 @@ impl Refusal {
 /// How a target is told.
 #[derive(Debug)]
 pub(super) enum Way {
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
     Program(Program),
 }
 
 impl Way {
     pub(super) fn new(name: &str, target: &Target, clock: Clock) -> Result<Self, String> {
         Ok(match Webhook::new(name, target, clock)? {
-            Some(webhook) => Self::Webhook(webhook),
+            Some(webhook) => Self::Webhook(Box::new(webhook)),
             None => Self::Program(Program::new(target)),
         })
     }

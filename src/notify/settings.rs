@@ -124,7 +124,7 @@ pub fn check(name: &str, target: &Target, known: &[String]) -> Vec<Fault> {
     match (&target.url, target.exec.first()) {
         (None, None) => say(
             &[],
-            format!("notify.targets.{name} says nobody: give `url` (a webhook) or `exec` (a program)"),
+            format!("notify.targets.{name} tells nobody: give `url` (a webhook) or `exec` (a program)"),
         ),
         (Some(_), Some(_)) => {
             say(&["exec"], format!("notify.targets.{name} has `url` and `exec`; keep one of them"));
