@@ -167,7 +167,7 @@ async fn a_change_that_needs_a_person_is_told_by_a_program() {
     fs::write(live.rowcall.home().join("page.sh"), script).expect("a script");
     let _service = live.run();
     live.after(&["insert into customers values (7, '')"]).await;
-    live.parked_as(&["customer 7 rejected validation"]).await;
+    live.parked_as(&["customer 7 rejected invalid"]).await;
     let events = async |expected: &str| {
         eventually(expected, LONG, async || {
             let said = fs::read_to_string(live.rowcall.home().join("events")).unwrap_or_default();

@@ -11,15 +11,13 @@ use crate::{
 use std::time::Duration;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 /// How often it is looked what other instances have told, and how soon it is tried again.
 const LOOK: Duration = Duration::from_secs(5);
 /// A look that takes longer has failed.
 const WITHIN: Duration = Duration::from_secs(10);
-/// So long a start waits to hear what was told before.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between the notifier and the state database of the first source.
 pub(super) struct Keeper {
@@ -28,32 +26,32 @@ pub(super) struct Keeper {
     /// What may be told.
     names: Vec<String>,
     client: Option<Client>,
-    /// Told once it is known what was told before, or that it cannot be.
-    known: watch::Sender<bool>,
 }
 
 impl Keeper {
-    pub(super) fn new(
-        plan: SourcePlan,
-        config: &Config,
-        notifier: Notifier,
-        known: watch::Sender<bool>,
-    ) -> Self {
+    pub(super) fn new(plan: SourcePlan, config: &Config, notifier: Notifier) -> Self {
         let keys = |it| String::as_str(it);
         let names = names(config.sources.keys().map(keys), config.remotes.keys().map(keys));
-        Self { plan, notifier, names, client: None, known }
+        Self { plan, notifier, names, client: None }
     }
 
-    /// Until `over`, and once more then. While the state database is away what was told is known here.
-    pub(super) async fn run(mut self, mut over: watch::Receiver<bool>) {
-        let (began, mut away) = (Instant::now(), false);
+    /// Until `over`, and once more then; whoever asked is answered once the state database was looked at since. While
+    /// it is away what was told is known here alone.
+    pub(super) async fn run(
+        mut self,
+        mut asked: watch::Receiver<u64>,
+        answers: watch::Sender<u64>,
+        mut over: watch::Receiver<bool>,
+    ) {
+        let mut away = false;
         loop {
+            let question = *asked.borrow_and_update();
             let late = |_| Err(format!("no answer within {} s", WITHIN.as_secs()));
             let ends = *over.borrow();
             match timeout(WITHIN, self.look()).await.unwrap_or_else(late) {
                 Ok(()) => {
                     away = false;
-                    self.known.send_replace(true);
+                    answers.send_replace(question);
                 }
                 Err(error) => {
                     self.client = None;
@@ -63,9 +61,6 @@ impl Keeper {
                             error.lines().next().unwrap_or_default()
                         );
                     }
-                    if began.elapsed() >= PATIENCE {
-                        self.known.send_replace(true);
-                    }
                 }
             }
             if ends {
@@ -74,6 +69,7 @@ impl Keeper {
             tokio::select! {
                 _ = over.wait_for(|it| *it) => {}
                 () = self.notifier.told(), if !away => {}
+                Ok(()) = asked.changed(), if !away => {}
                 () = sleep(LOOK) => {}
             }
         }

@@ -9,7 +9,7 @@ pub(super) use ends::follow_ends;
 use super::{App, AppError, clock, serve};
 use crate::{engine::stopped, health, notify::Notifier};
 use keeper::Keeper;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -19,6 +19,8 @@ use tokio::{
 /// How often the checks are looked at; more often only where less than a second has to last.
 const LOOK: Duration = Duration::from_secs(1);
 const SOONEST: Duration = Duration::from_millis(20);
+/// So long it is waited to hear what was told before.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long telling what is left may take in the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long remembering that may take.
@@ -27,8 +29,8 @@ const LAST_SAVE: Duration = Duration::from_secs(2);
 /// Who is told while the process runs.
 pub(super) struct Notifying {
     pub(super) notifier: Notifier,
-    /// It is known what was told by an earlier process, or it cannot be.
-    ready: watch::Receiver<bool>,
+    asked: watch::Sender<u64>,
+    answered: watch::Receiver<u64>,
     closing: watch::Sender<bool>,
     couriers: JoinSet<()>,
     over: watch::Sender<bool>,
@@ -42,20 +44,29 @@ impl Notifying {
         app: &App,
         mut stop: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (app, notifier, mut ready) = (app.clone(), self.notifier.clone(), self.ready.clone());
+        let (app, notifier) = (app.clone(), self.notifier.clone());
+        let (asked, mut answered) = (self.asked.clone(), self.answered.clone());
+        let every = (app.loaded.config.notify.after.0 / 4).clamp(SOONEST, LOOK);
+        let watching = async move {
+            let mut ours = BTreeSet::new();
+            loop {
+                let checks = app.watched();
+                let now = app.ours();
+                let takes_over = now.difference(&ours).next().is_some();
+                ours = now;
+                if takes_over {
+                    heard(&asked, &mut answered).await;
+                } else {
+                    notifier.look(&checks, Instant::now());
+                    sleep(every).await;
+                }
+            }
+        };
         async move {
             tokio::select! {
-                _ = ready.wait_for(|it| *it) => {}
-                () = stopped(&mut stop) => return,
-            }
-            let every = (app.loaded.config.notify.after.0 / 4).clamp(SOONEST, LOOK);
-            loop {
-                tokio::select! {
-                    () = sleep(every) => {}
-                    // How it stops is no problem.
-                    () = stopped(&mut stop) => return,
-                }
-                notifier.look(&app.watched(), Instant::now());
+                () = watching => {}
+                // How it stops is no problem.
+                () = stopped(&mut stop) => {}
             }
         }
     }
@@ -79,21 +90,29 @@ impl Notifying {
     }
 }
 
+/// Waits until it is known what was told up to now by an earlier process, or by the instance that held the source
+/// before; not for ever.
+async fn heard(asked: &watch::Sender<u64>, answered: &mut watch::Receiver<u64>) {
+    asked.send_modify(|it| *it += 1);
+    let question = *asked.borrow();
+    let _ = timeout(PATIENCE, answered.wait_for(|it| *it >= question)).await;
+}
+
 impl App {
     /// Starts telling, if anybody is to be told.
     pub(super) fn start_notify(&self) -> Result<Option<Notifying>, AppError> {
         let Some(notifier) = self.notifier()? else { return Ok(None) };
         let (closing, closes) = watch::channel(false);
         let (over, ends) = watch::channel(false);
-        let (known, ready) = watch::channel(false);
+        let (asked, (answers, answered)) = (watch::Sender::new(0), watch::channel(0));
         let couriers = notifier.couriers(&closes);
         let mut keeping = JoinSet::new();
         // A configuration has a source.
         if let Some(plan) = self.plans()?.into_iter().next() {
-            let keeper = Keeper::new(plan, &self.loaded.config, notifier.clone(), known);
-            keeping.spawn(keeper.run(ends));
+            let keeper = Keeper::new(plan, &self.loaded.config, notifier.clone());
+            keeping.spawn(keeper.run(asked.subscribe(), answers, ends));
         }
-        Ok(Some(Notifying { notifier, ready, closing, couriers, over, keeping }))
+        Ok(Some(Notifying { notifier, asked, answered, closing, couriers, over, keeping }))
     }
 
     fn notifier(&self) -> Result<Option<Notifier>, AppError> {

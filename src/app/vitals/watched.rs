@@ -10,7 +10,10 @@ use crate::{
     health::{Check, State},
     metrics::Class,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError},
+};
 
 /// How much had worked when this instance began to speak for something.
 pub(super) type Proofs = BTreeMap<String, u64>;
@@ -44,6 +47,12 @@ impl App {
         }
         vitals.dated(checks).checks
     }
+
+    /// The sources that no other instance is known to hold.
+    pub(in crate::app) fn ours(&self) -> BTreeSet<String> {
+        let parts = self.vitals.parts();
+        parts.sources.iter().filter(|it| !it.is_standby()).map(|it| it.name.clone()).collect()
+    }
 }
 
 impl Vitals {
@@ -66,7 +75,7 @@ impl Vitals {
     /// The check, if it is for this instance to tell and what is well has been seen to work since it is.
     fn proven(&self, check: Check, is_ours: bool, works: Option<u64>) -> Option<Check> {
         let Some(works) = works else { return is_ours.then_some(check) };
-        let mut proofs = self.proofs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_ours {
             proofs.insert(check.name, works);
             return None;
