@@ -3,13 +3,14 @@
 use super::{Target, courier::Refusal};
 use crate::remote::{self, CallError, Clock, HttpRemote, RemoteError};
 use bytes::Bytes;
+use secrecy::{ExposeSecret, SecretString};
 
 /// Something that takes notices at a URL.
 #[derive(Debug)]
 pub(super) struct Webhook {
     remote: HttpRemote,
     /// Below the remote; it may hold a secret.
-    path: String,
+    path: SecretString,
 }
 
 impl Webhook {
@@ -25,12 +26,12 @@ impl Webhook {
             RemoteError::Wrong { fault, .. } => at(&fault.to_string()),
             RemoteError::Header { source, .. } => format!("{}: {source}", at("headers")),
         })?;
-        Ok(Some(Self { remote, path }))
+        Ok(Some(Self { remote, path: path.into() }))
     }
 
     /// Tells it once.
     pub(super) async fn deliver(&self, id: &str, json: Bytes) -> Result<(), Refusal> {
-        let answer = match self.remote.post_json(&self.path, json, Some(id)).await {
+        let answer = match self.remote.post_json(self.path.expose_secret(), json, Some(id)).await {
             Ok(answer) => answer,
             Err(error @ (CallError::BadRequest { .. } | CallError::TooLong { .. })) => {
                 return Err(Refusal::Lasting(error.to_string()));

@@ -4,6 +4,7 @@ use crate::harness::{
     Live, Version,
     admin::{ADMIN, Admin},
     eventually,
+    proxy::{Proxy, Way},
     wait::LONG,
 };
 use rowcall::demo::{Fault, Rule};
@@ -248,4 +249,38 @@ async fn a_command_tries_each_target_and_says_what_came_of_it() {
     assert!(said.contains("known are pager, script"), "{said}");
     let shown = live.rowcall.command(&["config", "show"]).await.expect_code(0).stdout;
     assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[tokio::test]
+async fn while_the_state_database_is_away_it_tells_all_the_same_and_remembers_that_later() {
+    let hook = hook().await;
+    let live = live(&pager(&hook, "source.*.stream")).await;
+    let proxy = Proxy::before(live.postgres.port()).await;
+    let far = live.postgres.url().replace(&live.postgres.port().to_string(), &proxy.port().to_string());
+    live.reconfigure(|yaml| yaml.replace(&live.postgres.url(), &far));
+    let service = live.run();
+    let admin = Admin::of(&service).await;
+    admin.says("/readyz", 200, "source.main.stream", "streaming").await;
+    // A start that takes longer than 100 ms is told too, so only the last notice says how it stands.
+    let is_last = async |event: &str| {
+        eventually(event, LONG, async || {
+            let (_, notices) = told(&hook).await;
+            if notices.last().is_some_and(|it| it["event"] == event) { Ok(()) } else { Err(notices) }
+        })
+        .await;
+    };
+    proxy.set(Way::Cut);
+    admin.says("/readyz", 503, "source.main.stream", "reconnecting").await;
+    eventually("what was told cannot be kept", LONG, async || {
+        let said = service.stderr();
+        if said.contains("which notices were told cannot be kept") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    is_last("problem").await;
+    proxy.set(Way::Open);
+    is_last("recovered").await;
+    is_kept(&live, "select bool_and(state = 'ok') from rowcall.notice where name = 'source.main.stream'")
+        .await;
+    let (lines, _) = told(&hook).await;
+    assert!(lines.windows(2).all(|it| it[0] != it[1]) && lines[0].starts_with("problem"), "{lines:?}");
 }
