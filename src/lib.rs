@@ -16,7 +16,7 @@
 //! And on the way back: [`write_back`] brings what was captured into the rows. [`audit`] asks whether
 //! all of it is right. [`admin`] shows an operator how everything stands and does what they ask.
 //!
-//! [`metrics`] holds what the rooms count while they work; [`health`] judges how it goes.
+//! [`metrics`] holds what the rooms count while they work; [`health`] judges how it goes, and [`notify`] tells of it.
 //!
 //! [`model`] holds the nouns they share and imports none of them; [`postgres`] is how the server
 //! is reached. [`config`] puts the rooms' own settings together; [`app`] builds the rooms from it
@@ -36,6 +36,7 @@ pub mod log_keeper;
 pub mod mapping;
 pub mod metrics;
 pub mod model;
+pub mod notify;
 pub mod postgres;
 pub mod remote;
 pub mod routing;

@@ -112,6 +112,14 @@ fn the_examples_about_checkpoints_work() {
 }
 
 #[test]
+fn the_examples_about_notifications_work() {
+    let page = "docs/notifications.md";
+    let examples = examples(page);
+    assert_eq!(examples.len(), 1);
+    examples.iter().for_each(|example| build(page, example));
+}
+
+#[test]
 fn the_examples_about_logs_work() {
     let page = "docs/logs.md";
     let examples = examples(page);

@@ -23,6 +23,7 @@ mod halts;
 mod init;
 mod lineage;
 mod mark_watch;
+mod notices;
 mod operation;
 mod plan;
 mod preview;

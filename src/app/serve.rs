@@ -1,8 +1,14 @@
 //! `rowcall run`: every source with its supervisor, until told to stop.
 
 use super::{
-    App, AppError, call_log::RunningCallLog, call_log_status::LogWatch, plan::SourcePlan, session,
-    session::SessionError, state,
+    App, AppError,
+    call_log::RunningCallLog,
+    call_log_status::LogWatch,
+    notices::{Notifying, follow_ends},
+    plan::SourcePlan,
+    session,
+    session::SessionError,
+    state,
 };
 use crate::{
     call_log::CallLogSink,
@@ -10,6 +16,7 @@ use crate::{
     engine::{Limits, stopped},
     health::Stage,
     model::ByteSize,
+    notify::Notifier,
     postgres,
     state::postgres::{InstanceState, Lease, PostgresStore, read_tallies, report_call_log, report_instance},
 };
@@ -37,17 +44,40 @@ impl App {
     /// person is needed.
     pub async fn run(&self, stop: watch::Receiver<bool>) -> Result<(), AppError> {
         self.validate()?;
+        let notifying = self.start_notify()?;
+        let result = self.attended(stop, notifying.as_ref()).await;
+        // Last: it is told how the others end.
+        if let Some(notifying) = notifying {
+            notifying.close(result.as_ref().err()).await;
+        }
+        result
+    }
+
+    /// Replicates, and serves the admin address.
+    async fn attended(
+        &self,
+        stop: watch::Receiver<bool>,
+        notifying: Option<&Notifying>,
+    ) -> Result<(), AppError> {
         let admin = self.start_admin().await?;
-        let result = self.replicate(stop).await;
-        // Last: how the rest ends can be watched there.
+        let result = self.replicate_telling(stop, notifying).await;
+        // How the rest ends can be watched there.
         if let Some(admin) = admin {
             admin.close().await;
         }
         result
     }
 
-    /// Replicates without the admin address.
+    /// Replicates without the admin address, and tells nobody.
     pub async fn replicate(&self, stop: watch::Receiver<bool>) -> Result<(), AppError> {
+        self.replicate_telling(stop, None).await
+    }
+
+    async fn replicate_telling(
+        &self,
+        stop: watch::Receiver<bool>,
+        notifying: Option<&Notifying>,
+    ) -> Result<(), AppError> {
         let plans = self.plans()?;
         let limits = &self.loaded.config.limits;
         let memory = ByteSize(limits.memory.0 / plans.len().max(1) as u64);
@@ -63,11 +93,17 @@ impl App {
         let mut looking = JoinSet::new();
         let app = self.clone();
         looking.spawn(async move { app.vitals.findings.keep(&app).await });
+        if let Some(notifying) = notifying {
+            looking.spawn(notifying.watch(self, all.subscribe()));
+        }
         let mut supervisors = JoinSet::new();
         for plan in plans {
             let mut stop_one = all.subscribe();
             let (limits, logging) = (limits.clone(), logging.clone());
-            supervisors.spawn(async move { supervise(&plan, &limits, &logging, &mut stop_one).await });
+            let notifier = notifying.map(|it| it.notifier.clone());
+            supervisors.spawn(async move {
+                supervise(&plan, &limits, &logging, notifier.as_ref(), &mut stop_one).await
+            });
         }
         let mut stop = stop;
         let mut result = Ok(());
@@ -114,13 +150,14 @@ async fn supervise(
     plan: &SourcePlan,
     limits: &Limits,
     logging: &Logging,
+    notifier: Option<&Notifier>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), AppError> {
     let mut wait = FIRST_WAIT;
     plan.vitals.is(Stage::Starting, None);
     loop {
         let started = Instant::now();
-        match hold(plan, limits, logging, stop).await {
+        match hold(plan, limits, logging, notifier, stop).await {
             Ok(()) => return Ok(()),
             Err(SessionError::Final(message)) => return Err(AppError::Failed(message)),
             Err(SessionError::Passing(message)) => {
@@ -145,6 +182,7 @@ async fn hold(
     plan: &SourcePlan,
     limits: &Limits,
     logging: &Logging,
+    notifier: Option<&Notifier>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), SessionError> {
     let client = postgres::connect(&plan.state).await?;
@@ -173,10 +211,11 @@ async fn hold(
     }
     // Freed with what the session still holds when it ends.
     let budget = Budget::new(usize::try_from(limits.memory.0).unwrap_or(usize::MAX));
-    let name = format!("{}:{}", host(), std::process::id());
+    let name = instance();
     let (end, mut ending) = watch::channel(false);
     let mut session = pin!(session::run(plan, store, limits, &budget, logging.sink.as_ref(), &mut ending));
     let mut alive = pin!(stay_alive(plan, &client, &name, logging.watch.as_deref()));
+    let mut telling = pin!(follow_ends(plan, &client, notifier));
     let (mut lost, mut until) = (None, Instant::now());
     let ended = loop {
         tokio::select! {
@@ -187,6 +226,7 @@ async fn hold(
                 until = Instant::now() + limits.drain.0 + LAST_WORDS;
                 end.send_replace(true);
             }
+            never = &mut telling => match never {},
             // What it waits for may be as dead.
             () = sleep_until(until), if lost.is_some() => break Ok(()),
             () = stopped(stop), if !*end.borrow() => drop(end.send_replace(true)),
@@ -245,6 +285,11 @@ async fn stay_alive(
         }
         sleep(ALIVE).await;
     }
+}
+
+/// What this process is called: its host and its number there.
+pub(super) fn instance() -> String {
+    format!("{}:{}", host(), std::process::id())
 }
 
 fn host() -> String {

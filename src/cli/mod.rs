@@ -14,6 +14,7 @@ mod halt;
 mod init;
 mod interrupted;
 mod log_keeper;
+mod notify;
 mod order;
 mod output;
 mod parked;
@@ -80,6 +81,8 @@ enum Command {
     Calls(calls::Arguments),
     /// Take the records of calls out of RabbitMQ and store them.
     LogKeeper(log_keeper::Arguments),
+    /// Try whether those who are told of problems hear of them.
+    Notify(notify::Arguments),
     /// Show the configuration or its schema.
     Config(config::Arguments),
     /// Watch it work: a fake bank, a database that keeps changing, and Rowcall between them.
@@ -167,6 +170,7 @@ async fn dispatch(cli: Cli, classes: Classes) -> Result<(), Failure> {
             let (app, loaded) = open()?;
             run::execute(arguments, app, &loaded.config.log).await
         }
+        Command::Notify(arguments) => notify::execute(arguments, open()?.0).await,
         Command::Ready(arguments) => ready::execute(arguments, open()?.0).await,
         Command::LogKeeper(arguments) => {
             let (app, loaded) = open()?;

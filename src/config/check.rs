@@ -4,6 +4,7 @@ mod call_log;
 mod dependencies;
 mod limits;
 mod log;
+mod notify;
 mod replay;
 mod rules;
 mod schedules;
@@ -24,7 +25,7 @@ const MAX_NAME: usize = 40;
 pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     let faulty = report.faulty(tree);
     let mut check = Check { tree, report, faulty };
-    for block in ["sources", "remotes", "entities"] {
+    for block in [&["sources"][..], &["remotes"], &["entities"], &["notify", "targets"]] {
         check.names(block);
     }
     for (name, source) in &config.sources {
@@ -54,6 +55,7 @@ pub fn check(tree: &Node, config: &mut Config, report: &mut Report) {
     for fault in admin::check(&config.admin) {
         check.say(&[&["admin"][..], &fault.path].concat(), fault.message);
     }
+    check.notify(config);
     check.log(&config.log);
 }
 
@@ -69,10 +71,11 @@ impl Check<'_> {
         self.report.say_at(self.tree, &path, message);
     }
 
-    fn names(&mut self, block: &str) {
-        let names: Vec<String> = self.tree.names(&[block]).into_iter().map(str::to_owned).collect();
-        if names.is_empty() && self.tree.entry(block).is_some_and(|it| it.value.is_empty()) {
-            self.say(&[block], format!("`{block}` is empty; name at least one"));
+    fn names(&mut self, path: &[&str]) {
+        let block = path.join(".");
+        let names: Vec<String> = self.tree.names(path).into_iter().map(str::to_owned).collect();
+        if names.is_empty() && self.tree.get(path).is_some_and(Node::is_empty) {
+            self.say(path, format!("`{block}` is empty; name at least one"));
         }
         for name in names {
             let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
@@ -82,7 +85,7 @@ impl Check<'_> {
                     "`{name}` cannot be a name in {block}: use at most {MAX_NAME} of a–z, 0–9, `_` and `-`, \
                      beginning with a letter"
                 );
-                if let Some(entry) = self.tree.get(&[block]).and_then(|it| it.entry(&name)) {
+                if let Some(entry) = self.tree.get(path).and_then(|it| it.entry(&name)) {
                     self.report.say(entry.area, message);
                 }
             }

@@ -135,9 +135,11 @@ fn read(tree: &Node, folder: &Path, env: Environment<'_>, report: &mut Report) -
     let rules = take("rules").and_then(|it| decode::part(tree, &key("rules"), it, true, report));
     let admin = take("admin").and_then(|it| decode::part(tree, &key("admin"), it, true, report));
     let admin = admin.unwrap_or_default();
+    let notify = take("notify").and_then(|it| decode::part(tree, &key("notify"), it, true, report));
+    let notify = notify.unwrap_or_default();
     let (limits, log) = (limits.unwrap_or_default(), log.unwrap_or_default());
     let call_log = call_log.unwrap_or_default();
-    let mut config = Config { sources, remotes, entities, rules, limits, call_log, admin, log };
+    let mut config = Config { sources, remotes, entities, rules, limits, call_log, admin, notify, log };
     check::check(tree, &mut config, report);
     config
 }

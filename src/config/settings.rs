@@ -1,4 +1,4 @@
-use crate::{admin, call_log, capture, engine, model::DataRules, remote, routing, telemetry};
+use crate::{admin, call_log, capture, engine, model::DataRules, notify, remote, routing, telemetry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,6 +26,9 @@ pub struct Config {
     /// Where an operator looks and does things.
     #[serde(default)]
     pub admin: admin::Settings,
+    /// Who is told when something is not well, and when it is again.
+    #[serde(default)]
+    pub notify: notify::Settings,
     /// What the process says about itself.
     #[serde(default)]
     pub log: Log,

@@ -14,6 +14,20 @@ pub enum State {
     Fail,
 }
 
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Warn, Self::Fail];
+
+    /// The name used in JSON and in the state database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {

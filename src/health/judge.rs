@@ -163,6 +163,31 @@ pub fn lag(name: &str, lag: Lag, settings: &Settings) -> Check {
     Check::new(format!("source.{name}.lag"), state, reason)
 }
 
+/// How many changes of a source are parked for a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parked {
+    /// The remote refuses them, or they cannot be sent.
+    pub rejected: u64,
+    /// They were tried often enough.
+    pub dead: u64,
+}
+
+/// Whether those are too many.
+pub fn parked(name: &str, parked: Parked, settings: &Settings) -> Check {
+    let Parked { rejected, dead } = parked;
+    let limits = &settings.parked;
+    let state = match rejected + dead {
+        it if it >= limits.fail.get() => State::Fail,
+        it if it >= limits.warn.get() => State::Warn,
+        _ => State::Ok,
+    };
+    let reason = match rejected + dead {
+        0 => "no parked change waits for a person".to_owned(),
+        all => format!("parked changes that wait for a person: {all} ({rejected} rejected, {dead} dead)"),
+    };
+    Check::new(format!("source.{name}.parked"), state, reason)
+}
+
 /// How a remote stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
@@ -292,6 +317,17 @@ mod tests {
         };
         assert_eq!((state(60, 0), state(61, 0), state(901, 0)), (State::Ok, State::Warn, State::Fail));
         assert_eq!((state(0, (256 << 20) + 1), state(0, (2 << 30) + 1)), (State::Warn, State::Fail));
+    }
+
+    #[test]
+    fn what_is_parked_for_a_person_counts() {
+        let told = |rejected, dead| parked("main", Parked { rejected, dead }, &Settings::default());
+        assert_eq!(
+            (told(0, 0).state, told(1, 0).state, told(0, 999).state),
+            (State::Ok, State::Warn, State::Warn)
+        );
+        assert_eq!(told(400, 600).state, State::Fail);
+        assert!(told(1, 2).reason.ends_with("3 (1 rejected, 2 dead)"));
     }
 
     #[test]

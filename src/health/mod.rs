@@ -11,6 +11,7 @@ mod settings;
 
 pub use check::{Check, Report, State};
 pub use judge::{
-    Beat, Lag, Log, Remote, Slot, Stage, Told, beat, lag, plain, remote, slot, spool, stream, turning,
+    Beat, Lag, Log, Parked, Remote, Slot, Stage, Told, beat, lag, parked, plain, remote, slot, spool, stream,
+    turning,
 };
-pub use settings::{HeartbeatLimits, LagLimits, LogLimits, Settings, SpoolLimits};
+pub use settings::{HeartbeatLimits, LagLimits, LogLimits, ParkedLimits, Settings, SpoolLimits};

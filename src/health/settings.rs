@@ -1,7 +1,7 @@
 use crate::model::{ByteSize, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 /// `admin.health`: from where on something is not well.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -16,6 +16,8 @@ pub struct Settings {
     pub heartbeat: HeartbeatLimits,
     /// How full the spool of the log of calls may be.
     pub spool: SpoolLimits,
+    /// How many changes of a source may be parked for a person.
+    pub parked: ParkedLimits,
 }
 
 /// `admin.health.lag`.
@@ -88,6 +90,22 @@ impl Default for SpoolLimits {
     }
 }
 
+/// `admin.health.parked`: changes that are `rejected` or `dead`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ParkedLimits {
+    /// From so many on `/healthz` says `warn`.
+    pub warn: NonZeroU64,
+    /// From so many on `/healthz` says `fail`.
+    pub fail: NonZeroU64,
+}
+
+impl Default for ParkedLimits {
+    fn default() -> Self {
+        Self { warn: NonZeroU64::MIN, fail: NonZeroU64::MIN.saturating_add(999) }
+    }
+}
+
 impl Settings {
     /// What cannot work: where, below `admin.health`, and why.
     pub fn faults(&self) -> Vec<(Vec<&'static str>, String)> {
@@ -98,11 +116,12 @@ impl Settings {
                 faults.push((vec![block, "warn"], message));
             }
         };
-        let Self { lag, lag_bytes, heartbeat, spool } = self;
+        let Self { lag, lag_bytes, heartbeat, spool, parked } = self;
         pair("lag", lag.warn.to_string(), lag.fail.to_string(), lag.warn < lag.fail);
         let ordered = lag_bytes.warn < lag_bytes.fail;
         pair("lag_bytes", lag_bytes.warn.to_string(), lag_bytes.fail.to_string(), ordered);
         pair("spool", spool.warn.to_string(), spool.fail.to_string(), spool.warn < spool.fail);
+        pair("parked", parked.warn.to_string(), parked.fail.to_string(), parked.warn < parked.fail);
         let HeartbeatLimits { late, restart, stuck } = heartbeat;
         let soonest = Span(SOONEST);
         for (key, span) in [("late", late), ("stuck", stuck)] {

@@ -104,6 +104,8 @@ catalog! {
         "For how long the log of calls could not be sent; 0 while it can.";
     KEEPER_RECORDS = Counter "rowcall_log_keeper_records_total" [result]
         "Records that the log keeper in this process stored, or put into the dead-letter queue.";
+    NOTICES = Counter "rowcall_notices_total" [target, result]
+        "Notices of a state change, by what came of them: delivered, given_up, or dropped since too many waited.";
     START_TIME = Gauge "rowcall_process_start_time_seconds" []
         "When the process began, in seconds since 1970.";
     RESIDENT = Gauge "rowcall_process_resident_memory_bytes" []
@@ -127,7 +129,7 @@ mod tests {
         assert_eq!(names.len(), ALL.len(), "a name is used twice");
         let known = [
             "source", "route", "remote", "outcome", "class", "state", "stage", "status", "kind", "result",
-            "version",
+            "version", "target",
         ];
         for it in ALL {
             assert!(it.name.starts_with("rowcall_"), "{}", it.name);

@@ -10,6 +10,7 @@ use std::{
 pub struct Meters {
     sources: Named<SourceMeter>,
     remotes: Named<RemoteMeter>,
+    targets: Named<TargetMeter>,
 }
 
 impl Meters {
@@ -21,6 +22,16 @@ impl Meters {
     /// The meter of this remote.
     pub fn remote(&self, name: &str) -> Arc<RemoteMeter> {
         self.remotes.get(name)
+    }
+
+    /// The meter of this target of notices.
+    pub fn target(&self, name: &str) -> Arc<TargetMeter> {
+        self.targets.get(name)
+    }
+
+    /// All targets' meters, by name.
+    pub fn targets(&self) -> Vec<(Arc<str>, Arc<TargetMeter>)> {
+        self.targets.all()
     }
 
     /// All sources' meters, by name.
@@ -319,6 +330,17 @@ impl RemoteMeter {
     pub fn calls(&self, end: CallEnd) -> &Counter {
         &self.calls[end as usize]
     }
+}
+
+/// What is counted of one target of notices.
+#[derive(Debug, Default)]
+pub struct TargetMeter {
+    /// Notices that it took.
+    pub delivered: Counter,
+    /// Notices that it refused, or could not be told for too long.
+    pub given_up: Counter,
+    /// Notices that were dropped, since too many waited for it.
+    pub dropped: Counter,
 }
 
 #[cfg(test)]

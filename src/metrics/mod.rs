@@ -20,6 +20,6 @@ mod pulse;
 
 pub use definition::{Definition, Kind};
 pub use instrument::{Counter, Gauge, Histogram, LastTime};
-pub use meters::{CallEnd, Class, Meters, OutcomeKind, RemoteMeter, RouteMeter, SourceMeter};
+pub use meters::{CallEnd, Class, Meters, OutcomeKind, RemoteMeter, RouteMeter, SourceMeter, TargetMeter};
 pub use page::{Family, Page};
 pub use pulse::Pulse;

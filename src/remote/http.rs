@@ -227,10 +227,17 @@ impl HttpRemote {
         Ok(Answer { status, headers, body: response.into_body() })
     }
 
-    /// Sends JSON that no change caused, without limits and proof: the headers alone say who we are.
-    pub async fn post_json(&self, path: &str, json: Bytes) -> Result<Answer, CallError> {
+    /// Sends JSON that no change caused, without limits and proof: the headers alone say who we are. `key`
+    /// travels as the idempotency header.
+    pub async fn post_json(&self, path: &str, json: Bytes, key: Option<&str>) -> Result<Answer, CallError> {
         let mut request = self.bare(Method::POST, path, 0, json)?;
-        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, JSON);
+        if let Some(key) = key {
+            let key = HeaderValue::try_from(key);
+            let message = "the idempotency key is no header value".to_owned();
+            headers.insert(IDEMPOTENCY_KEY, key.map_err(|_| CallError::BadRequest { message })?);
+        }
         self.execute(request).await
     }
 

@@ -34,10 +34,10 @@ pub use fake::{FakeRemote, SeenCall};
 pub use governor::{
     Blame, Breaker, Gate, Gauges, Governor, Ill, Quota, Rate, Record, Seat, Slot, Standing, Suspicion, Wait,
 };
-pub use http::{HttpRemote, RemoteError};
+pub use http::{HttpRemote, RemoteError, address::in_parts};
 pub use message::describe;
 pub use probe::probe;
-pub use retry::{Decision, Failure, RetryPolicy, class, reason};
+pub use retry::{Decision, Failure, RetryPolicy, class, reason, retry_after};
 pub use settings::{Auth, Retry, Settings};
 pub use tls::Tls;
 
@@ -97,6 +97,17 @@ pub enum CallError {
         /// What is wrong with it.
         message: String,
     },
+}
+
+impl CallError {
+    /// Whether the remote cannot have heard of it: it was not connected to, or nothing was sent.
+    pub fn is_unheard(&self) -> bool {
+        match self {
+            Self::Transport { message, .. } => message.starts_with(http::client::UNCONNECTED),
+            Self::Token { .. } | Self::BadRequest { .. } => true,
+            Self::Timeout { .. } | Self::TooLong { .. } => false,
+        }
+    }
 }
 
 /// What an attempt asks before each request that it sends: an attempt may have to wait for a token

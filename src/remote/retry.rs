@@ -149,7 +149,7 @@ pub fn class(failure: Failure<'_>) -> Class {
 
 /// The `Retry-After` among an answer's headers: seconds, or a date. The date is measured against the remote's
 /// own `Date`, since only the difference matters and its clock need not be ours.
-pub(super) fn retry_after(headers: &Headers) -> Option<Duration> {
+pub fn retry_after(headers: &Headers) -> Option<Duration> {
     let header = |name: &str| headers.get(name).map(str::trim);
     let asked = header("retry-after")?;
     if asked.bytes().all(|b| b.is_ascii_digit()) && !asked.is_empty() {

@@ -55,6 +55,33 @@ pub struct Settings {
     pub allow_http: bool,
 }
 
+impl Settings {
+    /// Something that is called beside the remotes: by its headers alone it is told who we are.
+    pub fn plain(
+        url: String,
+        headers: HiddenValues,
+        tls: Option<Tls>,
+        timeout: Span,
+        allow_http: bool,
+    ) -> Self {
+        Self {
+            url,
+            auth: Auth::None,
+            tls,
+            headers,
+            timeout,
+            connect_timeout: timeout,
+            concurrency: NonZeroU32::MIN,
+            rate: None,
+            breaker: Breaker::default(),
+            retry: Retry::default(),
+            rules: None,
+            redact: None,
+            allow_http,
+        }
+    }
+}
+
 /// `remotes.<name>.auth`: one of the schemes.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -149,7 +149,7 @@ impl Way<'_> {
 
     async fn send(&self, items: &str) -> Result<(), Refusal> {
         let body = otlp::envelope(self.kind, self.service, items);
-        let answer = self.collector.post_json(self.kind.path(), body.into()).await;
+        let answer = self.collector.post_json(self.kind.path(), body.into(), None).await;
         let answer = answer.map_err(|error| Refusal::Passing(error.to_string()))?;
         let why = || format!("{} was answered with {}", self.kind.path(), answer.status);
         match answer.status {

@@ -4,7 +4,7 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 /// `log.otlp`: a collector that takes OTLP over HTTP.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -38,21 +38,8 @@ pub struct Settings {
 impl Settings {
     /// The collector as something that is called.
     pub fn remote(&self) -> remote::Settings {
-        remote::Settings {
-            url: self.endpoint.clone(),
-            auth: remote::Auth::None,
-            tls: self.tls.clone(),
-            headers: self.headers.clone(),
-            timeout: self.timeout,
-            connect_timeout: self.timeout,
-            concurrency: NonZeroU32::MIN,
-            rate: None,
-            breaker: remote::Breaker::default(),
-            retry: remote::Retry::default(),
-            rules: None,
-            redact: None,
-            allow_http: self.allow_http,
-        }
+        let (url, headers) = (self.endpoint.clone(), self.headers.clone());
+        remote::Settings::plain(url, headers, self.tls.clone(), self.timeout, self.allow_http)
     }
 }
 

@@ -27,6 +27,7 @@ mod limits;
 mod logs;
 mod memory;
 mod metrics;
+mod notify;
 mod outage;
 mod parking;
 mod remote_tls;

@@ -7,6 +7,7 @@ mod page;
 mod process;
 mod source;
 mod track;
+mod watched;
 
 pub(super) use findings::Findings;
 pub(super) use source::SourceVitals;
@@ -34,6 +35,7 @@ pub(super) struct Vitals {
     parts: Mutex<Parts>,
     /// Since when each check has been in its state.
     since: Mutex<BTreeMap<String, (State, Timestamp)>>,
+    proofs: Mutex<watched::Proofs>,
 }
 
 /// What runs.
@@ -42,6 +44,8 @@ struct Parts {
     began: Timestamp,
     sources: Vec<Arc<SourceVitals>>,
     remotes: BTreeMap<String, Arc<Governor>>,
+    /// The first source that calls each remote.
+    callers: BTreeMap<String, String>,
     log: Option<Arc<LogWatch>>,
 }
 
@@ -53,6 +57,11 @@ impl Vitals {
         parts.sources = plans.iter().map(|it| Arc::clone(&it.vitals)).collect();
         let remotes = plans.iter().flat_map(|it| &it.remotes);
         parts.remotes = remotes.map(|it| (it.name.clone(), Arc::clone(&it.governor))).collect();
+        for plan in plans {
+            for remote in &plan.remotes {
+                parts.callers.entry(remote.name.clone()).or_insert_with(|| plan.name.clone());
+            }
+        }
         parts.log = log;
     }
 

@@ -22,6 +22,7 @@ pub(super) fn write(vitals: &Vitals) -> String {
     standing(&mut page, &meters, &readings);
     work(&mut page, &meters, &readings);
     call_log(&mut page, &vitals.parts());
+    notices(&mut page, vitals);
     process_itself(&mut page, &vitals.parts());
     page.text()
 }
@@ -168,6 +169,17 @@ fn work(page: &mut Page, meters: &Sources, readings: &[(&str, Reading)]) {
     for (name, it) in readings {
         let known = it.tallies.by_kind().into_iter().filter_map(|(kind, _, rows)| Some((kind, rows?)));
         known.for_each(|(kind, rows)| expected.series(&[name, kind], rows));
+    }
+}
+
+fn notices(page: &mut Page, vitals: &Vitals) {
+    let mut notices = page.family(&NOTICES);
+    for (name, it) in vitals.meters.targets() {
+        for (result, count) in
+            [("delivered", &it.delivered), ("given_up", &it.given_up), ("dropped", &it.dropped)]
+        {
+            notices.series(&[&name, result], count.get());
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     capture::{Budget, logical::inspect},
     health::{self, Beat, Check, Lag, Stage, State, Told},
     metrics::{Pulse, SourceMeter},
-    model::Lsn,
+    model::{Lsn, ParkedState},
     state::postgres::Tallies,
 };
 use jiff::Timestamp;
@@ -39,7 +39,8 @@ struct Now {
     /// Why the source cannot be looked at.
     blind: Option<String>,
     track: Track,
-    tallies: Tallies,
+    /// `None` before they were counted.
+    tallies: Option<Tallies>,
 }
 
 #[derive(Debug)]
@@ -51,6 +52,10 @@ struct Session {
     /// When the newest was written that came back.
     back: Instant,
     error: Option<String>,
+    /// Where the log ended when the slot was looked at first.
+    goal: Option<u64>,
+    /// That much is settled.
+    caught_up: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -108,7 +113,7 @@ impl SourceVitals {
             self.meter.rests();
             (now.session, now.slot) = (None, None);
             now.track.forget();
-            now.tallies = Tallies::default();
+            now.tallies = None;
         }
     }
 
@@ -118,7 +123,9 @@ impl SourceVitals {
         self.meter.turned.is(at);
         pulse.moves(at);
         self.is(Stage::Streaming, None);
-        self.lock().session = Some(Session { pulse, budget, beat: None, back: at, error: None });
+        let (goal, caught_up) = (None, false);
+        self.lock().session =
+            Some(Session { pulse, budget, beat: None, back: at, error: None, goal, caught_up });
     }
 
     /// The slot was looked at.
@@ -138,6 +145,9 @@ impl SourceVitals {
         let status = Some(slot.wal_status.clone());
         let seen = health::Slot { status, kept: size(slot.kept_bytes), safe: slot.safe_bytes.map(size) };
         now.track.ends_at(end.raw(), acknowledged.raw(), Instant::now());
+        if let Some(session) = &mut now.session {
+            session.goal.get_or_insert(end.raw());
+        }
         now.slot = Some(Looked { slot: seen, acknowledged, end });
     }
 
@@ -201,7 +211,7 @@ impl SourceVitals {
 
     /// What the state database has of it.
     pub(in crate::app) fn counted(&self, tallies: Tallies) {
-        self.lock().tallies = tallies;
+        self.lock().tallies = Some(tallies);
     }
 
     /// Whether its loop goes round.
@@ -234,7 +244,27 @@ impl SourceVitals {
         }
         let lags = self.lags(&now);
         checks.extend(lags.map(|[_, (_, settled), _]| health::lag(&self.name, settled, &self.settings)));
+        if let Some(tallies) = &now.tallies {
+            let count = |state: ParkedState| tallies.parked_as(state.name());
+            let parked =
+                health::Parked { rejected: count(ParkedState::Rejected), dead: count(ParkedState::Dead) };
+            checks.push(health::parked(&self.name, parked, &self.settings));
+        }
         checks
+    }
+
+    /// Whether another instance holds the source.
+    pub(super) fn is_standby(&self) -> bool {
+        self.lock().stage == Stage::Standby
+    }
+
+    /// Whether the session has come as far as the log did when it began: before that, little lag may only
+    /// mean that it has not been looked at for long.
+    pub(super) fn has_caught_up(&self) -> bool {
+        let mut now = self.lock();
+        let Some(session) = &mut now.session else { return false };
+        session.caught_up |= session.goal.is_some_and(|goal| self.meter.settled.get() >= goal);
+        session.caught_up
     }
 
     fn lags(&self, now: &Now) -> Option<Lags> {
@@ -261,7 +291,7 @@ impl SourceVitals {
             slot: now.slot.as_ref().map(|it| it.slot.clone()),
             beat_age: now.session.as_ref().map(|it| it.back.elapsed()),
             memory: now.session.as_ref().map(|it| (size(it.budget.used()), size(it.budget.limit()))),
-            tallies: now.tallies.clone(),
+            tallies: now.tallies.clone().unwrap_or_default(),
         }
     }
 }
@@ -347,8 +377,12 @@ mod tests {
         vitals.meter.settled.set(200);
         let lags = vitals.reading().lags.expect("it was looked at");
         assert_eq!(lags[1], ("settled", Lag::default()));
+        assert!(vitals.has_caught_up());
         vitals.is(Stage::Reconnecting, Some("the cable"));
         assert_eq!((vitals.health(), vitals.reading().lags), (Vec::new(), None));
+        vitals.streams(Arc::default(), Budget::new(1));
+        vitals.looked(Some(&slot(100, 200)));
+        assert!(!vitals.has_caught_up(), "the next session has not");
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,6 +36,12 @@ pub(in crate::remote) fn callable_url(text: &str, allow_http: bool) -> Result<Ur
     }
 }
 
+/// The same URL as the base of a remote, and the path and query below it; an error never repeats them.
+pub fn in_parts(text: &str, allow_http: bool) -> Result<(String, String), String> {
+    let url = callable_url(text, allow_http)?;
+    Ok((url[..Position::BeforePath].to_owned(), url[Position::BeforePath..].to_owned()))
+}
+
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -138,6 +144,16 @@ mod tests {
         ] {
             let error = base_url(wrong, false).expect_err(wrong);
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_a_base_and_what_is_below_it() {
+        let parts = in_parts("https://hooks.example:8443/T0/B0?sig=a%2Fb", false).expect("a URL");
+        assert_eq!(parts, ("https://hooks.example:8443".to_owned(), "/T0/B0?sig=a%2Fb".to_owned()));
+        assert_eq!(in_parts("https://hooks.example", false).expect("a URL").1, "/");
+        for wrong in ["hunter2", "http://hooks.example/hunter2", "https://me:hunter2@hooks.example"] {
+            assert!(!in_parts(wrong, false).expect_err(wrong).contains("hunter2"));
         }
     }
 

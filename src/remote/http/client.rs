@@ -48,6 +48,9 @@ const OURSELVES: HeaderValue = HeaderValue::from_static(concat!("rowcall/", env!
 const UNTRUSTED: &str =
     " (this machine trusts the authorities in its root certificates; `tls: { ca }` names other ones)";
 
+/// How the message begins where there was no connection.
+pub(in crate::remote) const UNCONNECTED: &str = "cannot connect: ";
+
 /// Why there is no answer. Nothing in it names the URL, which may carry what must not be shown.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::remote) enum Lost {
@@ -111,7 +114,7 @@ impl From<legacy::Error> for Lost {
         match (is_timeout(&error), error.is_connect()) {
             (true, true) => Self::NotConnected,
             (true, false) => Self::Late,
-            (false, true) => Self::Broken(format!("cannot connect: {}", cause(&error))),
+            (false, true) => Self::Broken(format!("{UNCONNECTED}{}", cause(&error))),
             (false, false) => Self::Broken(broken(&error)),
         }
     }

@@ -27,6 +27,11 @@ pub struct RunTally {
 }
 
 impl Tallies {
+    /// How many changes are parked in a state.
+    pub fn parked_as(&self, state: &str) -> u64 {
+        self.parked.iter().filter(|(_, it, _)| it == state).map(|(.., count)| count).sum()
+    }
+
     /// What the open runs of each kind have looked at, and will have.
     pub fn by_kind(&self) -> Vec<(&str, u64, Option<u64>)> {
         let mut kinds: Vec<(&str, u64, Option<u64>)> = Vec::new();
