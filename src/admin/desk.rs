@@ -68,6 +68,13 @@ pub enum RunWanted {
         /// Objects a second, at most.
         rate: Option<NonZeroU32>,
     },
+    /// What a schedule asks for when its time comes.
+    Scheduled {
+        /// Its name.
+        schedule: String,
+        /// Of which source.
+        source: Option<String>,
+    },
     /// Sends changes again.
     Replay {
         /// The first one: a checkpoint, a position, a time, or how long ago.

@@ -1,11 +1,17 @@
 //! Which schedules ask for a run now. They only ask: the coordinator has the run carried.
 
-use super::{audits::AuditOptions, clock, coordinator::RunOptions, plan::SourcePlan};
+use super::{
+    App, AppError, audits::AuditOptions, clock, coordinator::RunOptions, plan::SourcePlan, state::connect,
+};
 use crate::{
     admin::view::ScheduleLine,
-    model::{Cron, RunRequest},
+    model::{Cron, RunId, RunRequest},
+    postgres,
     routing::{Schedule, ScheduledRun},
-    state::{Run, StateError, StateStore, postgres::PostgresStore},
+    state::{
+        Run, StateError, StateStore,
+        postgres::{PostgresStore, RunDesk},
+    },
 };
 use jiff::{Timestamp, tz::TimeZone};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -55,6 +61,7 @@ impl Planned {
     ) -> ScheduleLine {
         let last = lasts.get(&self.name).copied();
         ScheduleLine {
+            name: self.name.clone(),
             source: source.to_owned(),
             entity: self.entity.clone(),
             run: self.settings.run.name(),
@@ -65,7 +72,7 @@ impl Planned {
         }
     }
 
-    fn request(&self) -> RunRequest {
+    fn request(&self, origin: &str) -> RunRequest {
         let Schedule { run, force, rate, filter, query, sample, repair, .. } = self.settings.clone();
         let options = match run {
             ScheduledRun::Audit => AuditOptions { sample, repair, rate }.to_map(),
@@ -75,7 +82,7 @@ impl Planned {
             kind: run.into(),
             entity: Some(self.entity.as_str().into()),
             options,
-            origin: ORIGIN.into(),
+            origin: origin.into(),
         }
     }
 
@@ -92,6 +99,35 @@ impl Planned {
         };
         let due = self.cron.next_after(last, &self.zone).is_some_and(|next| next <= now);
         if due && !open.iter().any(like) { Decision::Ask } else { Decision::Wait }
+    }
+}
+
+impl App {
+    /// Asks for the run of a schedule now, and says of which source it is. A part of its name will do, if no other
+    /// schedule's begins like that.
+    pub async fn request_scheduled(
+        &self,
+        name: &str,
+        source: Option<&str>,
+        origin: &str,
+    ) -> Result<(String, RunId), AppError> {
+        let plans = self.chosen(source)?;
+        let all: Vec<(&SourcePlan, Planned)> =
+            plans.iter().flat_map(|plan| Planned::of(plan).into_iter().map(move |it| (plan, it))).collect();
+        let exact: Vec<_> = all.iter().filter(|(_, it)| it.name == name).collect();
+        let begun = || all.iter().filter(|(_, it)| it.name.starts_with(name)).collect();
+        let found: Vec<_> = if exact.is_empty() { begun() } else { exact };
+        let [(plan, planned)] = found[..] else {
+            let known: Vec<String> =
+                all.iter().map(|(plan, it)| format!("`{}` of source {}", it.name, plan.name)).collect();
+            let many = if found.is_empty() { "there is no schedule" } else { "there are several schedules" };
+            let message = format!("{many} `{name}`: there are {}", known.join(", "));
+            return Err(AppError::Configuration(vec![message]));
+        };
+        let client = connect(plan).await?;
+        let run = RunDesk { client: &client }.request(&plan.name, &planned.request(origin)).await;
+        let run = run.map_err(|error| AppError::Unreachable(postgres::explain(&error)))?;
+        Ok((plan.name.clone(), run))
     }
 }
 
@@ -149,7 +185,8 @@ impl Scheduler {
             match schedule.decide(lasts.get(&schedule.name).copied(), &open, now) {
                 Decision::Begin => self.store.begin_schedule(&schedule.name, now).await?,
                 Decision::Ask => {
-                    let asked = self.store.ask_scheduled(&schedule.name, now, &schedule.request()).await?;
+                    let asked =
+                        self.store.ask_scheduled(&schedule.name, now, &schedule.request(ORIGIN)).await?;
                     if let Some(run) = asked {
                         let Planned { entity, .. } = schedule;
                         tracing::info!(source = self.source, entity, %run, "a scheduled run is asked for");
@@ -165,7 +202,7 @@ impl Scheduler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{RunId, RunKind};
+    use crate::model::RunKind;
 
     #[test]
     fn a_schedule_asks_once_for_all_it_missed_and_not_beside_a_run_like_it() {
@@ -183,8 +220,7 @@ mod tests {
         let planned = Planned::new("loan", &settings).expect("a schedule");
         let at = |text: &str| text.parse::<Timestamp>().expect("a time");
         let run = |kind, entity: &str, origin: &str| {
-            let request =
-                RunRequest { kind, entity: Some(entity.into()), origin: origin.into(), ..planned.request() };
+            let request = RunRequest { kind, entity: Some(entity.into()), ..planned.request(origin) };
             vec![Run::requested(RunId(1), "main", request, Timestamp::UNIX_EPOCH)]
         };
         let (early, late) = (at("2026-01-01T02:00:00Z"), at("2026-01-09T12:00:00Z"));

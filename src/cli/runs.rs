@@ -27,7 +27,7 @@ use jiff::Timestamp;
 /// Works on the state database; a running service notices by itself.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  rowcall runs list\n  rowcall runs show 7 --json\n  rowcall runs pause 7\n  rowcall runs resume 7\n  rowcall runs follow 7"
+    after_help = "Example:\n  rowcall runs list\n  rowcall runs show 7 --json\n  rowcall runs pause 7\n  rowcall runs resume 7\n  rowcall runs follow 7\n  rowcall runs scheduled \"loan audit\""
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -70,6 +70,14 @@ enum What {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Ask now for what a schedule asks for when its time comes.
+    Scheduled {
+        /// Its name, as `rowcall status --json` has it, or how it begins: `loan`, `"loan audit"`.
+        schedule: String,
+        /// Of this source, if several have one of that name.
+        #[arg(long)]
+        source: Option<String>,
     },
     /// Have runs wait where they are.
     Pause(Which),
@@ -120,6 +128,12 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
             let (desk, run) = find(&connections, RunId(id), source.as_deref()).await?;
             let now = desk.now().await.map_err(failed)?;
             if json { print_json(&run) } else { print(&show(&run, now)) }
+        }
+        What::Scheduled { schedule, source } => {
+            let source = source.as_deref();
+            let asked = async { Ok(app.request_scheduled(&schedule, source, "command").await?) };
+            let (_, id) = ordered(&app, "runs.scheduled", asked).await?;
+            print(&format!("asked for: `rowcall runs follow {id}` shows how it comes on"))
         }
         What::Pause(which) => {
             let done = command(&connections, which, RunCommand::Pause);

@@ -3,7 +3,7 @@
 mod audits;
 mod queries;
 
-use crate::harness::{Live, each_version, eventually, wait::LONG};
+use crate::harness::{Live, Version, each_version, eventually, wait::LONG};
 use serde_json::Value;
 
 const TABLE: &str =
@@ -85,4 +85,28 @@ each_version! {
         assert!(status.stdout.contains("schedule snapshot customer `* * 29 2 *` (UTC)"), "{}", status.stdout);
         service.sigkill().await;
     }
+}
+
+#[tokio::test]
+async fn a_schedule_is_run_now_with_its_own_rows_and_options() {
+    let other = "
+      - { run: snapshot, cron: '0 4 29 2 *', where: 'id = 2', force: true }";
+    let entity = ENTITY.replace("schedule: {", "schedule:\n      - {") + other;
+    let live = Live::new(Version::V16, TABLE, &entity).await;
+    let run = async |name: &str| live.rowcall.command(&["runs", "scheduled", name]).await;
+    for (name, told) in [("loan", "there is no schedule `loan`"), ("customer", "there are several schedules")]
+    {
+        let refused = run(name).await.expect_code(2).stderr;
+        assert!(
+            refused.contains(told) && refused.contains("`customer snapshot 0 4 29 2 * UTC where id = 2`"),
+            "{refused}"
+        );
+    }
+    run("customer snapshot 0 4").await.expect_code(0);
+    let service = live.run();
+    assert_eq!(live.calls_made(1).await, [r#"PUT /objects/c/2 {"name":"b"}"#]);
+    let sql = "select concat_ws(' ', origin, options) from rowcall.run";
+    let asked = live.postgres.text(sql).await.expect("a run");
+    assert_eq!(asked, r#"command {"force": true, "where": "id = 2"}"#);
+    drop(service);
 }

@@ -63,6 +63,17 @@ struct AuditBody {
     rate: Option<NonZeroU32>,
 }
 
+/// `POST /api/v1/runs/scheduled`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ScheduledBody {
+    /// The schedule's name, or how it begins.
+    schedule: String,
+    /// Of this source, if several have one of that name.
+    #[serde(default)]
+    source: Option<String>,
+}
+
 /// `POST /api/v1/runs/replay`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -184,6 +195,16 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         },
     )
     .body(schema::<ReplayBody>),
+    Endpoint::post(
+        "/api/v1/runs/scheduled",
+        "runs.scheduled",
+        "Asks now for what a schedule asks for when its time comes.",
+        list_of::<Run>,
+        |desk, asked| {
+            start(desk, asked, |ScheduledBody { schedule, source }| RunWanted::Scheduled { schedule, source })
+        },
+    )
+    .body(schema::<ScheduledBody>),
     Endpoint::post(
         "/api/v1/runs/{id}/pause",
         "runs.pause",

@@ -29,21 +29,11 @@ fn draw(lines: &[ScheduleLine], now: Timestamp) -> Markup {
                 td { (it.zone) }
                 td { (say::perhaps(it.last, now)) }
                 td { (say::perhaps(it.next, now)) @if it.next.is_some_and(|next| next < now) { " " span.quiet { "(waits for its last run)" } } }
-                td { @if let Some(deed) = deed(it.run) { a.button.quiet href=(format!("/do/{deed}?entities={}", url(&it.entity))) { "Run now" } } }
+                td { a.button.quiet href=(format!("/do/runs.scheduled?schedule={}&source={}", url(&it.name), url(&it.source))) { "Run now" } }
             }
         }
     };
     pieces::table("Schedules", &["Entity", "Run", "When", "Time zone", "Last", "Next", "Now"], rows)
-}
-
-/// What asks for the like of it. A query is known to its schedule only.
-fn deed(run: &str) -> Option<&'static str> {
-    match run {
-        "snapshot" => Some("runs.snapshot"),
-        "prune" => Some("runs.prune"),
-        "audit" => Some("runs.audit"),
-        _ => None,
-    }
 }
 
 /// The common ones in words.
@@ -92,6 +82,7 @@ mod tests {
         }
         let at = |second| Timestamp::from_second(second).ok();
         let line = ScheduleLine {
+            name: "loan snapshot 0 3".to_owned(),
             source: "main".to_owned(),
             entity: "loan".to_owned(),
             run: "snapshot",
@@ -101,7 +92,12 @@ mod tests {
             next: at(3_600),
         };
         let text = draw(&[line], at(60).unwrap_or_default()).into_string();
-        for said in ["<code>0 3 1 1 *</code>", "1 min ago", "in 59 min", "/do/runs.snapshot?entities=loan"] {
+        for said in [
+            "<code>0 3 1 1 *</code>",
+            "1 min ago",
+            "in 59 min",
+            "/do/runs.scheduled?schedule=loan%20snapshot%200%203&amp;source=main",
+        ] {
             assert!(text.contains(said), "{said} in {text}");
         }
     }

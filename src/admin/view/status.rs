@@ -116,6 +116,8 @@ impl Lag {
 /// A schedule as `rowcall status` shows it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ScheduleLine {
+    /// Its name: what it is for, when it comes and which rows it takes.
+    pub name: String,
     /// The source.
     pub source: String,
     /// The entity.

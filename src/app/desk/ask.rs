@@ -33,6 +33,9 @@ pub(super) async fn ask(app: &App, wanted: RunWanted) -> Result<Vec<(String, Run
             let options = AuditOptions { sample, repair, rate }.to_map();
             each(app, &entities, RunKind::Audit, options).await
         }
+        RunWanted::Scheduled { schedule, source } => {
+            Ok(vec![app.request_scheduled(&schedule, source.as_deref(), ORIGIN).await?])
+        }
         RunWanted::Replay { from, to, source, entities, keys, new_keys } => {
             let point =
                 |text: &str| text.parse::<Point>().map_err(|error| DeskError::Wrong(error.to_string()));

@@ -211,6 +211,22 @@ pub(super) const DEEDS: &[Deed] = &[
         ..PAUSE
     },
     Deed {
+        name: "runs.scheduled",
+        title: "Run a schedule now",
+        button: "Run now",
+        about: "It does what it does when its time comes, with the same rows and options, and comes as planned all the same.",
+        what: |given| format!("The schedule {} will run now.", given.text("schedule").unwrap_or_default()),
+        done: "Asked for",
+        back: "/schedule",
+        takes: Takes::These(&[param("schedule", Form::Text(6 << 10), ""), param("source", NAME, "")]),
+        told: |given| {
+            told(
+                json!({ "schedule": given.text("schedule").unwrap_or_default(), "source": given.text("source") }),
+            )
+        },
+        ..PAUSE
+    },
+    Deed {
         name: "routes.pause",
         title: "Pause a route",
         about: "Its changes are parked until it is resumed, and no attempt counts.",
