@@ -101,9 +101,9 @@ pub(super) fn table(caption: &str, calls: &[CallRecord], now: Timestamp) -> Mark
             tr {
                 td { (say::when(call.at, now)) }
                 td { (outcome(call)) " " span.quiet { (call.outcome) } }
-                td { a href=(href(call)) { (call.method) " " (path(&call.url)) } }
-                td { (call.route) }
-                td { (keys(call)) }
+                td.path { a href=(href(call)) { (call.method) " " (path(&call.url)) } }
+                td.name { (call.route) }
+                td.name { (keys(call)) }
                 td.number { (took(call)) }
                 td.number { (call.attempt) }
                 td.why { @if let Some(error) = &call.error { (say::line(error)) } }
