@@ -7,7 +7,7 @@ use super::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::Client;
 use serde_json::{Value, json};
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, thread::sleep, time::Duration};
 
 /// What chromedriver starts: a browser that does not outlive it.
 const BROWSER: &str = "#!/bin/sh\nexec setpriv --pdeathsig KILL -- chromium \"$@\"\n";
@@ -27,6 +27,33 @@ pub struct Chromium {
     driver: Kept,
     client: Client,
     session: String,
+    /// Behind the driver, so that it is dropped behind it.
+    _rest: Rest,
+}
+
+/// What is left when the driver has gone: the parts of a browser end a moment after it, and write until then.
+struct Rest(PathBuf);
+
+impl Rest {
+    /// All of them have inherited where they may write.
+    fn is_alive(&self) -> bool {
+        let directory = self.0.as_os_str().as_encoded_bytes();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let environments = processes.filter_map(|it| fs::read(it.path().join("environ")).ok());
+        environments.into_iter().any(|it| it.windows(directory.len()).any(|part| part == directory))
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        for _ in 0..500 {
+            if !self.is_alive() {
+                break;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Why something could not be done.
@@ -56,7 +83,9 @@ impl Chromium {
             })
             .await;
         let client = Client::builder().no_proxy().timeout(LONG).build().expect("a client");
-        let mut it = Self { driver, client, session: format!("http://127.0.0.1:{port}/session") };
+        let rest = Rest(driver.directory.clone());
+        let session = format!("http://127.0.0.1:{port}/session");
+        let mut it = Self { driver, client, session, _rest: rest };
         let arguments = [
             "--headless=new",
             "--no-sandbox",
