@@ -1,6 +1,8 @@
 use super::nanos;
-use crate::call_log::{CallQuery, CallRecord};
-use rusqlite::{Connection, ToSql};
+use crate::call_log::{CallQuery, CallRecord, Found, RecordId};
+use jiff::Timestamp;
+use memchr::{memchr_iter, memchr2_iter};
+use rusqlite::{Connection, Row, ToSql, params};
 
 pub(super) fn unreadable(error: serde_json::Error) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
@@ -13,71 +15,123 @@ fn named(what: &str) -> String {
     )
 }
 
+/// What one index finds, in order. The rest is looked at row by row ([`passes`]): so the work is bounded, and
+/// it can be told how far it went.
 fn select(query: &CallQuery) -> (String, Vec<Box<dyn ToSql>>) {
-    let mut sql = String::from("select record from call where true");
+    let mut sql = String::from("select seq, at, id, entity, route, run, status, class from call where true");
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
-    let mut failures_only = false;
     let mut narrow = |clause: &str, value: Box<dyn ToSql>| {
         values.push(value);
         sql.push_str(" and ");
         sql.push_str(&clause.replace('?', &format!("?{}", values.len())));
     };
-    // Those of a key or a change are few, and found by it: no other index is to be tried.
-    let by = if query.key.is_some() || query.change.is_some() { "+" } else { "" };
-    for (column, text) in [("entity", &query.entity), ("route", &query.route), ("class", &query.class)] {
-        if let Some(text) = text {
-            narrow(&format!("{by}{column} = ?"), Box::new(text.clone()));
+    let failures = query.status.filter(|it| it.0 >= 300);
+    // With a plus no index is looked for: there is one already that finds fewer.
+    let mut at = "at";
+    if query.key.is_some() || query.change.is_some() {
+        for (what, text) in [("key", &query.key), ("change", &query.change)] {
+            if let Some(text) = text {
+                narrow(&named(what), Box::new(text.clone()));
+            }
         }
-    }
-    if let Some(key) = &query.key {
-        narrow(&named("key"), Box::new(key.clone()));
-    }
-    if let Some(change) = &query.change {
-        narrow(&named("change"), Box::new(change.clone()));
-    }
-    if let Some(run) = query.run {
-        narrow(&format!("{by}run = ?"), Box::new(run));
-    }
-    if let Some((from, to)) = query.status {
-        narrow(&format!("{by}status >= ?"), Box::new(from));
-        narrow(&format!("{by}status <= ?"), Box::new(to));
-        failures_only = from >= 300;
+        at = "+at";
+    } else if let Some(run) = query.run {
+        narrow("run = ?", Box::new(run));
+    } else if let Some(class) = &query.class {
+        narrow("class = ?", Box::new(class.clone()));
+    } else if let Some((from, to)) = failures {
+        // As it stands there, or the index of those is not used.
+        narrow("status >= 300 and status >= ?", Box::new(from));
+        narrow("status <= ?", Box::new(to));
+        at = "+at";
     }
     if let Some(since) = query.since {
-        narrow(&format!("{by}at >= ?"), Box::new(nanos(since)));
+        narrow(&format!("{at} >= ?"), Box::new(nanos(since)));
     }
     if let Some(until) = query.until {
-        narrow(&format!("{by}at < ?"), Box::new(nanos(until)));
+        narrow(&format!("{at} < ?"), Box::new(nanos(until)));
     }
-    if let Some((at, id)) = &query.before {
-        narrow("at <= ?", Box::new(nanos(*at)));
-        let same = values.len();
+    if let Some((before, id)) = &query.before {
+        narrow(&format!("{at} <= ?"), Box::new(nanos(*before)));
+        narrow("(at < ? or id < ", Box::new(nanos(*before)));
+        sql.push_str(&format!("?{})", values.len() + 1));
         values.push(Box::new(id.to_string()));
-        sql.push_str(&format!(" and (at < ?{same} or id < ?{})", values.len()));
     }
-    if failures_only && by.is_empty() {
-        // Or the index of those is not used.
-        sql.push_str(" and status >= 300");
-    }
-    sql.push_str(" order by at desc, id desc");
+    // One more tells whether there are more.
+    let most = query.look.map_or(-1, |it| i64::try_from(it).unwrap_or(i64::MAX).saturating_add(1));
+    values.push(Box::new(most));
+    sql.push_str(&format!(" order by at desc, id desc limit ?{}", values.len()));
     (sql, values)
 }
 
-pub(super) fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<CallRecord>> {
+/// Whether a row is asked for, as far as its columns tell.
+fn passes(query: &CallQuery, row: &Row<'_>) -> rusqlite::Result<bool> {
+    let is = |at: usize, wanted: &Option<String>| {
+        let Some(wanted) = wanted else { return Ok(true) };
+        Ok::<_, rusqlite::Error>(row.get_ref(at)?.as_str_or_null()?.is_some_and(|it| it == wanted))
+    };
+    let (run, status): (Option<i64>, Option<u16>) = (row.get("run")?, row.get("status")?);
+    Ok(is(3, &query.entity)?
+        && is(4, &query.route)?
+        && is(7, &query.class)?
+        && query.run.is_none_or(|wanted| run == Some(wanted))
+        && query.status.is_none_or(|(from, to)| status.is_some_and(|it| (from..=to).contains(&it))))
+}
+
+fn place(row: &Row<'_>) -> rusqlite::Result<(Timestamp, RecordId)> {
+    let at = Timestamp::from_nanosecond(row.get::<_, i64>(1)?.into()).unwrap_or_default();
+    Ok((at, RecordId(row.get_ref(2)?.as_str()?.into())))
+}
+
+pub(super) fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Found> {
     let (sql, values) = select(query);
-    let mut statement = connection.prepare(&sql)?;
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut text = connection.prepare_cached("select record from call where seq = ?")?;
     let mut rows = statement.query(rusqlite::params_from_iter(&values))?;
-    let mut found = Vec::new();
+    let needle = query.text.as_ref().map(|it| it.to_ascii_lowercase());
+    let (mut found, mut looked, mut last) = (Vec::new(), 0, None);
     while found.len() < query.limit
         && let Some(row) = rows.next()?
     {
-        let record: CallRecord = serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(unreadable)?;
+        if query.look == Some(looked) {
+            // `last` was the last that may be looked at, and here is another.
+            return Ok(match last {
+                Some(last) => Found::of(found, query.limit).cut(last, looked),
+                None => Found::of(found, query.limit),
+            });
+        }
+        looked += 1;
+        if query.look == Some(looked) {
+            last = Some(place(row)?);
+        }
+        if !passes(query, row)? {
+            continue;
+        }
+        let mut records = text.query(params![row.get_ref(0)?.as_i64()?])?;
+        // Old records may be forgotten meanwhile.
+        let Some(record) = records.next()? else { continue };
+        let json = record.get_ref(0)?.as_str()?;
+        if needle.as_ref().is_some_and(|it| !may_hold(json.as_bytes(), it)) {
+            continue;
+        }
+        let record: CallRecord = serde_json::from_str(json).map_err(unreadable)?;
         // What is searched for in the text is looked at here, the same everywhere.
-        if query.text.is_none() || query.matches(&record) {
+        if needle.is_none() || query.matches(&record) {
             found.push(record);
         }
     }
-    Ok(found)
+    Ok(Found::of(found, query.limit))
+}
+
+/// Whether a text of this JSON may hold the needle, which is in lower case: far cheaper than to read it. Letters
+/// and digits stand there as they are, unless some are written as `\u0061`.
+fn may_hold(json: &[u8], needle: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.' | ':' | '#');
+    let part = needle.split(|c| !plain(c)).max_by_key(|it| it.len()).unwrap_or_default().as_bytes();
+    let Some(first) = part.first() else { return true };
+    memchr2_iter(*first, first.to_ascii_uppercase(), json)
+        .any(|at| json.get(at..at + part.len()).is_some_and(|it| it.eq_ignore_ascii_case(part)))
+        || memchr_iter(b'\\', json).any(|at| json.get(at + 1) == Some(&b'u'))
 }
 
 #[cfg(test)]
@@ -123,5 +177,27 @@ mod tests {
             let all = plan(&query);
             assert!(all.contains(index), "{index} in {all}");
         }
+        // However far back one pages.
+        let before = Some((Timestamp::UNIX_EPOCH, RecordId("a".into())));
+        let deep = CallQuery { before, class: Some("timeout".to_owned()), ..CallQuery::default() };
+        let all = plan(&deep);
+        assert!(all.contains("call_class (class=? AND at<?)"), "{all}");
+        assert!(plan(&CallQuery { class: None, ..deep }).contains("call_at (at<?)"));
+    }
+
+    #[test]
+    fn a_text_that_is_there_is_never_passed_over() {
+        let bodies = ["Needle", "a\"b\\c", "é\u{1}x", "x/y z", "\u{7f}\n\t", "{\"id\": \"L-1.5\"}"];
+        for body in bodies {
+            let json = serde_json::to_string(&serde_json::json!({ "body": body })).expect("JSON");
+            let texts: Vec<char> = body.to_lowercase().chars().collect();
+            for from in 0..texts.len() {
+                for to in from + 1..=texts.len() {
+                    let needle: String = texts[from..to].iter().collect();
+                    assert!(may_hold(json.as_bytes(), &needle), "{needle:?} in {json}");
+                }
+            }
+        }
+        assert!(!may_hold(b"{\"body\":\"Needle\"}", "noodle") && may_hold(b"\\u004eeedle", "needle"));
     }
 }
