@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import calls, capture, delivery, growth, latency, memory, outage, snapshot
+from bench import calls, capture, delivery, growth, latency, memory, outage, pages, snapshot
 from bench.machine import Machine
 from bench.report import Report
 
@@ -14,6 +14,7 @@ PARTS = {
     "snapshot": snapshot.run,
     "calls": calls.run,
     "memory": memory.run,
+    "pages": pages.run,
     "outage": outage.run,
     "growth": growth.run,
 }

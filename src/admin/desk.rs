@@ -1,13 +1,15 @@
 //! The port: what an operator can ask and do. Both the command line and the admin address go through
 //! what `app` does for it.
 
-use super::view::{CheckpointLine, Configuration, Finding, Lineage, LineageOf, ParkedDetail, Status};
+use super::view::{
+    CheckpointLine, Configuration, Finding, Lineage, LineageOf, ParkedDetail, ParkedPage, Status,
+};
 use crate::{
-    call_log::{CallQuery, CallRecord},
+    call_log::{CallQuery, CallRecord, Found},
     model::{Halt, HaltOf, RunId},
     state::{
         Run, RunCommand,
-        postgres::{Filter, Listed, Mark, NewOperation, Operation, OperationEnd, RunFilter, Total},
+        postgres::{Filter, Mark, NewOperation, Operation, OperationEnd, Page, RunFilter, Total},
     },
 };
 use async_trait::async_trait;
@@ -125,8 +127,11 @@ pub trait Desk: Send + Sync {
     /// Asks for runs, one for each entity or source that is meant.
     async fn start(&self, wanted: RunWanted) -> Result<Vec<Run>, DeskError>;
 
-    /// Parked changes, in order within each key, and how many there are in all.
-    async fn parked(&self, filter: &Filter, limit: i64) -> Result<(Vec<Listed>, i64), DeskError>;
+    /// Parked changes, in order within each key.
+    async fn parked(&self, filter: &Filter, page: &Page, limit: i64) -> Result<ParkedPage, DeskError>;
+
+    /// How many of them there are.
+    async fn parked_count(&self, filter: &Filter) -> Result<i64, DeskError>;
 
     /// How many are parked, by route, state and reason.
     async fn parked_totals(&self, filter: &Filter) -> Result<Vec<Total>, DeskError>;
@@ -141,7 +146,7 @@ pub trait Desk: Send + Sync {
     async fn discard(&self, filter: &Filter) -> Result<u64, DeskError>;
 
     /// Calls, the newest first.
-    async fn calls(&self, query: &CallQuery) -> Result<Vec<CallRecord>, DeskError>;
+    async fn calls(&self, query: &CallQuery) -> Result<Found, DeskError>;
 
     /// One attempt.
     async fn call(&self, id: &str) -> Result<CallRecord, DeskError>;

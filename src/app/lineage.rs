@@ -21,8 +21,14 @@ const LINKS: i64 = 50;
 const RECORDS: usize = 200;
 
 impl App {
-    /// From a change to what the remote made of it, or back.
-    pub async fn lineage(&self, archive: &CallArchive, of: LineageOf) -> Result<Lineage, AppError> {
+    /// From a change to what the remote made of it, or back. Where the log has to be looked through, no more
+    /// than `look` records of it.
+    pub async fn lineage(
+        &self,
+        archive: &CallArchive,
+        of: LineageOf,
+        look: Option<usize>,
+    ) -> Result<Lineage, AppError> {
         let mut notes = Vec::new();
         let (mut trails, found_by) = match &of {
             LineageOf::Change(change) => {
@@ -33,8 +39,12 @@ impl App {
                 let entity = entity.as_deref();
                 let (mut spots, mut found_by) = (self.linked_spots(id, entity, &mut notes).await, "link");
                 if spots.is_empty() {
-                    let found = lineage::spots_of(&*archive.store, id, entity, *since, RECORDS).await;
-                    (spots, found_by) = (found.map_err(AppError::failed)?, "log");
+                    let found = lineage::spots_of(&*archive.store, id, entity, *since, RECORDS, look).await;
+                    let (found, reached) = found.map_err(AppError::failed)?;
+                    (spots, found_by) = (found, "log");
+                    notes.extend(reached.map(|at| {
+                        format!("the log was looked through back to {at} only: `rowcall calls lineage` looks through all of it")
+                    }));
                 }
                 let mut trails = Vec::with_capacity(spots.len());
                 for spot in &spots {

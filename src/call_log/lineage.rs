@@ -99,27 +99,32 @@ pub async fn of_key(store: &dyn CallLogStore, spot: &Spot, limit: usize) -> Resu
 
 /// The keys whose calls named this in their URL, or were answered with it: the way back where no link
 /// knows it. What a batch was answered with cannot be told apart, and is not looked at. Among `limit`
-/// records, the newest that hold the text at all and began since then.
+/// records, the newest that hold the text at all and began since then; and how far back it was looked, where
+/// `look` ended it before that.
 pub async fn spots_of(
     store: &dyn CallLogStore,
     remote_id: &str,
     entity: Option<&str>,
     since: Timestamp,
     limit: usize,
-) -> Result<Vec<Spot>, CallLogError> {
+    look: Option<usize>,
+) -> Result<(Vec<Spot>, Option<Timestamp>), CallLogError> {
     let query = CallQuery {
         entity: entity.map(str::to_owned),
         text: Some(remote_id.to_owned()),
         since: Some(since),
         limit,
+        look,
         ..CallQuery::default()
     };
-    let found = store.find(&query).await?;
+    let found = store.search(&query).await?;
+    let reached = found.looked.and(found.more.map(|(at, _)| at));
     let names = |record: &CallRecord| {
         let answer = record.response.iter().map(|it| it.content.body.as_str());
         std::iter::once(record.url.as_str()).chain(answer).any(|text| has_word(text, remote_id))
     };
     let spots: BTreeSet<Spot> = found
+        .calls
         .iter()
         .filter(|record| names(record))
         .filter_map(|record| match record.keys.as_slice() {
@@ -131,7 +136,7 @@ pub async fn spots_of(
             _ => None,
         })
         .collect();
-    Ok(spots.into_iter().collect())
+    Ok((spots.into_iter().collect(), reached))
 }
 
 fn pairs(record: &CallRecord) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {

@@ -1,4 +1,4 @@
-use super::{CallLogError, CallLogSink, CallLogStore, CallQuery, CallRecord, RecordId, Refused};
+use super::{CallLogError, CallLogSink, CallLogStore, CallQuery, CallRecord, Found, RecordId, Refused};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::{
@@ -37,12 +37,19 @@ impl CallLogStore for MemoryCallLog {
         Ok(Vec::new())
     }
 
-    async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {
-        let mut found: Vec<CallRecord> =
-            self.kept().values().filter(|record| query.matches(record)).cloned().collect();
-        found.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
-        found.truncate(query.limit);
-        Ok(found)
+    async fn search(&self, query: &CallQuery) -> Result<Found, CallLogError> {
+        let behind = CallQuery { before: query.before.clone(), ..CallQuery::default() };
+        let kept = self.kept();
+        let mut looked: Vec<&CallRecord> = kept.values().filter(|record| behind.matches(record)).collect();
+        looked.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
+        let all = looked.len();
+        looked.truncate(query.look.unwrap_or(all));
+        let matching = looked.iter().filter(|record| query.matches(record));
+        let found = Found::of(matching.take(query.limit).map(|it| (*it).clone()).collect(), query.limit);
+        Ok(match looked.last().filter(|_| looked.len() < all) {
+            Some(last) => found.cut((last.at, last.id.clone()), looked.len()),
+            None => found,
+        })
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<CallRecord>, CallLogError> {

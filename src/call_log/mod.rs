@@ -28,7 +28,7 @@ pub use lineage::{Passage, Spot, Trail};
 pub use memory::MemoryCallLog;
 pub use pauses::Pauses;
 pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Prepare};
-pub use query::{CallQuery, moment, status_range};
+pub use query::{CallQuery, Found, moment, status_range};
 pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace};
 pub use redact::{RedactError, Redaction};
 pub use seal::Seal;
@@ -136,8 +136,14 @@ pub trait CallLogStore: Send + Sync {
         Ok(refused)
     }
 
-    /// What is asked for, the newest first (by time, then by id).
-    async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError>;
+    /// What is asked for, the newest first (by time, then by id). Where the look is bounded, going on
+    /// behind where it ended finds all of it.
+    async fn search(&self, query: &CallQuery) -> Result<Found, CallLogError>;
+
+    /// The same without where to go on.
+    async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {
+        Ok(self.search(query).await?.calls)
+    }
 
     /// One record.
     async fn get(&self, id: &RecordId) -> Result<Option<CallRecord>, CallLogError>;

@@ -29,6 +29,34 @@ pub struct CallQuery {
     pub before: Option<(Timestamp, RecordId)>,
     /// So many at most.
     pub limit: usize,
+    /// No more than about so many records are looked at, where what is asked for cannot be found by an
+    /// index; without it all of them.
+    pub look: Option<usize>,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// The newest first.
+    pub calls: Vec<CallRecord>,
+    /// Where to go on: nothing was looked at behind this one. `None` if there is nothing more.
+    pub more: Option<(Timestamp, RecordId)>,
+    /// How many records were looked at, where that is why it ended here.
+    pub looked: Option<usize>,
+}
+
+impl Found {
+    /// Those that were asked for; if there are that many, more may follow.
+    pub fn of(calls: Vec<CallRecord>, limit: usize) -> Self {
+        let more = calls.last().filter(|_| calls.len() >= limit).map(|it| (it.at, it.id.clone()));
+        Self { calls, more, looked: None }
+    }
+
+    /// The same where the look ended with this record.
+    #[must_use]
+    pub fn cut(self, last: (Timestamp, RecordId), looked: usize) -> Self {
+        if self.more.is_some() { self } else { Self { more: Some(last), looked: Some(looked), ..self } }
+    }
 }
 
 impl CallQuery {

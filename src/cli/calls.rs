@@ -118,6 +118,7 @@ impl Which {
             text,
             before: None,
             limit,
+            look: None,
         })
     }
 }

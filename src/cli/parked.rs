@@ -7,7 +7,7 @@ use crate::{
     app::App,
     model::{ParkReason, ParkedState, Span},
     postgres::explain,
-    state::postgres::{Filter, Listed, ParkedDesk, Shown, Total},
+    state::postgres::{Filter, Listed, Page, ParkedDesk, Shown, Total},
 };
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -120,7 +120,7 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
             let filter = Filter::from(which);
             let (mut listed, mut count) = (Vec::new(), 0);
             for desk in &desks {
-                listed.extend(desk.list(&filter, limit).await.map_err(failed)?);
+                listed.extend(desk.list(&filter, &Page::First, limit).await.map_err(failed)?);
                 count += desk.count(&filter).await.map_err(failed)?;
             }
             if json { print_json(&listed) } else { print(&list(&listed, count)) }

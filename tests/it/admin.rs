@@ -3,6 +3,7 @@
 
 mod api;
 mod ask;
+mod pages;
 mod pausing;
 mod who;
 mod wrong;

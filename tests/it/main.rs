@@ -8,6 +8,7 @@ mod admin;
 mod audit;
 mod auth;
 mod batches;
+mod browser;
 mod call_log;
 mod calls;
 mod capture;

@@ -134,6 +134,19 @@ impl Answer {
         self
     }
 
+    /// Where other pages of a list are (RFC 8288): the relation, and what stands behind the `?`.
+    #[must_use]
+    pub(super) fn linked(mut self, path: &str, pages: &[(&str, Option<String>)]) -> Self {
+        let pages = pages.iter().filter_map(|(relation, query)| Some((relation, query.as_ref()?)));
+        let links: Vec<String> =
+            pages.map(|(relation, query)| format!("<{path}?{query}>; rel=\"{relation}\"")).collect();
+        // What stands there is percent-encoded.
+        if let (false, Ok(value)) = (links.is_empty(), HeaderValue::from_str(&links.join(", "))) {
+            self.headers.push((header::LINK, value));
+        }
+        self
+    }
+
     /// For the list of operations.
     pub(super) fn said(&self) -> Value {
         const MOST: usize = 8 << 10;

@@ -30,11 +30,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
-pub(super) use calls::{lineage_of, query as call_query};
+pub(super) use calls::{LOOK, lineage_of, query as call_query};
 use endpoint::{Answer, Endpoint, SHORT, Verb};
 use http::{Method, Request, Uri};
 pub(super) use params::{Form, Given, NAME, Param, param};
-pub(super) use parked::filter as parked_filter;
+pub(super) use parked::{
+    PAGING, around, filter as parked_filter, limit as parked_limit, page as parked_page,
+};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tokio::{

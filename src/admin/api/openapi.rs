@@ -128,11 +128,20 @@ fn answered(endpoint: &Endpoint, answers: &mut SchemaGenerator) -> Value {
         "description": "Done.",
         "content": { "application/json": { "schema": named(endpoint.answer, answers) } },
     });
-    if endpoint.query.iter().any(|it| it.name == "limit") && endpoint.id == "parked.list" {
-        response["headers"] = json!({ TOTAL: {
-            "description": "How many there are, of which these are the first.",
-            "schema": { "type": "integer" },
-        } });
+    let link = json!({
+        "description": "Where the list goes on (RFC 8288): `next`, and `prev` where that can be told.",
+        "schema": { "type": "string" },
+    });
+    match endpoint.id {
+        "parked.list" => {
+            let total = json!({
+                "description": "How many there are, of which these are a part.",
+                "schema": { "type": "integer" },
+            });
+            response["headers"] = json!({ TOTAL: total, "link": link });
+        }
+        "calls.search" => response["headers"] = json!({ "link": link }),
+        _ => {}
     }
     response
 }

@@ -4,6 +4,7 @@ use crate::{
     admin::problem::{BAD_PARAMETER, Problem},
     call_log::{moment, status_range},
     model::{ParkReason, ParkedState, RunKind, RunState, Span},
+    state::postgres::Place,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -30,6 +31,8 @@ pub(in crate::admin) enum Form {
     ParkReason,
     RunKind,
     RunState,
+    /// A place in the list of parked changes.
+    Place,
 }
 
 /// A parameter.
@@ -75,6 +78,7 @@ impl Form {
                 "a time such as `2026-01-31T12:00:00Z`, or how long ago, such as `15m` or `7d`".to_owned()
             }
             Self::Status => "a status such as `404`, `4xx` or `500-504`".to_owned(),
+            Self::Place => "a place as the header `Link` of a page names it".to_owned(),
             _ => {
                 let values: Vec<String> =
                     self.values().unwrap_or_default().iter().map(|it| format!("`{it}`")).collect();
@@ -95,6 +99,7 @@ impl Form {
             // Any time will do to see whether it is one.
             Self::Moment => moment(text, Timestamp::UNIX_EPOCH).is_ok(),
             Self::Status => status_range(text).is_ok(),
+            Self::Place => text.parse::<Place>().is_ok(),
             _ => self.values().is_some_and(|it| it.contains(&text)),
         }
     }
@@ -110,6 +115,7 @@ impl Form {
             Self::Span => json!({ "type": "string", "pattern": "^[0-9]+ *(ms|s|m|h|d)$" }),
             Self::Moment => json!({ "type": "string", "examples": ["2026-01-31T12:00:00Z", "15m", "7d"] }),
             Self::Status => json!({ "type": "string", "examples": ["404", "4xx", "500-504"] }),
+            Self::Place => json!({ "type": "string", "minLength": 1 }),
             _ => json!({ "type": "string", "enum": self.values() }),
         }
     }
@@ -185,6 +191,18 @@ impl Given {
         moment(self.text(name)?, now).ok()
     }
 
+    /// As a query, without these, and with this instead.
+    pub(in crate::admin) fn but(&self, names: &[&str], name: &str, value: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(self.without(names));
+        query.append_pair(name, value).finish()
+    }
+
+    /// As a query, without these.
+    pub(in crate::admin) fn without(&self, names: &[&str]) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(self.all().filter(|(it, _)| !names.contains(it))).finish()
+    }
+
     /// All of them, for the list of operations.
     pub(in crate::admin) fn all(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.iter().map(|(name, value)| (*name, value.as_str()))
@@ -231,5 +249,6 @@ mod tests {
         assert_eq!((given.get("limit"), given.get::<i64>("state")), (Some(7), None));
         let now = "2026-01-31T12:00:00Z".parse().expect("a time");
         assert_eq!(given.moment("since", now), "2026-01-31T11:45:00Z".parse().ok());
+        assert_eq!(given.but(&["ids", "since"], "limit", "a&b"), "key=a%2Fb+c&limit=7&limit=a%26b");
     }
 }

@@ -9,10 +9,10 @@ use super::{
 use crate::{
     admin::{
         problem::{BAD_BODY, BAD_PARAMETER, MISSING, Problem, REFUSED},
-        view::ParkedDetail,
+        view::{ParkedDetail, ParkedPage},
     },
     model::{ParkReason, ParkedState, Span},
-    state::postgres::{Filter, Listed, Total},
+    state::postgres::{Filter, Listed, Page, Total},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,8 @@ struct Count {
 
 const LIMITED: &[Param] = &[
     param("limit", Form::Number(1, 1_000), "How many at most; 100, if left out."),
+    param("after", Form::Place, "Only those behind this place: see the header `Link`."),
+    param("before", Form::Place, "Only those before this place, the last of them."),
     param("ids", Form::Numbers, "By their ids."),
     param("route", NAME, "Only of this route."),
     param("key", NAME, "Only of this key."),
@@ -78,20 +80,24 @@ const LIMITED: &[Param] = &[
     param("older_than", Form::Span, "Only what has been parked for longer than this."),
     param("newer_than", Form::Span, "Only what has been parked for no longer than this."),
 ];
-/// The same without a limit.
-const FILTERS: &[Param] = LIMITED.split_at(1).1;
+/// The same without what makes pages of them.
+const FILTERS: &[Param] = LIMITED.split_at(PAGING.len()).1;
+/// The first of them.
+pub(in crate::admin) const PAGING: &[&str] = &["limit", "after", "before"];
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint::get(
         "/api/v1/parked",
         "parked.list",
-        "Parked changes, in order within each key, as `rowcall parked list --json` says it.",
+        "Parked changes, in order within each key, as `rowcall parked list --json` says it. `Link` says where the next \
+         and the previous ones are.",
         list_of::<Listed>,
         |desk, asked| {
             Box::pin(async move {
-                let filter = filter(&asked.query);
-                let (listed, total) = desk.parked(&filter, asked.query.get("limit").unwrap_or(100)).await?;
-                Ok(Answer::json(&listed)?.of_total(total))
+                let found = desk.parked(&filter(&asked.query), &page(&asked.query)?, limit(&asked.query)).await?;
+                let [previous, next] = around(&asked.query, &found);
+                let answer = Answer::json(&found.listed)?.of_total(found.total);
+                Ok(answer.linked("/api/v1/parked", &[("prev", previous), ("next", next)]))
             })
         },
     )
@@ -149,6 +155,34 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     )
     .body(schema::<DiscardBody>),
 ];
+
+/// How many are shown at once.
+pub(in crate::admin) fn limit(given: &Given) -> i64 {
+    given.get("limit").unwrap_or(100)
+}
+
+/// Which part of the list.
+pub(in crate::admin) fn page(given: &Given) -> Result<Page, Problem> {
+    match (given.get("after"), given.get("before")) {
+        (None, None) => Ok(Page::First),
+        (Some(place), None) => Ok(Page::Behind(place)),
+        (None, Some(place)) => Ok(Page::Before(place)),
+        (Some(_), Some(_)) => Err(Problem::new(BAD_PARAMETER, "give one of `after` and `before`")
+            .of("after")
+            .accepting(["after", "before"])),
+    }
+}
+
+/// What one asks for to see the pages before and behind this one.
+pub(in crate::admin) fn around(given: &Given, found: &ParkedPage) -> [Option<String>; 2] {
+    let to = |name: &str, at: Option<&Listed>| {
+        at.map(|it| given.but(&["after", "before"], name, &it.place().to_string()))
+    };
+    [
+        to("before", found.listed.first().filter(|_| found.earlier)),
+        to("after", found.listed.last().filter(|_| found.later)),
+    ]
+}
 
 pub(in crate::admin) fn filter(given: &Given) -> Filter {
     let span = |name: &str| given.get::<Span>(name).map(|Span(it)| it);

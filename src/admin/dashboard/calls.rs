@@ -14,7 +14,7 @@ use crate::{
         problem::Problem,
         view::{Lineage, LineageObject},
     },
-    call_log::CallRecord,
+    call_log::{CallRecord, Found},
 };
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -22,18 +22,17 @@ use maud::{Markup, html};
 pub(super) async fn page(visit: Visit) -> Result<Page, Problem> {
     let given = visit.given(query_of("calls.search"))?;
     let query = api::call_query(visit.desk(), &given).await?;
-    let calls = visit.desk().calls(&query).await?;
+    let Found { calls, more, looked } = visit.desk().calls(&query).await?;
     let entities = runs::entities(&visit.desk().configuration().settings);
-    let older = (calls.len() == query.limit).then(|| calls.last().map(|it| it.id.to_string())).flatten();
     let body = html! {
         h1 { "Calls" }
         (search(&given, &entities))
-        @if calls.is_empty() { (pieces::nothing("No call in the log is like this.")) }
-        @else {
+        @if calls.is_empty() && more.is_none() { (pieces::nothing("No call in the log is like this.")) }
+        @if !calls.is_empty() {
             p.quiet { "The newest first." }
             (table("Calls", &calls, visit.now))
-            @if let Some(id) = older { p { a.button.quiet href=(with(&given, "before", &id)) { "Older" } } }
         }
+        @if let Some((at, id)) = more { (go_on(&given, looked, at, &id.0, visit.now)) }
         (find())
     };
     Ok(Page::still("Calls", body))
@@ -58,15 +57,18 @@ fn search(given: &Given, entities: &[String]) -> Markup {
     }
 }
 
-/// The same search, but for this.
-fn with(given: &Given, name: &str, value: &str) -> String {
-    let mut query: Vec<String> = given
-        .all()
-        .filter(|(it, _)| *it != name)
-        .map(|(name, value)| format!("{name}={}", url(value)))
-        .collect();
-    query.push(format!("{name}={}", url(value)));
-    format!("/calls?{}", query.join("&"))
+/// Where there is more, or may be.
+pub(super) fn go_on(given: &Given, looked: Option<usize>, at: Timestamp, id: &str, now: Timestamp) -> Markup {
+    let href = format!("/calls?{}", given.but(&["before"], "before", id));
+    html! {
+        @match looked {
+            Some(looked) => p {
+                "Looked through " (say::of(looked as i64, "call", "calls")) ", back to " (say::when(at, now)) ". "
+                a.button.quiet href=(href) { "Look further" }
+            },
+            None => p { a.button.quiet href=(href) { "Older" } },
+        }
+    }
 }
 
 fn find() -> Markup {
@@ -101,9 +103,9 @@ pub(super) fn table(caption: &str, calls: &[CallRecord], now: Timestamp) -> Mark
             tr {
                 td { (say::when(call.at, now)) }
                 td { (outcome(call)) " " span.quiet { (call.outcome) } }
-                td { a href=(href(call)) { (call.method) " " (path(&call.url)) } }
-                td { (call.route) }
-                td { (keys(call)) }
+                td.path { a href=(href(call)) { (call.method) " " (path(&call.url)) } }
+                td.name { (call.route) }
+                td.name { (keys(call)) }
                 td.number { (took(call)) }
                 td.number { (call.attempt) }
                 td.why { @if let Some(error) = &call.error { (say::line(error)) } }

@@ -52,7 +52,7 @@ async fn count(visit: &Visit, given: &Given) -> Result<i64, Problem> {
     if !filter.narrows() && !given.flag("all") {
         return Ok(0);
     }
-    Ok(visit.desk().parked(&filter, 1).await?.1)
+    Ok(visit.desk().parked_count(&filter).await?)
 }
 
 fn draw(deed: &Deed, given: &Given, count: Option<i64>, role: Role) -> Markup {

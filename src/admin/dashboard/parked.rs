@@ -12,9 +12,9 @@ use crate::{
     admin::{
         api::{self, Given, query_of},
         problem::Problem,
+        view::ParkedPage,
     },
     model::{ParkReason, ParkedState},
-    state::postgres::Listed,
 };
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -22,7 +22,8 @@ use maud::{Markup, html};
 pub(super) async fn page(visit: Visit) -> Result<Page, Problem> {
     let given = visit.given(query_of("parked.list"))?;
     let filter = api::parked_filter(&given);
-    let (listed, total) = visit.desk().parked(&filter, given.get("limit").unwrap_or(100)).await?;
+    let found = visit.desk().parked(&filter, &api::parked_page(&given)?, api::parked_limit(&given)).await?;
+    let total = found.total;
     let totals = visit.desk().parked_totals(&filter).await?;
     let routes: Vec<String> = visit.status().await?.routes.iter().map(|it| it.route.clone()).collect();
     let sentence = match total {
@@ -38,7 +39,7 @@ pub(super) async fn page(visit: Visit) -> Result<Page, Problem> {
     let rest = html! {
         h2 { "Find" }
         (search(&given, &routes))
-        @if !listed.is_empty() { (list(&given, &listed, total, narrows, visit.now)) }
+        @if total > 0 { (list(&given, &found, narrows, visit.now)) }
     };
     Ok(Page { title: sentence, live, rest })
 }
@@ -60,9 +61,10 @@ fn search(given: &Given, routes: &[String]) -> Markup {
     }
 }
 
-fn list(given: &Given, listed: &[Listed], total: i64, narrows: bool, now: Timestamp) -> Markup {
+fn list(given: &Given, found: &ParkedPage, narrows: bool, now: Timestamp) -> Markup {
+    let total = found.total;
     let rows = html! {
-        @for it in listed {
+        @for it in &found.listed {
             tr {
                 td { input type="checkbox" name="ids" value=(it.id) aria-label=(format!("Choose {} of {}", it.key, it.route)); }
                 th scope="row" { a href=(format!("/parked/{}?route={}", it.id, url(&it.route))) { (it.route) " " code { (it.key) } } }
@@ -76,10 +78,10 @@ fn list(given: &Given, listed: &[Listed], total: i64, narrows: bool, now: Timest
             }
         }
     };
-    let shown = listed.len() as i64;
+    let shown = found.listed.len() as i64;
     let head = ["", "Row", "State", "What was wrong", "Since", "Next attempt", "#Attempts", "Change", "#Id"];
     html! {
-        h2 { (say::of(total, "change", "changes")) @if shown < total { ", of which the first " (say::count(shown)) " are shown" } }
+        h2 { (say::of(total, "change", "changes")) @if shown < total { ", of which " (say::count(shown)) " are shown" } }
         form #chosen method="get" action="/do/parked.retry" {
             @if let Some(route) = given.text("route") { input type="hidden" name="route" value=(route); }
             p.actions {
@@ -89,13 +91,29 @@ fn list(given: &Given, listed: &[Listed], total: i64, narrows: bool, now: Timest
             }
             (pieces::table("Parked changes, in order within each key", &head, rows))
         }
-        @let all = html! { (forms::hidden(given, &["limit"])) @if !narrows { input type="hidden" name="all" value="true"; } };
+        (pages(given, found))
+        @let all = html! { (forms::hidden(given, api::PAGING)) @if !narrows { input type="hidden" name="all" value="true"; } };
         form method="get" action="/do/parked.retry" {
             (all)
             p.actions {
                 span.quiet { "With " (if narrows { "all that are like this" } else { "everything that is parked" }) " (" (say::count(total)) "):" } " "
                 button { "Try again" } " "
                 button.danger formaction="/do/parked.discard" { "Discard" }
+            }
+        }
+    }
+}
+
+/// The ways to the pages around this one.
+fn pages(given: &Given, found: &ParkedPage) -> Markup {
+    let [previous, next] = api::around(given, found);
+    let first = given.text("after").is_some() || given.text("before").is_some();
+    html! {
+        @if first || next.is_some() {
+            nav.actions aria-label="Pages of this list" {
+                @if first { a.button.quiet href=(format!("/parked?{}", given.without(&["after", "before"]))) { "First page" } }
+                @if let Some(query) = previous { a.button.quiet href=(format!("/parked?{query}")) rel="prev" { "Previous" } }
+                @if let Some(query) = next { a.button.quiet href=(format!("/parked?{query}")) rel="next" { "Next" } }
             }
         }
     }
@@ -113,11 +131,12 @@ pub(super) fn state(name: &str) -> Markup {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::Lsn;
+    use crate::{model::Lsn, state::postgres::Listed};
 
     pub(in crate::admin::dashboard) fn change(key: &str) -> Listed {
         Listed {
             id: 7,
+            source: "main".to_owned(),
             route: "loan".to_owned(),
             key: key.to_owned(),
             commit: Lsn::new(1),
@@ -134,16 +153,28 @@ pub(super) mod tests {
 
     #[test]
     fn a_key_is_text_whatever_it_says() {
-        let given = Given::default();
-        let text = list(&given, &[change("<script>")], 1, false, Timestamp::UNIX_EPOCH).into_string();
+        let found = ParkedPage { listed: vec![change("<script>")], total: 1, ..ParkedPage::default() };
+        let text = list(&Given::default(), &found, false, Timestamp::UNIX_EPOCH).into_string();
+        assert!(!text.contains("Pages of this list"), "{text}");
         assert!(text.contains("<code>&lt;script&gt;</code>") && !text.contains("<script>"), "{text}");
         assert!(text.contains("aria-label=\"Choose &lt;script&gt; of loan\""), "{text}");
     }
 
     #[test]
     fn what_is_done_to_all_says_how_many_that_are() {
-        let text = list(&Given::default(), &[change("1")], 1_234, false, Timestamp::UNIX_EPOCH).into_string();
-        assert!(text.contains("1,234 changes, of which the first 1 are shown"), "{text}");
+        let found = ParkedPage { listed: vec![change("1")], total: 1_234, earlier: true, later: true };
+        let mut given = Given::default();
+        let known = api::query_of("parked.list");
+        given.take(known, "state", "dead".to_owned()).expect("a state");
+        given.take(known, "after", change("0").place().to_string()).expect("a place");
+        let text = list(&given, &found, false, Timestamp::UNIX_EPOCH).into_string();
+        assert!(text.contains("1,234 changes, of which 1 are shown"), "{text}");
+        assert!(text.contains("href=\"/parked?state=dead\">First page"), "{text}");
+        assert!(
+            text.contains("href=\"/parked?state=dead&amp;after=%5B%22main%22%2C%22loan%22%2C%221%22"),
+            "{text}"
+        );
+        assert!(!text.contains("name=\"after\""), "what is done is done to all: {text}");
         assert!(
             text.contains("everything that is parked (1,234):") && text.contains("name=\"all\""),
             "{text}"

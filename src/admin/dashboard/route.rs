@@ -9,10 +9,11 @@ use super::{
 };
 use crate::{
     admin::{
+        api,
         problem::{MISSING, Problem},
         view::Status,
     },
-    call_log::CallQuery,
+    call_log::{CallQuery, Found},
     model::HaltOf,
     state::postgres::{Filter, RouteStatus, Total},
 };
@@ -32,7 +33,8 @@ pub(super) async fn page(visit: Visit) -> Result<Page, Problem> {
     let settings = visit.desk().configuration().settings;
     let filter = Filter { route: Some(name.clone()), ..Filter::default() };
     let totals = visit.desk().parked_totals(&filter).await?;
-    let query = CallQuery { route: Some(name.clone()), limit: CALLS, ..CallQuery::default() };
+    let query =
+        CallQuery { route: Some(name.clone()), limit: CALLS, look: Some(api::LOOK), ..CallQuery::default() };
     // The route is worth a look although its calls cannot be had.
     let calls = visit.desk().calls(&query).await.map_err(|error| error.to_string());
     let live = html! {
@@ -41,8 +43,9 @@ pub(super) async fn page(visit: Visit) -> Result<Page, Problem> {
         (summary(&totals, visit.now))
         h2 { "Last calls" }
         @match &calls {
-            Ok(calls) => {
+            Ok(Found { calls, looked, .. }) => {
                 (calls::table("Last calls", calls, visit.now))
+                @if let Some(looked) = looked { p.quiet { "Among the last " (say::count(*looked as i64)) " of all routes." } }
                 p { a href=(format!("/calls?route={}", url(&name))) { "All calls of this route" } }
             }
             Err(error) => p.reason { "Its calls are not known: " (error) },

@@ -25,7 +25,7 @@ fn draw(lines: &[ScheduleLine], now: Timestamp) -> Markup {
             tr {
                 th scope="row" { (it.entity) }
                 td { (it.run) }
-                td { @match words(&it.cron) { Some(words) => { (words) " " code { (it.cron) } } None => code { (it.cron) } } }
+                td.path { @match words(&it.cron) { Some(words) => { (words) " " code { (it.cron) } } None => code { (it.cron) } } }
                 td { (it.zone) }
                 td { (say::perhaps(it.last, now)) }
                 td { (say::perhaps(it.next, now)) @if it.next.is_some_and(|next| next < now) { " " span.quiet { "(waits for its last run)" } } }

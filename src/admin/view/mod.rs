@@ -9,5 +9,5 @@ mod status;
 pub use call_log::{CallLogStatus, KeeperStatus, SpoolStatus, Trouble};
 pub use found::{CheckpointLine, Configuration, Finding, Verdict};
 pub use lineage::{Lineage, LineageObject, LineageOf};
-pub use parked::ParkedDetail;
+pub use parked::{ParkedDetail, ParkedPage};
 pub use status::{Behind, CallLogLine, Lag, ScheduleLine, SourceLine, Status};

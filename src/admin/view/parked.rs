@@ -1,8 +1,24 @@
-//! A parked change, with all that helps to decide about it.
+//! Parked changes: a part of the list, and one with all that helps to decide about it.
 
-use crate::{call_log::CallRecord, state::postgres::Shown};
+use crate::{
+    call_log::CallRecord,
+    state::postgres::{Listed, Shown},
+};
 use schemars::JsonSchema;
 use serde::Serialize;
+
+/// A part of the list.
+#[derive(Clone, Debug, Default)]
+pub struct ParkedPage {
+    /// In order within each key.
+    pub listed: Vec<Listed>,
+    /// How many there are in all.
+    pub total: i64,
+    /// Whether there are some before these.
+    pub earlier: bool,
+    /// Whether there are some behind these.
+    pub later: bool,
+}
 
 /// Everything about one parked change.
 #[derive(Clone, Debug, Serialize, JsonSchema)]

@@ -8,22 +8,27 @@ use super::{App, AppError, calls::CallArchive, clock, halts::HaltOrder, state::S
 use crate::{
     admin::{
         Admin, Desk, DeskError, RunWanted,
-        view::{CheckpointLine, Configuration, Finding, Lineage, LineageOf, ParkedDetail, Status},
+        view::{
+            CheckpointLine, Configuration, Finding, Lineage, LineageOf, ParkedDetail, ParkedPage, Status,
+        },
     },
-    call_log::{CallQuery, CallRecord, RecordId},
+    call_log::{CallQuery, CallRecord, Found, RecordId},
     config,
     model::{Halt, HaltOf, RunId},
     postgres,
     state::{
         Run, RunCommand,
         postgres::{
-            Filter, Listed, Mark, NewOperation, Operation, OperationDesk, OperationEnd, RunFilter, Total,
+            Filter, Mark, NewOperation, Operation, OperationDesk, OperationEnd, Page, RunFilter, Total,
         },
     },
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::sync::Arc;
+
+/// So many calls are looked through for what a remote calls something, where no link knows it.
+const LOOK: usize = 40_000;
 
 impl App {
     /// Listens at `admin.listen`, unless that is `off`.
@@ -79,9 +84,9 @@ fn ambiguous(what: &str) -> DeskError {
     DeskError::Wrong(format!("{what} is in several state databases: say with `source` which is meant"))
 }
 
-async fn find(archive: &CallArchive, query: &CallQuery) -> Result<Vec<CallRecord>, DeskError> {
-    let mut found = archive.store.find(query).await.map_err(log)?;
-    found.iter_mut().for_each(|record| archive.open(record));
+async fn find(archive: &CallArchive, query: &CallQuery) -> Result<Found, DeskError> {
+    let mut found = archive.store.search(query).await.map_err(log)?;
+    found.calls.iter_mut().for_each(|record| archive.open(record));
     Ok(found)
 }
 
@@ -130,8 +135,12 @@ impl Desk for App {
         Ok(runs)
     }
 
-    async fn parked(&self, filter: &Filter, limit: i64) -> Result<(Vec<Listed>, i64), DeskError> {
-        parked::list(self, filter, limit).await
+    async fn parked(&self, filter: &Filter, page: &Page, limit: i64) -> Result<ParkedPage, DeskError> {
+        parked::list(self, filter, page, limit).await
+    }
+
+    async fn parked_count(&self, filter: &Filter) -> Result<i64, DeskError> {
+        parked::count(self, filter).await
     }
 
     async fn parked_totals(&self, filter: &Filter) -> Result<Vec<Total>, DeskError> {
@@ -150,7 +159,7 @@ impl Desk for App {
         parked::act(self, filter, parked::Act::Discard).await
     }
 
-    async fn calls(&self, query: &CallQuery) -> Result<Vec<CallRecord>, DeskError> {
+    async fn calls(&self, query: &CallQuery) -> Result<Found, DeskError> {
         find(&self.call_archive().await?, query).await
     }
 
@@ -164,7 +173,7 @@ impl Desk for App {
     }
 
     async fn lineage(&self, of: LineageOf) -> Result<Lineage, DeskError> {
-        Ok(App::lineage(self, &self.call_archive().await?, of).await?)
+        Ok(App::lineage(self, &self.call_archive().await?, of, Some(LOOK)).await?)
     }
 
     async fn checkpoints(&self, source: Option<&str>) -> Result<Vec<CheckpointLine>, DeskError> {

@@ -2,26 +2,78 @@
 
 use super::{ambiguous, find, of_source, sql};
 use crate::{
-    admin::{DeskError, view::ParkedDetail},
+    admin::{
+        DeskError,
+        view::{ParkedDetail, ParkedPage},
+    },
     app::App,
     call_log::{CallQuery, CallRecord},
     model::ChangeId,
     postgres,
-    state::postgres::{Filter, Listed, ParkedDesk, Shown, Total},
+    state::postgres::{Filter, Listed, Page, ParkedDesk, Shown, Total},
 };
 
 /// So many attempts are shown with a parked change.
 const ATTEMPTS: usize = 10;
 
-pub(super) async fn list(app: &App, filter: &Filter, limit: i64) -> Result<(Vec<Listed>, i64), DeskError> {
-    let (mut listed, mut total) = (Vec::new(), 0);
-    for mut connection in app.state_connections().await? {
-        let desk = ParkedDesk { client: &mut connection.client };
-        listed.extend(desk.list(filter, limit).await.map_err(sql)?);
-        total += desk.count(filter).await.map_err(sql)?;
+/// The state databases one after the other; a place is within that of its source.
+pub(super) async fn list(
+    app: &App,
+    filter: &Filter,
+    page: &Page,
+    limit: i64,
+) -> Result<ParkedPage, DeskError> {
+    let mut connections = app.state_connections().await?;
+    let mut total = 0;
+    for connection in &mut connections {
+        total += ParkedDesk { client: &mut connection.client }.count(filter).await.map_err(sql)?;
     }
-    listed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok((listed, total))
+    let backwards = matches!(page, Page::Before(_));
+    if backwards {
+        connections.reverse();
+    }
+    if let Page::Behind(place) | Page::Before(place) = page {
+        let gone = || DeskError::Wrong(format!("there is no source `{}` in the configuration", place.source));
+        let at = connections.iter().position(|it| it.sources.contains(&place.source)).ok_or_else(gone)?;
+        connections.drain(..at);
+    }
+    // One more tells whether there are more.
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (mut listed, mut page_here) = (Vec::new(), page.clone());
+    for connection in &mut connections {
+        let left = limit.saturating_add(1).saturating_sub(listed.len() as i64);
+        let desk = ParkedDesk { client: &mut connection.client };
+        let mut part = desk.list(filter, &page_here, left).await.map_err(sql)?;
+        if backwards {
+            part.extend(listed);
+            listed = part;
+        } else {
+            listed.extend(part);
+        }
+        if listed.len() > wanted {
+            break;
+        }
+        page_here = if backwards { Page::Last } else { Page::First };
+    }
+    let more = listed.len() > wanted;
+    if more && backwards {
+        listed.remove(0);
+    }
+    listed.truncate(wanted);
+    let (earlier, later) = match page {
+        Page::First => (false, more),
+        Page::Behind(_) => (true, more),
+        Page::Before(_) | Page::Last => (more, backwards),
+    };
+    Ok(ParkedPage { listed, total, earlier, later })
+}
+
+pub(super) async fn count(app: &App, filter: &Filter) -> Result<i64, DeskError> {
+    let mut total = 0;
+    for mut connection in app.state_connections().await? {
+        total += ParkedDesk { client: &mut connection.client }.count(filter).await.map_err(sql)?;
+    }
+    Ok(total)
 }
 
 pub(super) async fn totals(app: &App, filter: &Filter) -> Result<Vec<Total>, DeskError> {
@@ -59,7 +111,7 @@ async fn attempts(app: &App, shown: &Shown) -> Result<Vec<CallRecord>, DeskError
         limit: ATTEMPTS,
         ..CallQuery::default()
     };
-    find(&app.call_archive().await?, &query).await
+    Ok(find(&app.call_archive().await?, &query).await?.calls)
 }
 
 /// What is done to parked changes.

@@ -3,7 +3,7 @@
 //! Two things differ from the record: numbers beyond those of MongoDB are the largest it has, and of a
 //! record that would be larger than a document may be, the bodies are left out; their size is kept.
 
-use crate::call_log::{CallRecord, Content};
+use crate::call_log::{CallRecord, Content, RecordId};
 use ::mongodb::{
     bson::{self, Bson, DateTime, Document, RawDocumentBuf, doc},
     error::Error,
@@ -77,12 +77,23 @@ fn leave_out(content: &mut Content) {
     content.base64 = false;
 }
 
-pub(super) fn read(mut document: Document) -> Result<CallRecord, Error> {
+/// When it began, and its name.
+pub(super) fn place(document: Document) -> Result<(Timestamp, RecordId), Error> {
+    let id = document.get_str("_id").map_err(Error::custom)?;
+    Ok((begun(&document)?, RecordId(id.into())))
+}
+
+fn begun(document: &Document) -> Result<Timestamp, Error> {
     let millis = document.get_datetime("at").map_err(Error::custom)?.timestamp_millis();
-    let below = document.remove("at_ns").as_ref().and_then(Bson::as_i32).unwrap_or(0);
-    let at = Timestamp::from_millisecond(millis)
+    let below = document.get("at_ns").and_then(Bson::as_i32).unwrap_or(0);
+    Timestamp::from_millisecond(millis)
         .and_then(|at| at.checked_add(SignedDuration::from_nanos(below.into())))
-        .map_err(Error::custom)?;
+        .map_err(Error::custom)
+}
+
+pub(super) fn read(mut document: Document) -> Result<CallRecord, Error> {
+    let at = begun(&document)?;
+    document.remove("at_ns");
     document.insert("at", at.to_string());
     if let Some(id) = document.remove("_id") {
         document.insert("id", id);

@@ -1,13 +1,28 @@
-//! Whether the database can be reached and written to, found out without writing anything.
+//! Looking: at whether the database can be reached and written to, without writing anything; and how far a
+//! search may look that no index helps.
 
-use super::{ANSWERING, MongoCallLog, in_time};
-use crate::call_log::CallLogError;
+use super::{ANSWERING, MongoCallLog, document, in_time, query};
+use crate::call_log::{CallLogError, CallQuery, RecordId};
 use ::mongodb::{
-    bson::{Bson, doc},
-    error::{ErrorKind, WriteFailure},
+    Collection,
+    bson::{Bson, Document, doc},
+    error::{Error, ErrorKind, WriteFailure},
     options::{ConnectionString, HostInfo},
 };
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
+
+/// The last record that may be looked at, if there are more: only a text has to be looked for.
+pub(super) async fn last_of(
+    collection: &Collection<Document>,
+    query: &CallQuery,
+) -> Result<Option<(Timestamp, RecordId)>, Error> {
+    let (Some(_), Some(look)) = (&query.text, query.look) else { return Ok(None) };
+    let all = query::filter(&CallQuery { text: None, ..query.clone() });
+    let times = doc! { "at": 1, "at_ns": 1 };
+    let last = collection.find_one(all).sort(query::newest_first()).skip(look.saturating_sub(1) as u64);
+    last.projection(times).await?.map(document::place).transpose()
+}
 
 impl MongoCallLog {
     /// Fails where a record could not be stored now. No document may have a list for its `_id`: the server

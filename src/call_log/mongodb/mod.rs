@@ -16,7 +16,7 @@ mod setup;
 
 pub use settings::MongoDbSettings;
 
-use super::{CallLogError, CallLogStore, CallQuery, CallRecord, RecordId, Refused};
+use super::{CallLogError, CallLogStore, CallQuery, CallRecord, Found, RecordId, Refused};
 use ::mongodb::{
     Client, Collection,
     bson::{Document, RawDocumentBuf, doc},
@@ -158,23 +158,28 @@ impl CallLogStore for MongoCallLog {
         Ok(refused)
     }
 
-    async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {
+    async fn search(&self, query: &CallQuery) -> Result<Found, CallLogError> {
         const DOING: &str = "looking for calls in MongoDB";
         if query.limit == 0 {
             // To the server it means all.
-            return Ok(Vec::new());
+            return Ok(Found::default());
         }
         let collection = self.collection().await?;
         let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
         let finding = async {
-            let found =
-                collection.find(query::filter(query)).sort(query::newest_first()).limit(limit).await?;
-            found
-                .try_collect::<Vec<Document>>()
-                .await?
-                .into_iter()
-                .map(document::read)
-                .collect::<Result<Vec<_>, Error>>()
+            let last = look::last_of(collection, query).await?;
+            let mut filter = query::filter(query);
+            if let Some(last) = &last {
+                filter = doc! { "$and": [filter, query::down_to(last)] };
+            }
+            let found = collection.find(filter).sort(query::newest_first()).limit(limit).await?;
+            let found: Vec<Document> = found.try_collect().await?;
+            let found = found.into_iter().map(document::read).collect::<Result<Vec<_>, Error>>()?;
+            let found = Found::of(found, query.limit);
+            Ok(match last {
+                Some(last) => found.cut(last, query.look.unwrap_or_default()),
+                None => found,
+            })
         };
         in_time(SEARCHING, DOING, async { finding.await.map_err(|error| self.failed(DOING, &error)) }).await
     }

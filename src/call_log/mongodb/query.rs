@@ -1,7 +1,7 @@
 //! A search as the server understands it. It finds what [`CallQuery::matches`] says, no more and no less.
 
 use super::document::time;
-use crate::call_log::CallQuery;
+use crate::call_log::{CallQuery, RecordId};
 use ::mongodb::bson::{Bson, Document, doc};
 use jiff::Timestamp;
 use std::fmt::Write;
@@ -46,6 +46,17 @@ pub(super) fn filter(query: &CallQuery) -> Document {
         true => Document::new(),
         false => doc! { "$and": all },
     }
+}
+
+/// This record, and what comes before it in the list.
+pub(super) fn down_to((at, id): &(Timestamp, RecordId)) -> Document {
+    let (at, at_ns) = time(*at);
+    let newer = [
+        doc! { "at": { "$gt": at } },
+        doc! { "at_ns": { "$gt": at_ns } },
+        doc! { "at_ns": at_ns, "_id": { "$gte": &*id.0 } },
+    ];
+    doc! { "at": { "$gte": at }, "$or": newer.to_vec() }
 }
 
 fn begun_since(since: Timestamp) -> Document {

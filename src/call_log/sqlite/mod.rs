@@ -4,7 +4,7 @@ mod place;
 mod search;
 mod write;
 
-use super::{CallLogError, CallLogStore, CallQuery, CallRecord, Line, RecordId, Refused};
+use super::{CallLogError, CallLogStore, CallQuery, CallRecord, Found, Line, RecordId, Refused};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
@@ -139,7 +139,7 @@ impl CallLogStore for SqliteCallLog {
         self.with("storing calls", move |connection| write::insert(connection, &lines)).await
     }
 
-    async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {
+    async fn search(&self, query: &CallQuery) -> Result<Found, CallLogError> {
         let query = query.clone();
         self.with("looking for calls", move |connection| search::find(connection, &query)).await
     }

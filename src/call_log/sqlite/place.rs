@@ -13,33 +13,44 @@ use xxhash_rust::xxh3::xxh3_64;
 const NAMED: u32 = 11;
 /// Ordinals beyond it are of no change that is alone in its place.
 const ORDINAL: u32 = 24;
-/// So many numbers later, at most, lies one that found its own taken: far more than there ever were at once.
-const SLACK: i64 = 1 << 20;
-
 /// Records of one microsecond lie in no order among each other.
-pub(super) fn microsecond(at: Timestamp) -> i64 {
+fn microsecond(at: Timestamp) -> i64 {
     i64::try_from(at.as_nanosecond().div_euclid(1_000)).unwrap_or(i64::MAX)
 }
 
-fn of_time(at: Timestamp) -> i64 {
-    microsecond(at).saturating_mul(1 << NAMED)
+/// The numbers of a microsecond's records.
+pub(super) fn numbers_of(moment: i64) -> Range<i64> {
+    let from = |moment: i64| moment.saturating_mul(1 << NAMED);
+    from(moment)..from(moment.saturating_add(1))
 }
 
-/// The number of a record's row. If another one has it, the next is tried.
-pub(super) fn number(at: Timestamp, id: &RecordId) -> i64 {
+/// The microsecond of a row.
+pub(super) fn moment_of(number: i64) -> i64 {
+    number >> NAMED
+}
+
+/// The number of a record's row, and those that are tried one after the other if another record has it: the rest of
+/// its microsecond, and then whatever follows.
+pub(super) fn numbers(at: Timestamp, id: &RecordId) -> impl Iterator<Item = i64> {
+    let all = numbers_of(microsecond(at));
     let name = xxh3_64(id.0.as_bytes()) & ((1 << NAMED) - 1);
-    of_time(at).saturating_add(name.cast_signed())
+    let own = all.start.saturating_add(name.cast_signed());
+    (own..all.end).chain(all.start..own).chain(all.end..)
 }
 
-/// The numbers that records of these times may have; others may too.
-pub(super) fn numbers(since: Option<Timestamp>, until: Option<Timestamp>) -> Range<i64> {
-    let from = since.map_or(i64::MIN, of_time);
-    from..until.map_or(i64::MAX, |it| of_time(it).saturating_add(SLACK))
-}
-
-/// The number from which on no record is older.
+/// No record that began then or later has a smaller one.
 pub(super) fn not_before(at: Timestamp) -> i64 {
-    of_time(at)
+    numbers_of(microsecond(at)).start
+}
+
+/// No record that began then or earlier has this or a greater one.
+pub(super) fn after(at: Timestamp) -> i64 {
+    numbers_of(microsecond(at)).end
+}
+
+/// No record that began earlier has this or a greater one.
+pub(super) fn until(at: Timestamp) -> i64 {
+    at.checked_sub(jiff::SignedDuration::from_nanos(1)).map_or(i64::MIN, after)
 }
 
 /// The spot of a record, by its name. Where that names no change alone, it is any number that is always the same.
@@ -109,12 +120,19 @@ mod tests {
 
     #[test]
     fn a_row_has_a_number_within_those_of_its_time() {
-        for at in ["1969-12-31T23:59:59.5Z", "2026-01-31T12:00:00.123456Z", "2112-01-01T00:00:00Z"] {
-            let at: Timestamp = at.parse().expect("a time");
-            let next = Timestamp::from_microsecond(at.as_microsecond() + 1).expect("a time");
-            let number = number(at, &RecordId("a#1".into()));
-            assert!(numbers(Some(at), Some(next)).contains(&number) && number >= not_before(at), "{at}");
-            assert!(number < not_before(next), "{at}");
+        let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let times =
+            ["1969-12-31T23:59:59.9999995Z", "2026-01-31T12:00:00.123456Z", "2111-12-31T23:59:59.123Z"];
+        for at in times.map(time) {
+            let next = Timestamp::from_nanosecond(at.as_nanosecond() + 1_000).expect("a time");
+            let id = RecordId("a#1".into());
+            let mut tried = numbers(at, &id);
+            let own: std::collections::BTreeSet<i64> = tried.by_ref().take(1 << NAMED).collect();
+            assert_eq!(own, (not_before(at)..after(at)).collect(), "{at}");
+            assert_eq!(tried.next(), Some(after(at)));
+            assert!(own.iter().all(|it| moment_of(*it) == moment_of(not_before(at))));
+            assert!(until(next) >= after(at) && not_before(next) == after(at), "{at}");
         }
+        assert_eq!(until(time("2026-01-31T12:00:00Z")), not_before(time("2026-01-31T12:00:00Z")));
     }
 }

@@ -1,96 +1,148 @@
 use super::place;
-use crate::call_log::{CallQuery, CallRecord, RecordId};
-use rusqlite::{Connection, Row, ToSql, params};
+use crate::call_log::{CallQuery, CallRecord, Found, RecordId};
+use memchr::{memchr_iter, memchr2_iter};
+use rusqlite::{Connection, Row, ToSql, params, types::FromSqlResult};
 use serde::de::DeserializeOwned;
 
 /// The record in the first column, or what is asked of it.
 pub(super) fn read<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
-    serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|error| {
+    parse(row.get_ref(0)?.as_str()?)
+}
+
+fn parse<T: DeserializeOwned>(json: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(json).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
     })
 }
 
+/// What one index finds, in order. The rest is looked at row by row ([`passes`]): so the work is bounded, and
+/// it can be told how far it went.
 fn select(query: &CallQuery) -> (String, Vec<Box<dyn ToSql>>) {
-    let mut sql = String::from("select record from call where true");
+    let mut sql = String::from("select seq, entity, route, run, status, class from call where true");
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
-    let mut failures_only = false;
     let mut narrow = |clause: &str, value: Box<dyn ToSql>| {
         values.push(value);
         sql.push_str(" and ");
         sql.push_str(&clause.replace('?', &format!("?{}", values.len())));
     };
-    // Those of a key or a change are few, and found by it: no other index is to be tried.
-    let by = if query.key.is_some() || query.change.is_some() { "+" } else { "" };
-    for (column, text) in [("entity", &query.entity), ("route", &query.route), ("class", &query.class)] {
-        if let Some(text) = text {
-            narrow(&format!("{by}{column} = ?"), Box::new(text.clone()));
+    let failures = query.status.filter(|it| it.0 >= 300);
+    // With a plus no index is looked for: there is one already that finds fewer.
+    let mut seq = "seq";
+    if query.key.is_some() || query.change.is_some() {
+        if let Some(key) = &query.key {
+            // It is named first by a record, or among others.
+            let named = "seq in (select seq from call where key = ? union all select seq from further_key where key = ?)";
+            narrow(named, Box::new(key.clone()));
         }
+        if let Some(change) = &query.change {
+            let spot = place::spot_of_change(change).map_or("null".to_owned(), |it| it.to_string());
+            let named = format!(
+                "seq in (select seq from call where spot = {spot} union all select seq from further_change where change = ?)"
+            );
+            narrow(&named, Box::new(change.clone()));
+        }
+        seq = "+seq";
+    } else if let Some(run) = query.run {
+        narrow("run = ?", Box::new(run));
+    } else if let Some(class) = &query.class {
+        narrow("class = ?", Box::new(class.clone()));
+    } else if let Some((from, to)) = failures {
+        // As it stands there, or the index of those is not used.
+        narrow("status >= 300 and status >= ?", Box::new(from));
+        narrow("status <= ?", Box::new(to));
     }
-    if let Some(key) = &query.key {
-        // It is named first by a record, or among others.
-        let named =
-            "seq in (select seq from call where key = ? union all select seq from further_key where key = ?)";
-        narrow(named, Box::new(key.clone()));
+    let behind = query.before.as_ref().map(|(at, _)| place::after(*at));
+    if let Some(since) = query.since {
+        narrow(&format!("{seq} >= ?"), Box::new(place::not_before(since)));
     }
-    if let Some(change) = &query.change {
-        let spot = place::spot_of_change(change).map_or("null".to_owned(), |it| it.to_string());
-        let named = format!(
-            "seq in (select seq from call where spot = {spot} union all select seq from further_change where change = ?)"
-        );
-        narrow(&named, Box::new(change.clone()));
-    }
-    if let Some(run) = query.run {
-        narrow(&format!("{by}run = ?"), Box::new(run));
-    }
-    if let Some((from, to)) = query.status {
-        narrow(&format!("{by}status >= ?"), Box::new(from));
-        narrow(&format!("{by}status <= ?"), Box::new(to));
-        failures_only = from >= 300;
-    }
-    let before = query.before.as_ref().map(|(at, _)| *at);
-    let numbers = place::numbers(query.since, query.until);
-    let end = numbers.end.min(before.map_or(i64::MAX, |it| place::numbers(None, Some(it)).end));
-    if numbers.start > i64::MIN {
-        narrow(&format!("{by}seq >= ?"), Box::new(numbers.start));
-    }
-    if end < i64::MAX {
-        narrow(&format!("{by}seq < ?"), Box::new(end));
-    }
-    if failures_only && by.is_empty() {
-        // Or the index of those is not used.
-        sql.push_str(" and status >= 300");
+    if let Some(end) = query.until.map(place::until).into_iter().chain(behind).min() {
+        narrow(&format!("{seq} < ?"), Box::new(end));
     }
     sql.push_str(" order by seq desc");
     (sql, values)
 }
 
-pub(super) fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Vec<CallRecord>> {
+/// Whether a row is asked for, as far as its columns tell.
+fn passes(query: &CallQuery, row: &Row<'_>) -> rusqlite::Result<bool> {
+    let is = |at: usize, wanted: &Option<String>| -> rusqlite::Result<bool> {
+        let Some(wanted) = wanted else { return Ok(true) };
+        let text: FromSqlResult<Option<&str>> = row.get_ref(at)?.as_str_or_null();
+        Ok(text?.is_some_and(|it| it == wanted))
+    };
+    let (run, status): (Option<i64>, Option<u16>) = (row.get("run")?, row.get("status")?);
+    Ok(is(1, &query.entity)?
+        && is(2, &query.route)?
+        && is(5, &query.class)?
+        && query.run.is_none_or(|wanted| run == Some(wanted))
+        && query.status.is_none_or(|(from, to)| status.is_some_and(|it| (from..=to).contains(&it))))
+}
+
+pub(super) fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Result<Found> {
     let (sql, values) = select(query);
-    let mut statement = connection.prepare(&sql)?;
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut text = connection.prepare_cached("select record from call where seq = ?")?;
     let mut rows = statement.query(rusqlite::params_from_iter(&values))?;
-    let mut found: Vec<CallRecord> = Vec::new();
-    // Those of one microsecond come in any order, so all of them are read.
-    let newest_first = |some: &mut [CallRecord]| some.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
+    let needle = query.text.as_ref().map(|it| it.to_ascii_lowercase());
+    let behind = query.before.as_ref().map(|(at, _)| place::moment_of(place::not_before(*at)));
+    let (mut found, mut looked, mut at) = (Vec::new(), 0, None);
+    // Those of one microsecond come in any order, so all of them are looked at. They begin here.
     let mut together = 0;
     while let Some(row) = rows.next()? {
-        let record: CallRecord = read(row)?;
-        // What the file is not asked, or not exactly, is looked at here.
-        if !query.matches(&record) {
-            continue;
-        }
-        let moment = place::microsecond(record.at);
-        if found.get(together).is_some_and(|it| place::microsecond(it.at) != moment) {
+        let seq = row.get(0)?;
+        let moment = place::moment_of(seq);
+        if let Some(last) = at.replace(moment).filter(|last| *last != moment) {
             newest_first(&mut found[together..]);
             together = found.len();
             if together >= query.limit {
                 break;
             }
+            if query.look.is_some_and(|look| looked >= look) {
+                let found = Found::of(found, query.limit);
+                return Ok(match oldest(connection, last)? {
+                    Some(oldest) => found.cut((oldest.at, oldest.id), looked),
+                    None => found,
+                });
+            }
         }
-        found.push(record);
+        // Those beside the last one of the page before were looked at then.
+        looked += usize::from(behind != Some(moment));
+        if !passes(query, row)? {
+            continue;
+        }
+        let mut records = text.query(params![seq])?;
+        // Old records may be forgotten meanwhile.
+        let Some(record) = records.next()? else { continue };
+        let json = record.get_ref(0)?.as_str()?;
+        if needle.as_ref().is_some_and(|it| !may_hold(json.as_bytes(), it)) {
+            continue;
+        }
+        let record: CallRecord = parse(json)?;
+        // What the file is not asked, or not exactly, is looked at here, the same everywhere.
+        if query.matches(&record) {
+            found.push(record);
+        }
     }
     newest_first(&mut found[together..]);
     found.truncate(query.limit);
-    Ok(found)
+    Ok(Found::of(found, query.limit))
+}
+
+fn newest_first(some: &mut [CallRecord]) {
+    some.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
+}
+
+/// The oldest record of a microsecond.
+fn oldest(connection: &Connection, moment: i64) -> rusqlite::Result<Option<CallRecord>> {
+    let numbers = place::numbers_of(moment);
+    let mut statement = connection.prepare_cached("select record from call where seq >= ? and seq < ?")?;
+    let mut oldest: Option<CallRecord> = None;
+    for record in statement.query_map([numbers.start, numbers.end], read::<CallRecord>)? {
+        let record = record?;
+        if oldest.as_ref().is_none_or(|it| (record.at, &record.id) < (it.at, &it.id)) {
+            oldest = Some(record);
+        }
+    }
+    Ok(oldest)
 }
 
 pub(super) fn get(connection: &Connection, id: &RecordId) -> rusqlite::Result<Option<CallRecord>> {
@@ -103,6 +155,17 @@ pub(super) fn get(connection: &Connection, id: &RecordId) -> rusqlite::Result<Op
         }
     }
     Ok(None)
+}
+
+/// Whether a text of this JSON may hold the needle, which is in lower case: far cheaper than to read it. Letters
+/// and digits stand there as they are, unless some are written as `\u0061`.
+fn may_hold(json: &[u8], needle: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.' | ':' | '#');
+    let part = needle.split(|c| !plain(c)).max_by_key(|it| it.len()).unwrap_or_default().as_bytes();
+    let Some(first) = part.first() else { return true };
+    memchr2_iter(*first, first.to_ascii_uppercase(), json)
+        .any(|at| json.get(at..at + part.len()).is_some_and(|it| it.eq_ignore_ascii_case(part)))
+        || memchr_iter(b'\\', json).any(|at| json.get(at + 1) == Some(&b'u'))
 }
 
 #[cfg(test)]
@@ -147,7 +210,32 @@ mod tests {
         let run = CallQuery { run: Some(3), ..CallQuery::default() };
         for (query, index) in [(status, "call_status"), (class, "call_class"), (run, "call_run")] {
             let all = plan(&query);
-            assert!(all.contains(index), "{index} in {all}");
+            assert!(all.contains(index) && !all.contains("TEMP B-TREE"), "{index} in {all}");
         }
+        // However far back one pages.
+        let before = Some((Timestamp::UNIX_EPOCH, RecordId("a".into())));
+        let deep = CallQuery { before, class: Some("timeout".to_owned()), ..CallQuery::default() };
+        let all = plan(&deep);
+        assert!(all.contains("call_class (class=? AND rowid<?)"), "{all}");
+        let all = plan(&CallQuery { class: None, ..deep.clone() });
+        assert!(all.contains("INTEGER PRIMARY KEY (rowid<?)"), "{all}");
+        let all = plan(&CallQuery { class: None, status: Some((400, 499)), ..deep });
+        assert!(all.contains("call_status (seq<?)"), "{all}");
+    }
+
+    #[test]
+    fn a_text_that_is_there_is_never_passed_over() {
+        let bodies = ["Needle", "a\"b\\c", "é\u{1}x", "x/y z", "\u{7f}\n\t", "{\"id\": \"L-1.5\"}"];
+        for body in bodies {
+            let json = serde_json::to_string(&serde_json::json!({ "body": body })).expect("JSON");
+            let texts: Vec<char> = body.to_lowercase().chars().collect();
+            for from in 0..texts.len() {
+                for to in from + 1..=texts.len() {
+                    let needle: String = texts[from..to].iter().collect();
+                    assert!(may_hold(json.as_bytes(), &needle), "{needle:?} in {json}");
+                }
+            }
+        }
+        assert!(!may_hold(b"{\"body\":\"Needle\"}", "noodle") && may_hold(b"\\u004eeedle", "needle"));
     }
 }

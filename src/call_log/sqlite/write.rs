@@ -124,9 +124,9 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
             let spot = place::spot(&line.id);
             let Head { at, entity, keys, changes, run, status, class } = &*head;
             let (route, key, text) = (&*line.route, keys.first(), Text(&line.json));
-            let mut put =
+            let put =
                 |seq: i64| call.execute(params![seq, spot, entity, route, key, run, status, class, text]);
-            let seq = match put_at(&transaction, place::number(*at, &line.id), &line.id, &mut put) {
+            let seq = match put_at(&transaction, place::numbers(*at, &line.id), &line.id, put) {
                 Ok(Some(seq)) => seq,
                 Ok(None) => continue,
                 Err(error) if is_refusal(&error) => {
@@ -149,20 +149,22 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
     Ok(refused)
 }
 
-/// Puts a record at this number, or at the next that is free, and says where; not if it is there already.
+/// Puts a record at the first of these numbers that is free, and says which; not if it is there already.
 fn put_at(
     connection: &Connection,
-    mut seq: i64,
+    numbers: impl Iterator<Item = i64>,
     id: &RecordId,
     mut put: impl FnMut(i64) -> rusqlite::Result<usize>,
 ) -> rusqlite::Result<Option<i64>> {
-    while put(seq)? == 0 {
-        if id_at(connection, seq)? == *id {
-            return Ok(None);
+    for seq in numbers {
+        if put(seq)? > 0 {
+            return Ok(Some(seq));
         }
-        seq += 1;
+        if id_at(connection, seq)? == *id {
+            break;
+        }
     }
-    Ok(Some(seq))
+    Ok(None)
 }
 
 fn id_at(connection: &Connection, seq: i64) -> rusqlite::Result<RecordId> {
@@ -178,10 +180,10 @@ fn id_at(connection: &Connection, seq: i64) -> rusqlite::Result<RecordId> {
 /// Forgets so many records that began before this, and says how many it were.
 pub(super) fn forget(connection: &mut Connection, before: Timestamp, most: i64) -> rusqlite::Result<i64> {
     let transaction = connection.transaction()?;
-    let (start, end) = (place::not_before(before), place::numbers(None, Some(before)).end);
+    let (start, end) = (place::not_before(before), place::after(before));
     let mut gone = forget_some(&transaction, "seq < ?1 order by seq limit ?2", start, most)?;
     if gone < most {
-        // Where the time lies within a microsecond, or a record beyond its own, each is looked at.
+        // Where the time lies within a microsecond, each record of that is looked at.
         let mut near =
             transaction.prepare_cached("select record, seq from call where seq >= ? and seq < ?")?;
         let near = near.query_map([start, end], |row| Ok((search::read::<Begun>(row)?.at, row.get(1)?)));

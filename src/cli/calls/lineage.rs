@@ -41,7 +41,7 @@ pub(super) async fn execute(arguments: Arguments, archive: &CallArchive, app: &A
             LineageOf::RemoteId { id: id.unwrap_or_default(), entity, since: moment(&since, app.now())? }
         }
     };
-    let lineage = app.lineage(archive, of).await.map_err(failed)?;
+    let lineage = app.lineage(archive, of, None).await.map_err(failed)?;
     if json {
         print_json(&lineage)?;
     } else {

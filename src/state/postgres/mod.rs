@@ -34,7 +34,7 @@ pub use marks::{Mark, MarkDesk, ReplayPoint};
 pub use migrate::{MIGRATIONS, Migration, migrate, migrations_sql, pending_migrations};
 pub use notices::{NoticeDesk, ToldNotice};
 pub use operations::{NewOperation, Operation, OperationDesk, OperationEnd};
-pub use parked_desk::{Filter, Listed, ParkedDesk, Shown, Total};
+pub use parked_desk::{Filter, Listed, Page, ParkedDesk, Place, Shown, Total};
 pub use recall::recall;
 pub use remote_status::{RemoteStatus, read_remotes};
 pub use run_desk::{RunDesk, RunDeskError, RunFilter};

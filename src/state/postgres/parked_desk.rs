@@ -1,13 +1,16 @@
 //! What an operator does with parked changes: list, show, retry, discard.
 
-use super::{lsn, stored_change};
+use super::{lsn, pg_lsn, stored_change};
 use crate::model::{Answered, Change, ChangeId, Lsn, ParkReason, ParkedState};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
-use std::time::Duration;
-use tokio_postgres::{Client, Error, Row, types::ToSql};
+use serde_json::{Value, json};
+use std::{fmt, str::FromStr, time::Duration};
+use tokio_postgres::{
+    Client, Error, Row,
+    types::{PgLsn, ToSql},
+};
 
 /// Which parked changes are meant. Everything left out matches.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +51,8 @@ pub struct Total {
 pub struct Listed {
     /// What a person names it by.
     pub id: i64,
+    /// Its source.
+    pub source: String,
     /// Its route.
     pub route: String,
     /// Its key; empty for a truncate, which concerns every key.
@@ -72,6 +77,66 @@ pub struct Listed {
     pub next_attempt: Option<Timestamp>,
 }
 
+/// A place in the list. What stood there may have gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The source, which says in which database the place is.
+    pub source: String,
+    route: String,
+    key: String,
+    commit: Lsn,
+    ordinal: u64,
+}
+
+impl Place {
+    fn values(&self) -> (&str, &str, PgLsn, i64) {
+        (&self.route, &self.key, pg_lsn(self.commit), self.ordinal.cast_signed())
+    }
+}
+
+impl Listed {
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        let Self { source, route, key, commit, ordinal, .. } = self;
+        let (source, route, key) = (source.clone(), route.clone(), key.clone());
+        Place { source, route, key, commit: *commit, ordinal: *ordinal }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, route, key, commit, ordinal } = self;
+        write!(f, "{}", json!([source, route, key, commit.to_string(), ordinal]))
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = serde_json::from_str::<(String, String, String, String, u64)>(text);
+        let (source, route, key, commit, ordinal) = read.map_err(|error| error.to_string())?;
+        let commit = commit.parse::<Lsn>().map_err(|error| error.to_string())?;
+        if [&source, &route, &key].iter().any(|it| it.contains('\0')) || i64::try_from(ordinal).is_err() {
+            return Err("no change is there".to_owned());
+        }
+        Ok(Self { source, route, key, commit, ordinal })
+    }
+}
+
+/// A part of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// Its beginning.
+    First,
+    /// What comes behind this.
+    Behind(Place),
+    /// The last of what comes before this.
+    Before(Place),
+    /// Its end.
+    Last,
+}
+
 /// Everything about one parked change.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Shown {
@@ -93,7 +158,7 @@ pub struct ParkedDesk<'a> {
 
 const COLUMNS: &str = "\
 p.id, p.route, p.key, p.commit_lsn, p.ordinal, p.change ->> 'op', p.state, p.reason, p.message,
-p.attempts, p.parked_at, p.next_attempt";
+p.attempts, p.parked_at, p.next_attempt, p.source";
 
 const MATCHES: &str = "\
 (cardinality($1::bigint[]) = 0 or p.id = any($1)) and ($2::text is null or p.route = $2)
@@ -104,15 +169,32 @@ and ($7::float8 is null or p.parked_at >= now() - make_interval(secs => $7))";
 
 impl ParkedDesk<'_> {
     /// The oldest first within each key.
-    pub async fn list(&self, filter: &Filter, limit: i64) -> Result<Vec<Listed>, Error> {
-        let sql = format!(
-            "select {COLUMNS} from rowcall.parked p where {MATCHES}
-             order by p.route, p.key, p.commit_lsn, p.ordinal limit $8"
-        );
-        let values = filter.values();
-        let mut values = values.refs();
+    pub async fn list(&self, filter: &Filter, page: &Page, limit: i64) -> Result<Vec<Listed>, Error> {
+        let filter = filter.values();
+        let mut values = filter.refs();
         values.push(&limit);
-        Ok(self.client.query(&sql, &values).await?.iter().map(read).collect())
+        let (place, than) = match page {
+            Page::First | Page::Last => (None, ""),
+            Page::Behind(place) => (Some(place.values()), ">"),
+            Page::Before(place) => (Some(place.values()), "<"),
+        };
+        let mut within = String::new();
+        if let Some((route, key, commit, ordinal)) = &place {
+            within = format!("and (p.route, p.key, p.commit_lsn, p.ordinal) {than} ($9, $10, $11, $12)");
+            values.extend([route as &(dyn ToSql + Sync), key, commit, ordinal]);
+        }
+        let backwards = matches!(page, Page::Before(_) | Page::Last);
+        let order = ["p.route", "p.key", "p.commit_lsn", "p.ordinal"]
+            .map(|it| if backwards { format!("{it} desc") } else { it.to_owned() })
+            .join(", ");
+        let sql = format!(
+            "select {COLUMNS} from rowcall.parked p where {MATCHES} {within} order by {order} limit $8"
+        );
+        let mut listed: Vec<Listed> = self.client.query(&sql, &values).await?.iter().map(read).collect();
+        if backwards {
+            listed.reverse();
+        }
+        Ok(listed)
     }
 
     /// How many match, by route, state and reason.
@@ -142,7 +224,7 @@ impl ParkedDesk<'_> {
     pub async fn show(&self, id: i64) -> Result<Option<Shown>, Error> {
         let sql = format!("select {COLUMNS}, p.change, p.answers from rowcall.parked p where p.id = $1");
         let row = self.client.query_opt(&sql, &[&id]).await?;
-        Ok(row.map(|row| Shown { listed: read(&row), change: row.get(12), answers: row.get(13) }))
+        Ok(row.map(|row| Shown { listed: read(&row), change: row.get(13), answers: row.get(14) }))
     }
 
     /// One parked change itself and its answers, for a preview of what a retry would do.
@@ -283,5 +365,6 @@ fn read(row: &Row) -> Listed {
         attempts: row.get(9),
         parked_at: row.get(10),
         next_attempt: row.get(11),
+        source: row.get(12),
     }
 }

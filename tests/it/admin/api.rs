@@ -13,13 +13,13 @@ const ENTITY: &str = "
     delete: [{ name: delete, delete: '/objects/c/{{ row.id }}' }]
     schedule: { run: snapshot, cron: '0 3 1 1 *' }";
 
-async fn operated() -> Live {
+pub async fn operated() -> Live {
     let live = Live::new(Version::V16, TABLE, ENTITY).await;
     listening(&live, "admin: { listen: \"127.0.0.1:0\" }");
     live
 }
 
-async fn parked(ask: &Ask, count: usize) -> Vec<Value> {
+pub async fn parked(ask: &Ask, count: usize) -> Vec<Value> {
     eventually(&format!("{count} parked"), LONG, async || {
         let told = ask.get("/api/v1/parked").await.expect(200);
         let listed = told.as_array().cloned().unwrap_or_default();

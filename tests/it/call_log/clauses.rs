@@ -285,19 +285,26 @@ clauses! {
     async fn pages_have_no_gap_and_no_repetition(store: &dyn CallLogStore) {
         let records = mixed();
         put(store, &records).await;
-        for route in [None, Some("a".to_owned())] {
-            for limit in [1, 7, 30, 60] {
-                let whole = all_of(CallQuery { route: route.clone(), ..CallQuery::default() });
+        let (route, text) = (Some("a".to_owned()), Some("refused".to_owned()));
+        let failures = CallQuery { status: Some((400, 599)), ..CallQuery::default() };
+        for whole in [
+            CallQuery::default(),
+            CallQuery { route: route.clone(), ..CallQuery::default() },
+            CallQuery { text: text.clone(), ..CallQuery::default() },
+            CallQuery { route, text, ..failures },
+        ] {
+            for (limit, look) in [(1, None), (7, None), (30, Some(1)), (60, Some(13)), (7, Some(13)), (1, Some(500))] {
+                let whole = all_of(whole.clone());
                 let mut paged = Vec::new();
-                let mut query = CallQuery { limit, ..whole.clone() };
+                let mut query = CallQuery { limit, look, ..whole.clone() };
                 loop {
-                    let page = store.find(&query).await.expect("a page");
-                    let Some(last) = page.last() else { break };
-                    query.before = Some((last.at, last.id.clone()));
-                    assert!(page.len() <= limit);
-                    paged.extend(page.iter().map(|it| it.id.to_string()));
+                    let page = store.search(&query).await.expect("a page");
+                    assert!(page.calls.len() <= limit);
+                    paged.extend(page.calls.iter().map(|it| it.id.to_string()));
+                    let Some(more) = page.more else { break };
+                    query.before = Some(more);
                 }
-                assert_eq!(paged, expected(&records, &whole), "{limit} {route:?}");
+                assert_eq!(paged, expected(&records, &whole), "{limit} {look:?} {whole:?}");
             }
         }
     }
@@ -378,7 +385,7 @@ clauses! {
             CallRecord { at: time("2020-01-01T00:00:00Z"), ..answered(8, "L169") },
         ]).await;
         let found = async |id: &str, entity: Option<&str>, since: &str| {
-            let spots = lineage::spots_of(store, id, entity, time(since), 100).await.expect("an answer");
+            let spots = lineage::spots_of(store, id, entity, time(since), 100, None).await.expect("an answer").0;
             spots.iter().map(|it| format!("{} {}", it.entity, it.key)).collect::<Vec<_>>()
         };
         assert_eq!(found("L169", None, "2024-01-01T00:00:00Z").await, ["fee 5", "loan 1"]);

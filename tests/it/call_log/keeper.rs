@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use lapin::{BasicProperties, options::*, types::AMQPValue};
 use rowcall::{
     call_log::{
-        CallLogError, CallLogStore, CallQuery, CallRecord, MemoryCallLog, Outlet, RecordId, Refused,
+        CallLogError, CallLogStore, CallQuery, CallRecord, Found, MemoryCallLog, Outlet, RecordId, Refused,
         rabbitmq::{DEAD_REASON, RabbitMqSettings, RabbitOutlet},
     },
     log_keeper::{Keeper, KeeperCounts},
@@ -70,8 +70,8 @@ impl CallLogStore for Faulty {
         Ok(refused)
     }
 
-    async fn find(&self, query: &CallQuery) -> Result<Vec<CallRecord>, CallLogError> {
-        self.store.find(query).await
+    async fn search(&self, query: &CallQuery) -> Result<Found, CallLogError> {
+        self.store.search(query).await
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<CallRecord>, CallLogError> {

@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod certificates;
+mod chromium;
 mod kept;
 pub mod live;
 pub mod mongodb;
@@ -17,6 +18,7 @@ pub mod rowcall;
 pub mod wait;
 
 pub use self::{
+    chromium::Chromium,
     live::{Live, settled},
     mongodb::MongoDb,
     postgres::{Postgres, Version},

@@ -9,7 +9,7 @@ use rowcall::{
     postgres::Target,
     state::{
         Checkpoint, Hold, Parking, RouteCounts, RouteKey, Run, RunCommand, Settlement, StateStore,
-        postgres::{Filter, ParkedDesk, PostgresStore, RunDesk, RunFilter, migrate},
+        postgres::{Filter, Page, ParkedDesk, PostgresStore, RunDesk, RunFilter, migrate},
     },
 };
 use serde_json::json;
@@ -330,7 +330,7 @@ async fn a_parked_change_that_cannot_be_read_is_set_apart_and_the_others_go_on()
     let mut client = rowcall::postgres::connect(&target(&postgres)).await.expect("a connection");
     let mut desk = ParkedDesk { client: &mut client };
     let damaged = Filter { reason: Some(rowcall::model::ParkReason::Damaged), ..Filter::default() };
-    let listed = desk.list(&damaged, 9).await.expect("a list");
+    let listed = desk.list(&damaged, &Page::First, 9).await.expect("a list");
     assert_eq!(
         listed.iter().map(|it| format!("{} {}", it.key, it.state)).collect::<Vec<_>>(),
         ["1 dead", "2 dead", "3 dead"]
