@@ -126,3 +126,38 @@ fn the_examples_about_logs_work() {
     assert_eq!(examples.len(), 2);
     examples.iter().for_each(|example| build(page, example));
 }
+
+/// Every source file, with the strings that go on in the next line put together.
+fn sources(directory: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            all.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let text = fs::read_to_string(&path).expect("a file");
+            let mut parts = text.split("\\\n");
+            all.push_str(parts.next().unwrap_or_default());
+            parts.for_each(|part| all.push_str(part.trim_start()));
+        }
+    }
+    all
+}
+
+#[test]
+fn the_runbook_quotes_messages_that_there_are() {
+    let (runbook, sources) =
+        (fs::read_to_string("docs/runbook.md").expect("a page"), sources(Path::new("src")));
+    let rows = runbook.split("## Messages").nth(1).expect("a section").lines();
+    let quoted: Vec<&str> = rows
+        .filter(|row| row.starts_with("| `"))
+        .flat_map(|row| row.split(" | ").next().unwrap_or_default().split('`').skip(1).step_by(2))
+        .collect();
+    let invented: Vec<&&str> = quoted.iter().filter(|it| !sources.contains(**it)).collect();
+    assert!(
+        quoted.len() > 30 && invented.is_empty(),
+        "{} of {}: {invented:#?}",
+        invented.len(),
+        quoted.len()
+    );
+}
