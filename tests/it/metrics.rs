@@ -3,12 +3,17 @@
 use crate::harness::{
     Live, Version,
     admin::{ADMIN, Admin},
+    postgres::tools,
 };
 use rowcall::{
     demo::{Fault, Rule},
     metrics::{Kind, catalog},
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    process::{Command, Stdio},
+};
 
 const TABLES: &str = "create table customers (id int primary key, name text);
                       create table drafts (id int primary key)";
@@ -125,4 +130,29 @@ async fn a_page_is_well_formed_and_no_key_is_in_it() {
         let told: Vec<&str> = told.into_iter().filter(|it| !it.is_empty() && *it != "le").collect();
         assert_eq!(told, of.labels, "{line}");
     }
+}
+
+/// Prometheus' own tool has nothing to complain of; what it says otherwise is the failure.
+fn promtool(arguments: &[&str], input: &str) {
+    let mut command = Command::new(tools().join("promtool"));
+    let command = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("`scripts/provision promtool` brings it");
+    // All of it is read before anything is said.
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("to write");
+    let output = child.wait_with_output().expect("to end");
+    let [said, complained] =
+        [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+    assert!(output.status.success(), "promtool {}: {said}{complained}", arguments.join(" "));
+}
+
+#[tokio::test]
+async fn what_is_scraped_and_what_it_is_judged_by_is_what_prometheus_expects() {
+    let live = live().await;
+    let service = live.run();
+    let admin = Admin::of(&service).await;
+    live.after(&["insert into customers values (1, 'a'), (2, '')"]).await;
+    admin.metric_is("rowcall_slot_status{source=\"main\",status=\"reserved\"}", 1.0).await;
+    promtool(&["check", "metrics"], &admin.get("/metrics").await.1);
+    promtool(&["check", "rules", "config/prometheus/alerts.yml"], "");
+    promtool(&["test", "rules", "config/prometheus/alerts_test.yml"], "");
 }
