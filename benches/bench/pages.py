@@ -26,7 +26,7 @@ def run(machine: Machine, report: Report) -> None:
     bank = machine.bank()
     url = machine.database("pages", f"create table item {ITEM}")
     port = unused_port()
-    yaml = configuration(url, bank.url, call_log="{}").replace("listen: off", f'listen: "127.0.0.1:{port}"')
+    yaml = configuration(url, bank.url, call_log="{}").replace("listen: off", f'listen: "127.0.0.1:{port}", health: {{ parked: {{ fail: 1000000 }} }}')
     schedule = "    schedule: { run: snapshot, cron: '0 3 1 1 *' }\n"
     rowcall = machine.rowcall(yaml.replace("    table: item\n", f"    table: item\n{schedule}"))
     rowcall.command("init")
