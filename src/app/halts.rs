@@ -6,7 +6,6 @@ use crate::{
     postgres,
     state::postgres::{HaltDesk, PostgresStore},
 };
-use serde_json::json;
 use std::time::Duration;
 use tokio::{sync::watch, time::sleep};
 
@@ -55,21 +54,6 @@ impl App {
             Some(halt) => Err(AppError::Failed(format!("{halt}, so it is paused already"))),
             None => Err(AppError::Failed(format!("{} `{name}` is not paused", what.name()))),
         }
-    }
-
-    /// The same by a command: it is written down like what operators do on the admin address.
-    pub async fn command_halt(&self, order: &HaltOrder) -> Result<Halt, AppError> {
-        let HaltOrder { what, name, who, reason, pause } = order;
-        let action = format!("{}s.{}", what.name(), if *pause { "pause" } else { "resume" });
-        let asked = json!({ what.name(): name, "reason": reason });
-        let written = self.begin_order(who, &action, asked).await?;
-        let done = self.order_halt(order).await;
-        let end = match &done {
-            Ok(halt) => Ok(serde_json::to_value(halt).unwrap_or_default()),
-            Err(error) => Err(error.to_string()),
-        };
-        written.ends(end).await?;
-        done
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::{
     Failure,
-    order::who,
+    order::{ordered, who},
     output::{print, print_json},
 };
 use crate::{
     app::{App, HaltOrder},
-    model::HaltOf,
+    model::{Halt, HaltOf},
 };
 use clap::Args;
 
@@ -60,13 +60,18 @@ impl Which {
     }
 }
 
+async fn order(app: &App, order: &HaltOrder) -> Result<Halt, Failure> {
+    let action = format!("{}s.{}", order.what.name(), if order.pause { "pause" } else { "resume" });
+    ordered(app, &action, async { Ok(app.order_halt(order).await?) }).await
+}
+
 pub(super) async fn pause(arguments: Pause, app: App) -> Result<(), Failure> {
-    let halt = app.command_halt(&arguments.which.order(arguments.reason, true)).await?;
+    let halt = order(&app, &arguments.which.order(arguments.reason, true)).await?;
     if arguments.json { print_json(&halt) } else { print(&halt.to_string()) }
 }
 
 pub(super) async fn resume(arguments: Resume, app: App) -> Result<(), Failure> {
-    let halt = app.command_halt(&arguments.which.order(None, false)).await?;
+    let halt = order(&app, &arguments.which.order(None, false)).await?;
     if arguments.json {
         return print_json(&halt);
     }

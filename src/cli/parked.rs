@@ -114,7 +114,6 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
     let mut connections = app.state_connections().await?;
     let mut desks: Vec<ParkedDesk<'_>> =
         connections.iter_mut().map(|it| ParkedDesk { client: &mut it.client }).collect();
-    let failed = |error: tokio_postgres::Error| Failure::Failed(explain(&error));
     match arguments.what {
         What::List { which, limit, json } => {
             let filter = Filter::from(which);
@@ -141,32 +140,41 @@ pub(super) async fn execute(arguments: Arguments, app: App) -> Result<(), Failur
             }
             if json { print_json(&totals) } else { print(&summary(&totals)) }
         }
-        What::Retry(Several { which, all, json }) => {
-            let filter = chosen(which, all)?;
-            unambiguous(&desks, &filter).await?;
-            let count = ordered(&app, "parked.retry", async {
-                let mut count = 0;
-                for desk in &mut desks {
-                    count += desk.retry(&filter).await.map_err(failed)?;
-                }
-                Ok(count)
-            });
-            let count = count.await?;
-            done(count, "will be tried again", json)
+        What::Retry(several) => {
+            let act = async |desk: &mut ParkedDesk<'_>, filter: &Filter| desk.retry(filter).await;
+            several.act(&app, &mut desks, "parked.retry", "will be tried again", act).await
         }
-        What::Discard(Several { which, all, json }) => {
-            let filter = chosen(which, all)?;
-            unambiguous(&desks, &filter).await?;
-            let count = ordered(&app, "parked.discard", async {
-                let mut count = 0;
-                for desk in &mut desks {
-                    count += desk.discard(&filter).await.map_err(failed)?;
-                }
-                Ok(count)
-            });
-            let count = count.await?;
-            done(count, "discarded", json)
+        What::Discard(several) => {
+            let act = async |desk: &mut ParkedDesk<'_>, filter: &Filter| desk.discard(filter).await;
+            several.act(&app, &mut desks, "parked.discard", "discarded", act).await
         }
+    }
+}
+
+fn failed(error: tokio_postgres::Error) -> Failure {
+    Failure::Failed(explain(&error))
+}
+
+impl Several {
+    /// Does something to all of them, and says to how many.
+    async fn act(
+        self,
+        app: &App,
+        desks: &mut [ParkedDesk<'_>],
+        action: &str,
+        what: &str,
+        act: impl AsyncFn(&mut ParkedDesk<'_>, &Filter) -> Result<u64, tokio_postgres::Error>,
+    ) -> Result<(), Failure> {
+        let filter = chosen(self.which, self.all)?;
+        unambiguous(desks, &filter).await?;
+        let acting = async {
+            let mut count = 0;
+            for desk in desks {
+                count += act(desk, &filter).await.map_err(failed)?;
+            }
+            Ok(count)
+        };
+        done(ordered(app, action, acting).await?, what, self.json)
     }
 }
 
@@ -188,7 +196,7 @@ async fn unambiguous(desks: &[ParkedDesk<'_>], filter: &Filter) -> Result<(), Fa
     }
     let mut matching = 0;
     for desk in desks {
-        let count = desk.count(filter).await.map_err(|error| Failure::Failed(explain(&error)))?;
+        let count = desk.count(filter).await.map_err(failed)?;
         matching += usize::from(count > 0);
     }
     if matching < 2 {

@@ -78,14 +78,11 @@ impl Queue {
         }
         if let Subject::Check { name, .. } = &item.subject {
             let first = usize::from(self.under_way);
-            let (mut at, waiting) = (0, std::mem::take(&mut self.waiting));
-            self.waiting = waiting
-                .into_iter()
-                .filter(|it| {
-                    at += 1;
-                    at <= first || !is_of(&it.item, name)
-                })
-                .collect();
+            let mut at = 0;
+            self.waiting.retain(|it| {
+                at += 1;
+                at <= first || !is_of(&it.item, name)
+            });
         }
         self.waiting.push_back(Waiting { item: Arc::new(item), came: now });
         if self.waiting.len() <= self.limit {

@@ -14,7 +14,7 @@ const NAMED: u32 = 11;
 /// Ordinals beyond it are of no change that is alone in its place.
 const ORDINAL: u32 = 24;
 /// Records of one microsecond lie in no order among each other.
-fn microsecond(at: Timestamp) -> i64 {
+pub(super) fn microsecond(at: Timestamp) -> i64 {
     i64::try_from(at.as_nanosecond().div_euclid(1_000)).unwrap_or(i64::MAX)
 }
 
@@ -55,12 +55,14 @@ pub(super) fn until(at: Timestamp) -> i64 {
 
 /// The spot of a record, by its name. Where that names no change alone, it is any number that is always the same.
 pub(super) fn spot(id: &RecordId) -> i64 {
-    let parts: Vec<&str> = id.0.split('-').collect();
-    let named = parts.windows(4).find_map(|it| match it {
-        [origin, commit, ordinal, next] if origin.len() == 8 && is_hex(origin) && !is_key(next) => {
-            along(u64::from_str_radix(commit, 16).ok()?, ordinal.parse().ok()?)
+    let mut four = [""; 4];
+    let named = id.0.split('-').find_map(|part| {
+        four = [four[1], four[2], four[3], part];
+        let [origin, commit, ordinal, next] = four;
+        if origin.len() != 8 || !is_hex(origin) || is_key(next) {
+            return None;
         }
-        _ => None,
+        along(u64::from_str_radix(commit, 16).ok()?, ordinal.parse().ok()?)
     });
     named.unwrap_or_else(|| xxh3_64(id.0.as_bytes()).cast_signed())
 }

@@ -83,7 +83,7 @@ pub(super) fn find(connection: &Connection, query: &CallQuery) -> rusqlite::Resu
     let mut text = connection.prepare_cached("select record from call where seq = ?")?;
     let mut rows = statement.query(rusqlite::params_from_iter(&values))?;
     let needle = query.text.as_ref().map(|it| it.to_ascii_lowercase());
-    let behind = query.before.as_ref().map(|(at, _)| place::moment_of(place::not_before(*at)));
+    let behind = query.before.as_ref().map(|(at, _)| place::microsecond(*at));
     let (mut found, mut looked, mut at) = (Vec::new(), 0, None);
     // Those of one microsecond come in any order, so all of them are looked at. They begin here.
     let mut together = 0;
