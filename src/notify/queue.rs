@@ -53,9 +53,9 @@ pub(super) struct Queue {
     /// The first of them is being told.
     under_way: bool,
     known: BTreeMap<String, Known>,
-    /// The runs whose end was taken over.
+    /// The runs whose end was taken over, and which the state database does not know.
     runs: BTreeSet<(Arc<str>, RunId)>,
-    /// Those of them that are done with, which the state database does not know.
+    /// Those of them that are done with.
     done_runs: BTreeSet<(Arc<str>, RunId)>,
 }
 
@@ -197,7 +197,9 @@ impl Queue {
 
     /// The state database knows them.
     pub(super) fn saved_runs(&mut self, source: &str, runs: &[RunId]) {
-        self.done_runs.retain(|(of, run)| **of != *source || !runs.contains(run));
+        for known in [&mut self.runs, &mut self.done_runs] {
+            known.retain(|(of, run)| **of != *source || !runs.contains(run));
+        }
     }
 }
 

@@ -1,12 +1,20 @@
 use super::place;
 use crate::call_log::{CallQuery, CallRecord, Found, RecordId};
+use jiff::Timestamp;
 use memchr::{memchr_iter, memchr2_iter};
 use rusqlite::{Connection, Row, ToSql, params, types::FromSqlResult};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 /// The record in the first column, or what is asked of it.
 pub(super) fn read<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
     parse(row.get_ref(0)?.as_str()?)
+}
+
+/// What tells records apart and puts them in order.
+#[derive(Deserialize)]
+pub(super) struct Begun {
+    pub(super) at: Timestamp,
+    pub(super) id: RecordId,
 }
 
 fn parse<T: DeserializeOwned>(json: &str) -> rusqlite::Result<T> {
@@ -132,17 +140,12 @@ fn newest_first(some: &mut [CallRecord]) {
 }
 
 /// The oldest record of a microsecond.
-fn oldest(connection: &Connection, moment: i64) -> rusqlite::Result<Option<CallRecord>> {
+fn oldest(connection: &Connection, moment: i64) -> rusqlite::Result<Option<Begun>> {
     let numbers = place::numbers_of(moment);
     let mut statement = connection.prepare_cached("select record from call where seq >= ? and seq < ?")?;
-    let mut oldest: Option<CallRecord> = None;
-    for record in statement.query_map([numbers.start, numbers.end], read::<CallRecord>)? {
-        let record = record?;
-        if oldest.as_ref().is_none_or(|it| (record.at, &record.id) < (it.at, &it.id)) {
-            oldest = Some(record);
-        }
-    }
-    Ok(oldest)
+    let begun = statement.query_map([numbers.start, numbers.end], read::<Begun>)?;
+    let begun: Vec<Begun> = begun.collect::<rusqlite::Result<_>>()?;
+    Ok(begun.into_iter().min_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id))))
 }
 
 pub(super) fn get(connection: &Connection, id: &RecordId) -> rusqlite::Result<Option<CallRecord>> {
@@ -171,7 +174,6 @@ fn may_hold(json: &[u8], needle: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
 
     /// How the file would look for it.
     fn plan(query: &CallQuery) -> String {

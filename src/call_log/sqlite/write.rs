@@ -168,13 +168,9 @@ fn put_at(
 }
 
 fn id_at(connection: &Connection, seq: i64) -> rusqlite::Result<RecordId> {
-    #[derive(Deserialize)]
-    struct Named {
-        id: RecordId,
-    }
     let mut statement = connection.prepare_cached("select record from call where seq = ?")?;
-    let named: Named = statement.query_row(params![seq], search::read)?;
-    Ok(named.id)
+    let begun: search::Begun = statement.query_row(params![seq], search::read)?;
+    Ok(begun.id)
 }
 
 /// Forgets so many records that began before this, and says how many it were.
@@ -186,7 +182,8 @@ pub(super) fn forget(connection: &mut Connection, before: Timestamp, most: i64) 
         // Where the time lies within a microsecond, each record of that is looked at.
         let mut near =
             transaction.prepare_cached("select record, seq from call where seq >= ? and seq < ?")?;
-        let near = near.query_map([start, end], |row| Ok((search::read::<Begun>(row)?.at, row.get(1)?)));
+        let near =
+            near.query_map([start, end], |row| Ok((search::read::<search::Begun>(row)?.at, row.get(1)?)));
         for (at, seq) in near?.collect::<rusqlite::Result<Vec<(Timestamp, i64)>>>()? {
             if at < before {
                 gone += forget_some(&transaction, "seq = ?1 limit ?2", seq, 1)?;
@@ -195,11 +192,6 @@ pub(super) fn forget(connection: &mut Connection, before: Timestamp, most: i64) 
     }
     transaction.commit()?;
     Ok(gone)
-}
-
-#[derive(Deserialize)]
-struct Begun {
-    at: Timestamp,
 }
 
 fn forget_some(connection: &Connection, which: &str, number: i64, most: i64) -> rusqlite::Result<i64> {
