@@ -110,10 +110,11 @@ impl Lanes {
         self.lane_of(key)
     }
 
-    /// The started delete of this key waits for others itself.
+    /// The started delete of this key waits for others itself, who may go on now.
     pub(in crate::engine) fn delete_waits(&mut self, id: LaneId) {
         if let Some(deleting) = &mut self.lane_mut(id).deleting {
             deleting.waits = true;
+            self.wake(id);
         }
     }
 
@@ -162,7 +163,9 @@ impl Lanes {
         let deleted_before = |work: &Work| removes(work) && work.id() < child;
         // A newer delete that has not begun waits for the child.
         let deleting = lane.deleting.is_some_and(|it| it.id < child || !it.waits);
-        if deleting || lane.waiting.iter().any(deleted_before) {
+        // A replay brings older deletes behind it: they have their turn after it, and so after the child.
+        let waits_for_child = lane.deleting.is_some() && !deleting;
+        if deleting || (!waits_for_child && lane.waiting.iter().any(deleted_before)) {
             return Sight::Unsettled;
         }
         // What is linked now goes with the parked delete, which may just have been sent.

@@ -15,6 +15,7 @@ mod held;
 mod histories;
 mod moves;
 mod order;
+mod replays;
 
 use held::Held;
 
