@@ -80,3 +80,8 @@ fn any_expression_is_refused_or_evaluated() {
 fn any_configuration_is_read_or_refused() {
     run(targets::configuration, "configuration", 600);
 }
+
+#[test]
+fn any_request_of_an_operator_is_answered_or_refused() {
+    run(targets::admin, "admin", 20_000);
+}

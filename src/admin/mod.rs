@@ -28,7 +28,7 @@ pub mod view;
 mod vitals;
 
 pub use desk::{Desk, DeskError, RunWanted};
-pub use server::{Admin, StartError};
+pub use server::{Admin, Service, StartError};
 pub use settings::{Fault, Listen, Settings, Tls, check};
 pub use tls::certificates;
 pub use vitals::Vitals;

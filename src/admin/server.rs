@@ -5,11 +5,12 @@ use super::{
 };
 use crate::engine::stopped;
 use axum::{
-    Router,
+    BoxError, Router,
     body::Body,
     middleware::{self, Next},
     response::Response,
 };
+use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 use hyper::{
     body::{Body as _, Incoming},
@@ -18,7 +19,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -27,7 +28,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tower_service::Service;
+use tower_service::Service as _;
 
 /// Connections at once, at most; others wait to be accepted.
 const CONNECTIONS: usize = 256;
@@ -85,13 +86,12 @@ impl Admin {
         let address = listener.local_addr().map_err(|error| StartError::Unusable(wanted, error))?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         tracing::info!(%address, "the admin address is {scheme}://{address}/");
-        let hands = Arc::new(Hands::default());
         let (stop, stopped) = watch::channel(false);
-        let samples = Arc::new(dashboard::Samples::default());
+        let service = Service::new(settings, Arc::clone(&desk), vitals, stopped.clone());
+        let hands = Arc::clone(&service.hands);
         let mut task = JoinSet::new();
-        task.spawn(dashboard::sample(Arc::clone(&desk), Arc::clone(&samples), stopped.clone()));
-        let router = router(settings, desk, vitals, Arc::clone(&hands), samples, stopped.clone());
-        task.spawn(serve(listener, tls, router, stopped));
+        task.spawn(dashboard::sample(desk, Arc::clone(&service.samples), stopped.clone()));
+        task.spawn(serve(listener, tls, service, stopped));
         Ok(Some(Self { address, stop, task, hands }))
     }
 
@@ -108,27 +108,48 @@ impl Admin {
     }
 }
 
-/// Everything that is served: each part brings a router of its own. All of it is behind the guard, but
-/// for the paths that the guard names.
-fn router(
-    settings: &Settings,
-    desk: Arc<dyn Desk>,
-    vitals: Arc<dyn Vitals>,
+/// What answers, whoever listens.
+#[derive(Clone)]
+pub struct Service {
+    router: Router,
     hands: Arc<Hands>,
     samples: Arc<dashboard::Samples>,
-    stop: watch::Receiver<bool>,
-) -> Router {
-    let known = Arc::new(guard::Guard::new(settings));
-    let api = Arc::new(api::Api::new(Arc::clone(&desk), hands));
-    let secure = settings.tls.is_some();
-    Router::new()
-        .merge(api::router(&api))
-        .merge(dashboard::router(api, Arc::clone(&desk), Arc::clone(&known), samples, secure, stop))
-        .merge(vitals::router(vitals))
-        .fallback(api::no_path)
-        .method_not_allowed_fallback(api::no_method)
-        .layer(middleware::from_fn_with_state((known, desk), guard::guard))
-        .layer(middleware::from_fn(leave_the_unread))
+}
+
+impl Service {
+    /// Everything that is served: each part brings a router of its own. All of it is behind the guard, but
+    /// for the paths that the guard names. What is told as it happens is told until `stop`.
+    pub fn new(
+        settings: &Settings,
+        desk: Arc<dyn Desk>,
+        vitals: Arc<dyn Vitals>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let known = Arc::new(guard::Guard::new(settings));
+        let (hands, samples) = (Arc::new(Hands::default()), Arc::new(dashboard::Samples::default()));
+        let api = Arc::new(api::Api::new(Arc::clone(&desk), Arc::clone(&hands)));
+        let (shown, secure) = (Arc::clone(&samples), settings.tls.is_some());
+        let router = Router::new()
+            .merge(api::router(&api))
+            .merge(dashboard::router(api, Arc::clone(&desk), Arc::clone(&known), shown, secure, stop))
+            .merge(vitals::router(vitals))
+            .fallback(api::no_path)
+            .method_not_allowed_fallback(api::no_method)
+            .layer(middleware::from_fn_with_state((known, desk), guard::guard))
+            .layer(middleware::from_fn(leave_the_unread));
+        Self { router, hands, samples }
+    }
+
+    /// Answers a request that came from there.
+    pub async fn answer<B>(&self, peer: SocketAddr, request: Request<B>) -> Response
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        self.router.clone().call(request).await.unwrap_or_else(|never| match never {})
+    }
 }
 
 /// A request that is refused may have a body that is not read to its end. Its connection ends with the answer,
@@ -145,7 +166,7 @@ async fn leave_the_unread(request: Request<Body>, next: Next) -> Response {
 async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
-    router: Router,
+    service: Service,
     mut stop: watch::Receiver<bool>,
 ) {
     let tls = tls.map(TlsAcceptor::from);
@@ -164,9 +185,9 @@ async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (tls, router, stop) = (tls.clone(), router.clone(), stopping.clone());
+                let (tls, service, stop) = (tls.clone(), service.clone(), stopping.clone());
                 connections.spawn(async move {
-                    connection(stream, peer, tls, router, stop).await;
+                    connection(stream, peer, tls, service, stop).await;
                     drop(permit);
                 });
             }
@@ -184,13 +205,13 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
-    router: Router,
+    service: Service,
     stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return converse(stream, peer, router, stop).await };
+    let Some(tls) = tls else { return converse(stream, peer, service, stop).await };
     match timeout(PATIENCE, tls.accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, peer, router, stop).await,
+        Ok(Ok(stream)) => converse(stream, peer, service, stop).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS with who came to the admin address"),
         Err(_) => tracing::debug!(%peer, "who came to the admin address began no TLS"),
     }
@@ -199,12 +220,12 @@ async fn connection(
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
-    router: Router,
+    service: Service,
     mut stop: watch::Receiver<bool>,
 ) {
-    let answer = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        router.clone().call(request)
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.answer(peer, request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
