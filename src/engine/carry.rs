@@ -326,7 +326,11 @@ impl Pass {
         self.work.attempts -= u32::from(!failure.is_an_attempt());
         match decision {
             Decision::RetryAfter(after) => Verdict::Again { after, error },
-            Decision::GiveUp { state, reason } => self.parked(state, reason, error),
+            Decision::GiveUp { state, reason } => {
+                // This answer says nothing of the same call by an earlier process.
+                self.work.doubt |= self.work.is_sent_before(self.ground.sent_before);
+                self.parked(state, reason, error)
+            }
         }
     }
 

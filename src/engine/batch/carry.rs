@@ -206,7 +206,13 @@ impl BatchPass {
             Decision::GiveUp { state: ParkedState::Rejected, .. } if rows > 1 && may_be_one_rows(failure) => {
                 BatchVerdict::Halve
             }
-            Decision::GiveUp { state, reason } => self.parked(state, reason, &error),
+            Decision::GiveUp { state, reason } => {
+                for member in &mut self.batch.members {
+                    // This answer says nothing of the same call by an earlier process.
+                    member.work.doubt |= member.work.is_sent_before(self.ground.sent_before);
+                }
+                self.parked(state, reason, &error)
+            }
         }
     }
 

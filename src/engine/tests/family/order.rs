@@ -62,6 +62,27 @@ async fn a_child_of_a_parked_parent_is_parked_and_goes_on_in_order_once_that_is_
     assert_eq!((family.refused(), family.parked()), (vec![], vec![]));
 }
 
+/// The first process made the call and heard nothing; the answer to the second says nothing of that.
+#[tokio::test(start_paused = true)]
+async fn a_parent_stays_while_its_refused_child_may_have_been_made_before_a_crash() {
+    let mut family = Family::new();
+    family.run(Rows::new().customer("1").commit()).await;
+    let written = Rows::from(200).loan("5", "1").commit();
+    let there = Lsn::new(written.commit);
+    let mut rows = written.delete(1, "5").delete(0, "1").commit();
+    family.run_until_killed(&mut rows, 1, there).await;
+    assert_eq!(family.objects(), ["/customer/1", "/loan/5"]);
+    let calls = family.calls().len();
+    family.rig.remote.answer(422, "{}");
+    family.run(rows).await;
+    assert_eq!(family.calls()[calls..], ["PUT /loan/5"]);
+    let parked = ["customer 1 waiting children", "loan 5 rejected refused", "loan 5 queued behind"];
+    assert_eq!(family.parked(), parked);
+    family.retry("loan", "5");
+    family.run(Rows::from(900).commit()).await;
+    assert_eq!((family.refused(), family.objects(), family.parked()), (vec![], vec![], vec![]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn children_are_deleted_before_their_parents_whatever_the_log_says() {
     let family = Family::new();
