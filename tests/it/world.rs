@@ -3,7 +3,11 @@
 pub mod oracle;
 
 use crate::harness::{
-    Postgres, Rowcall, Version, eventually, live::parked_lines, postgres::Client, settled, wait::LONG,
+    Postgres, Rowcall, Version,
+    live::parked_lines,
+    postgres::Client,
+    settled,
+    wait::{LONG, while_it_moves},
 };
 use rowcall::demo::{
     Bank,
@@ -103,11 +107,11 @@ impl World {
         let service = self.rowcall.run();
         settled(&self.postgres).await;
         let mut heard = None;
-        eventually(&format!("the bank equals the database; {seed}"), within, async || {
+        while_it_moves(&format!("the bank equals the database; {seed}"), within, async || {
             // Tables can be large: they are compared when the bank hears nothing more.
             let requests = self.bank.stats().requests;
             if heard.replace(requests) != Some(requests) {
-                return Err("calls are being made".to_owned());
+                return Err(format!("{requests} requests so far"));
             }
             let comparison = compare(&expected, &held(&self.bank.dump()));
             let parked = parked_lines(&client).await;

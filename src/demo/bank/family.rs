@@ -23,6 +23,8 @@ pub struct Kept {
     parents: HashMap<String, HashMap<usize, String>>,
     /// How many objects depend on one.
     children: HashMap<String, u64>,
+    /// The requests that were refused for that, and why.
+    pub broken: Vec<String>,
 }
 
 #[derive(Debug)]

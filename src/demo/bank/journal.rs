@@ -82,6 +82,11 @@ impl Journal {
         self.entries[at..].to_vec()
     }
 
+    /// How many there were in all.
+    pub fn count(&self) -> u64 {
+        self.next
+    }
+
     pub fn take(&mut self) -> Vec<Entry> {
         mem::take(&mut self.entries)
     }

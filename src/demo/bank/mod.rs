@@ -177,6 +177,11 @@ impl Bank {
         self.inner.store.family.relate(child, member, parent);
     }
 
+    /// The requests that it refused for such a relation, each with its key and after how many effects it came.
+    pub fn out_of_order(&self) -> Vec<String> {
+        self.inner.store.family.hold().map_or_else(Vec::new, |it| it.broken.clone())
+    }
+
     /// What it has seen so far.
     pub fn stats(&self) -> Stats {
         self.inner.stats()

@@ -133,7 +133,7 @@ impl Store {
     /// The same where objects need others.
     fn act_within(&self, family: &mut Kept, request: &Request<'_>, address: Address<'_>) -> Reply {
         if *request.method == Method::DELETE && family.has_children(request.path) {
-            self.counts.out_of_order.fetch_add(1, Relaxed);
+            self.out_of_order(family, request, "objects depend on it");
             return self.refuse(StatusCode::CONFLICT, "objects depend on it");
         }
         if let Address::Part { .. } = address {
@@ -142,11 +142,9 @@ impl Store {
         let named = family.named(request);
         let is_there = |path: &str| lock(&self.objects[shard(path)]).contains_key(path);
         if let Some(missing) = named.values().find(|parent| !is_there(parent)) {
-            self.counts.out_of_order.fetch_add(1, Relaxed);
-            return self.refuse(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                &format!("it needs {missing}, which does not exist"),
-            );
+            let message = format!("it needs {missing}, which does not exist");
+            self.out_of_order(family, request, &message);
+            return self.refuse(StatusCode::UNPROCESSABLE_ENTITY, &message);
         }
         let reply = self.act(request, address);
         if reply.status.is_success() {
@@ -160,6 +158,13 @@ impl Store {
             }
         }
         reply
+    }
+
+    fn out_of_order(&self, family: &mut Kept, request: &Request<'_>, message: &str) {
+        let after = self.journal.as_ref().map_or(0, |it| lock(it).count());
+        let Request { method, path, key, .. } = request;
+        family.broken.push(format!("{method} {path} {key:?} after {after}: {message}"));
+        self.counts.out_of_order.fetch_add(1, Relaxed);
     }
 
     fn create(&self, request: &Request<'_>, parent: Option<&str>, letter: char) -> Reply {

@@ -3,7 +3,10 @@
 
 use super::End;
 use crate::{
-    harness::{each_version, eventually, settled, wait::LONG},
+    harness::{
+        each_version, settled,
+        wait::{LONG, while_it_moves},
+    },
     world::{Seed, World, dependent},
 };
 
@@ -47,7 +50,7 @@ async fn converges_again(version: crate::harness::Version, adapt: fn(String) -> 
     world.survive(End::Killed, &seed).await;
     let service = world.rowcall.run();
     let runs = "select string_agg(concat_ws(' ', id, state, read, applied, skipped, parked, error), ', ' order by id) from rowcall.run";
-    eventually(&format!("every replay is done; {seed}"), 3 * LONG, async || {
+    while_it_moves(&format!("every replay is done; {seed}"), LONG, async || {
         let open = world.postgres.text("select count(*) from rowcall.run where state <> 'done'").await;
         if open.as_deref() == Some("0") { Ok(()) } else { Err(world.postgres.text(runs).await) }
     })

@@ -5,10 +5,10 @@ use super::{
 };
 use crate::{
     harness::{
-        Service, Version, eventually,
+        Service, Version,
         proxy::{Proxy, Way},
         settled,
-        wait::LONG,
+        wait::{LONG, while_it_moves},
     },
     memory::{BOUND_KB, peak_kb},
     world::{
@@ -204,8 +204,8 @@ impl<'a> Storm<'a> {
         let service = self.world.rowcall.run();
         settled(&self.world.postgres).await;
         let left = "select concat_ws(' ', route, key, state, reason, message) from rowcall.parked where state in ('rejected', 'dead')
-            union all select concat_ws(' ', 'run', id, kind, options, state, error) from rowcall.run where state <> 'done'";
-        eventually(&format!("nothing waits for a person; {}", self.seed), 2 * LONG, async || {
+            union all select concat_ws(' ', 'run', id, kind, options, state, read, error) from rowcall.run where state <> 'done'";
+        while_it_moves(&format!("nothing waits for a person; {}", self.seed), LONG, async || {
             let client = self.world.postgres.client().await;
             let left = client.query(left, &[]).await.expect("what is left");
             if left.is_empty() {

@@ -3,7 +3,7 @@
 use super::{
     postgres::{Client, Postgres, Version},
     rowcall::{Rowcall, Service},
-    wait::{LONG, eventually},
+    wait::{LONG, eventually, while_it_moves},
 };
 use rowcall::demo::{Bank, Effect, Entry};
 use serde_json::Value;
@@ -127,8 +127,11 @@ pub fn configuration(database: &str, bank: &str, entities: &str) -> String {
 pub async fn settled(postgres: &Postgres) {
     let position = fence(postgres).await;
     let client = postgres.client().await;
-    let sql = format!("select lsn >= '{position}', lsn::text from rowcall.checkpoint");
-    eventually(&format!("everything up to {position} is settled"), LONG, async || {
+    let sql = format!(
+        "select lsn >= '{position}', concat_ws(' ', lsn, (select sum(applied + skipped + parked) from rowcall.route_status))
+         from rowcall.checkpoint"
+    );
+    while_it_moves(&format!("everything up to {position} is settled"), LONG, async || {
         let row = client.query_opt(&sql, &[]).await.map_err(|error| error.to_string())?;
         match row {
             Some(row) if row.get(0) => Ok(()),

@@ -25,3 +25,30 @@ pub async fn eventually<T, E: Debug>(
         pause = (pause * 2).min(Duration::from_millis(100));
     }
 }
+
+/// The same for what takes the longer the more there is to do: it fails once nothing that is seen has changed for
+/// `within`, and in any case after ten times that.
+pub async fn while_it_moves<T, E: Debug>(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
+    let (end, mut last) = (Instant::now() + 10 * within, None);
+    let mut deadline = end;
+    eventually(what, 10 * within, async || {
+        let seen = look().await;
+        if let Err(seen) = &seen {
+            let seen = format!("{seen:#?}");
+            if last.as_ref() != Some(&seen) {
+                (last, deadline) = (Some(seen), end.min(Instant::now() + within));
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{what}: for {within:?} there was only {}",
+                last.as_deref().unwrap_or_default()
+            );
+        }
+        seen
+    })
+    .await
+}
