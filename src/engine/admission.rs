@@ -3,7 +3,7 @@
 use super::{Remote, lanes::Lanes, outage::Shut};
 use crate::{
     metrics::{Gauge, SourceMeter},
-    remote::{Gate, Gauges, Seat, Slot, Standing, Wait},
+    remote::{Gate, Gauges, Seat, Slot, Standing, TokenLife, Wait},
     routing::RemoteId,
     state::RemoteGauges,
 };
@@ -25,10 +25,18 @@ struct Place {
     refused: Option<Wait>,
     /// A person has stopped everything.
     halt: Option<Shut>,
-    /// As its remote was last told of, with how many keys waited for it.
-    told: Option<(Gauges, usize)>,
+    /// As its remote was last told of.
+    told: Option<Told>,
     waiting: Arc<Gauge>,
     halted: Arc<Gauge>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Told {
+    gauges: Gauges,
+    /// How many keys waited for it.
+    waiting: usize,
+    token: Option<TokenLife>,
 }
 
 impl Admission {
@@ -103,6 +111,7 @@ impl Admission {
     pub(super) fn gauges(
         &mut self,
         lanes: &Lanes,
+        token: impl Fn(usize) -> Option<TokenLife>,
         now: Instant,
         changed: &mut BTreeMap<Arc<str>, RemoteGauges>,
     ) {
@@ -117,10 +126,10 @@ impl Admission {
                 let (since, why) = (Some(*since), Some(Arc::clone(why)));
                 gauges.standing = Standing { gate: Gate::Halted, since, until: None, why };
             }
-            let gauges = (gauges, waiting);
-            if place.told.as_ref() != Some(&gauges) {
-                changed.insert(Arc::from(governor.name()), as_stored(&gauges.0, gauges.1, now));
-                place.told = Some(gauges);
+            let told = Told { gauges, waiting, token: token(at) };
+            if place.told.as_ref() != Some(&told) {
+                changed.insert(Arc::from(governor.name()), as_stored(&told, now));
+                place.told = Some(told);
             }
         }
     }
@@ -130,8 +139,9 @@ impl Admission {
     }
 }
 
-fn as_stored(gauges: &Gauges, waiting: usize, now: Instant) -> RemoteGauges {
+fn as_stored(Told { gauges, waiting, token }: &Told, now: Instant) -> RemoteGauges {
     let Gauges { standing, quota, width, concurrency, in_flight } = gauges;
+    let over = token.and_then(|it| Some(it.asked + it.lasts?));
     let Standing { gate, since, until, why } = standing;
     RemoteGauges {
         gate: gate.name(),
@@ -143,6 +153,8 @@ fn as_stored(gauges: &Gauges, waiting: usize, now: Instant) -> RemoteGauges {
         width: *width,
         concurrency: *concurrency,
         in_flight: *in_flight,
-        waiting: waiting as u64,
+        waiting: *waiting as u64,
+        token_age: token.map(|it| now.saturating_duration_since(it.asked)),
+        token_left: over.map(|it| it.saturating_duration_since(now)),
     }
 }

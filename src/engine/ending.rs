@@ -277,7 +277,9 @@ impl Engine {
             meter.backing_off.set(flight.backing_off);
         }
         let stale = self.in_flight.iter().any(|it| it.told != (it.changes, it.backing_off));
-        self.admission.gauges(&self.lanes, Instant::now(), &mut self.remotes_due);
+        let Self { admission, ground, .. } = self;
+        let token = |remote: usize| ground.remotes[remote].client.token_life();
+        admission.gauges(&self.lanes, token, Instant::now(), &mut self.remotes_due);
         self.gauges_due |= stale || !self.remotes_due.is_empty();
     }
 

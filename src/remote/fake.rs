@@ -1,6 +1,6 @@
 //! A remote in memory, for tests: it answers by script and remembers what it was asked.
 
-use super::{Attempt, CallError, Leave, RemoteClient, Shown, path};
+use super::{Attempt, CallError, Leave, RemoteClient, Shown, TokenLife, path};
 use crate::model::{Answer, Call, CallKey};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -128,6 +128,10 @@ impl RemoteClient for FakeRemote {
 impl<R: RemoteClient + ?Sized> RemoteClient for Arc<R> {
     async fn attempt(&self, call: &Call, key: &CallKey, leave: &mut dyn Leave) -> Result<Attempt, CallError> {
         (**self).attempt(call, key, leave).await
+    }
+
+    fn token_life(&self) -> Option<TokenLife> {
+        (**self).token_life()
     }
 }
 

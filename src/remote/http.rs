@@ -5,7 +5,7 @@ pub(super) mod body;
 pub(super) mod client;
 
 use super::{
-    Attempt, BadHeader, CallError, Clock, Fault, Leave, RemoteClient, Settings, Shown,
+    Attempt, BadHeader, CallError, Clock, Fault, Leave, RemoteClient, Settings, Shown, TokenLife,
     auth::{self, Scheme, Token},
     echo::Echoes,
     path,
@@ -284,6 +284,10 @@ impl RemoteClient for HttpRemote {
             }
             _ => Ok(Attempt::Answered(answer)),
         }
+    }
+
+    fn token_life(&self) -> Option<TokenLife> {
+        self.scheme.token_life()
     }
 }
 

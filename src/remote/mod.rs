@@ -44,6 +44,7 @@ pub use tls::Tls;
 use crate::model::{Answer, Call, CallKey, Headers, Span};
 use async_trait::async_trait;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What tells the time. Given by whoever makes a remote, so that only the composition root reads a
 /// clock.
@@ -161,6 +162,11 @@ pub trait RemoteClient: Send + Sync {
     /// Nothing is sent for which `leave` was not asked just before.
     async fn attempt(&self, call: &Call, key: &CallKey, leave: &mut dyn Leave) -> Result<Attempt, CallError>;
 
+    /// The access token that calls carry now, if they carry one that is asked for.
+    fn token_life(&self) -> Option<TokenLife> {
+        None
+    }
+
     /// Makes one attempt for which there are no limits.
     async fn call(&self, call: &Call, key: &CallKey) -> Result<Answer, CallError> {
         match self.attempt(call, key, &mut Unlimited::default()).await? {
@@ -168,6 +174,15 @@ pub trait RemoteClient: Send + Sync {
             Attempt::Held => unreachable!("there is always leave"),
         }
     }
+}
+
+/// How old an access token is, and how old it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenLife {
+    /// When it was asked for.
+    pub asked: Instant,
+    /// How long it is good for from then on; `None` if that was not said.
+    pub lasts: Option<Duration>,
 }
 
 /// All the leave there can be, but no call is made more than twice.

@@ -210,6 +210,10 @@ pub struct RemoteGauges {
     pub in_flight: u32,
     /// How many keys wait for it.
     pub waiting: u64,
+    /// How old the access token is that calls carry, if they carry one.
+    pub token_age: Option<Duration>,
+    /// How long it is still good for, if that was said.
+    pub token_left: Option<Duration>,
 }
 
 /// What must become durable in one transaction before the source may forget.

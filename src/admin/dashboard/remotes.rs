@@ -50,6 +50,7 @@ fn one(remote: &RemoteStatus, halt: Option<&Halt>, now: Timestamp) -> Markup {
                 ("Under way", html! { (say::count(remote.in_flight.into())) " of " (say::count(remote.width.into())) " at once" @if remote.width < remote.concurrency { " (of " (say::count(remote.concurrency.into())) ": it throttles or is slow)" } }),
                 ("Waiting", html! { (say::of(remote.waiting, "key", "keys")) }),
                 ("Quota", html! { (quota(remote)) }),
+                ("Token", token(remote, now)),
             ]))
             p.actions {
                 @if halt.is_some() { a.button href=(format!("/do/remotes.resume?remote={name}")) { "Resume" } }
@@ -77,6 +78,15 @@ fn quota(remote: &RemoteStatus) -> String {
     }
 }
 
+fn token(remote: &RemoteStatus, now: Timestamp) -> Markup {
+    html! {
+        @match remote.token_since {
+            None => "none",
+            Some(since) => { "asked for " (say::when(since, now)) @if let Some(until) = remote.token_until { ", good until " (say::when(until, now)) } },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::health::tests::{at, well};
@@ -89,6 +99,7 @@ mod tests {
         (remote.gate, remote.why) = ("open".to_owned(), Some("answered with 503".to_owned()));
         (remote.since, remote.until, remote.width) = (Some(at(0)), Some(at(130)), 2);
         (remote.quota_left, remote.quota_limit) = (Some(4), Some(60));
+        (remote.token_since, remote.token_until) = (Some(at(40)), Some(at(3_640)));
         let text = draw(&status, at(100)).into_string();
         for said in [
             "the breaker is open, nothing is sent",
@@ -96,6 +107,9 @@ mod tests {
             "in 30 s",
             "3 of 2 at once (of 16: it throttles or is slow)",
             "4 of 60 left",
+            "asked for ",
+            "1 min ago",
+            "good until ",
             "/do/remotes.pause?remote=bank",
         ] {
             assert!(text.contains(said), "{said} in {text}");

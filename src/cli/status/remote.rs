@@ -28,6 +28,10 @@ pub(super) fn text(status: &RemoteStatus) -> String {
         (None, _) => {}
     }
     line.push('\n');
+    if let Some(since) = status.token_since {
+        let until = status.token_until.map_or_else(String::new, |it| format!(", good until {it:.0}"));
+        line.push_str(&format!("  token of {since:.0}{until}\n"));
+    }
     if let Some(why) = why {
         line.push_str(&format!("  ✗ {}\n", why.lines().next().unwrap_or_default()));
     }
@@ -52,6 +56,8 @@ mod tests {
             concurrency: 16,
             in_flight: 3,
             waiting: 0,
+            token_since: None,
+            token_until: None,
         }
     }
 
@@ -69,6 +75,8 @@ mod tests {
             waiting: 7,
             quota_limit: Some(60),
             quota_left: Some(4),
+            token_since: at(3),
+            token_until: at(3603),
             ..ready()
         };
         assert_eq!(
@@ -76,6 +84,7 @@ mod tests {
             "remote `bank` for source `main`: the breaker is open, nothing is sent, \
              since 1970-01-01T00:00:00Z, until 1970-01-01T00:00:10Z\n  \
              3 under way of 2 at once (of 16: it throttles or is slow), 7 waiting; 4 of its quota of 60 left\n  \
+             token of 1970-01-01T00:00:03Z, good until 1970-01-01T01:00:03Z\n  \
              ✗ step `put`: PUT /x was answered with 503\n"
         );
     }

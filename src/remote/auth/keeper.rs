@@ -10,7 +10,7 @@
 //! replaced at once.
 
 use super::token::{Granted, NotGranted, Token, TokenSource};
-use crate::remote::CallError;
+use crate::remote::{CallError, TokenLife};
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -85,6 +85,11 @@ impl Keeper {
             }
         }
         self.good_token(Some(refused.round)).await.map(|_| true)
+    }
+
+    /// How long there has been a token, and how long it is good for.
+    pub(super) fn token_life(&self) -> Option<TokenLife> {
+        lock(&self.inner.state).token.as_ref().map(|it| it.life())
     }
 
     /// Asks for a token and says how that went.

@@ -15,7 +15,7 @@ pub(super) use token::Token;
 pub use token::Trouble;
 
 use self::{hmac::Signer, keeper::Keeper, oauth2::TokenEndpoint};
-use super::{Auth, CallError, Settings, http::client::Request};
+use super::{Auth, CallError, Settings, TokenLife, http::client::Request};
 use crate::model::MASK;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use std::{fmt::Display, sync::Arc};
@@ -122,6 +122,11 @@ impl Scheme {
             }
         }
         Ok(None)
+    }
+
+    /// How long there has been the token that is used, and how long it is good for.
+    pub(super) fn token_life(&self) -> Option<TokenLife> {
+        if let Self::Token(keeper) = self { keeper.token_life() } else { None }
     }
 
     /// The URL with what proves there who we are, without showing it.

@@ -1,6 +1,6 @@
 //! A token and the life it has.
 
-use crate::remote::echo::Echoes;
+use crate::remote::{TokenLife, echo::Echoes};
 use async_trait::async_trait;
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
@@ -103,6 +103,10 @@ impl Token {
 
     pub(super) fn lifetime(&self) -> Option<Duration> {
         self.granted.lifetime
+    }
+
+    pub(super) fn life(&self) -> TokenLife {
+        TokenLife { asked: self.asked, lasts: self.granted.lifetime }
     }
 
     fn age(&self, now: Instant) -> Duration {

@@ -31,6 +31,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 10, name: "replayed", sql: include_str!("../../../sql/0010_replayed.sql") },
     Migration { number: 11, name: "operator", sql: include_str!("../../../sql/0011_operator.sql") },
     Migration { number: 12, name: "notice", sql: include_str!("../../../sql/0012_notice.sql") },
+    Migration { number: 13, name: "token", sql: include_str!("../../../sql/0013_token.sql") },
 ];
 
 /// `create schema if not exists` would want the right to create schemas even where it exists.

@@ -35,26 +35,34 @@ pub struct RemoteStatus {
     pub in_flight: i32,
     /// How many keys wait for it.
     pub waiting: i64,
+    /// When the access token was asked for that calls carry, if they carry one.
+    pub token_since: Option<Timestamp>,
+    /// Until when it is good, if that was said.
+    pub token_until: Option<Timestamp>,
 }
 
 /// Clocks differ, so moments travel as distances.
 const WRITE: &str = "\
 insert into rowcall.remote_status
-    (source, remote, gate, since, until, why, quota_limit, quota_left, width, concurrency, in_flight, waiting)
+    (source, remote, gate, since, until, why, quota_limit, quota_left, width, concurrency, in_flight, waiting,
+     token_since, token_until)
 select $1, remote, gate, now() - since * interval '1 second', now() + until * interval '1 second', why,
-       quota_limit, quota_left, width, concurrency, in_flight, waiting
+       quota_limit, quota_left, width, concurrency, in_flight, waiting,
+       now() - token_age * interval '1 second', now() + token_left * interval '1 second'
 from unnest($2::text[], $3::text[], $4::float8[], $5::float8[], $6::text[], $7::bigint[], $8::bigint[],
-            $9::integer[], $10::integer[], $11::integer[], $12::bigint[])
-     as t (remote, gate, since, until, why, quota_limit, quota_left, width, concurrency, in_flight, waiting)
+            $9::integer[], $10::integer[], $11::integer[], $12::bigint[], $13::float8[], $14::float8[])
+     as t (remote, gate, since, until, why, quota_limit, quota_left, width, concurrency, in_flight, waiting,
+           token_age, token_left)
 on conflict (source, remote) do update
 set gate = excluded.gate, since = excluded.since, until = excluded.until, why = excluded.why,
     quota_limit = excluded.quota_limit, quota_left = excluded.quota_left, width = excluded.width,
     concurrency = excluded.concurrency, in_flight = excluded.in_flight, waiting = excluded.waiting,
-    updated_at = now()";
+    token_since = excluded.token_since, token_until = excluded.token_until, updated_at = now()";
 
 /// What was said by an instance that is not at work any more says nothing about now.
 const READ: &str = "\
-select remote, source, gate, s.since, until, why, quota_limit, quota_left, width, concurrency, in_flight, waiting
+select remote, source, gate, s.since, until, why, quota_limit, quota_left, width, concurrency, in_flight, waiting,
+       token_since, token_until
 from rowcall.remote_status s join rowcall.instance i using (source)
 where source = any($1) and i.state = 'running' and i.seen_at > now() - $2::text::interval
   and s.updated_at >= i.since
@@ -89,7 +97,9 @@ pub(super) async fn write(
     let concurrency = column(remotes, |it| small(it.concurrency));
     let in_flight = column(remotes, |it| small(it.in_flight));
     let waiting = column(remotes, |it| large(it.waiting));
-    let values: [&(dyn ToSql + Sync); 12] = [
+    let ages = column(remotes, |it| it.token_age.map(|it| it.as_secs_f64()));
+    let lefts = column(remotes, |it| it.token_left.map(|it| it.as_secs_f64()));
+    let values: [&(dyn ToSql + Sync); 14] = [
         &source,
         &names,
         &gates,
@@ -102,6 +112,8 @@ pub(super) async fn write(
         &concurrency,
         &in_flight,
         &waiting,
+        &ages,
+        &lefts,
     ];
     client.execute(statement, &values).await?;
     Ok(())
@@ -123,6 +135,8 @@ pub async fn read_remotes(client: &Client, sources: &[String]) -> Result<Vec<Rem
         concurrency: row.get(9),
         in_flight: row.get(10),
         waiting: row.get(11),
+        token_since: row.get(12),
+        token_until: row.get(13),
     };
     Ok(rows.iter().map(read).collect())
 }

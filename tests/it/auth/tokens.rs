@@ -65,6 +65,27 @@ async fn a_token_that_ends_under_64_concurrent_calls_is_renewed_once() {
 }
 
 #[tokio::test]
+async fn how_old_a_token_is_and_how_old_it_gets_is_shown() {
+    let live = live("s3cr3t").await;
+    live.bank.tokens().lifetime(Duration::from_secs(1_000));
+    let _service = live.run();
+    live.after(&["insert into customers values (1, 'n')"]).await;
+    let lasts = "select extract(epoch from token_until - token_since)::int from rowcall.remote_status
+                 where token_since between now() - interval '5 minutes' and now()";
+    eventually("the token is told of", LONG, async || {
+        let lasts = live.postgres.text(lasts).await;
+        if lasts.as_deref() == Some("1000") { Ok(()) } else { Err(lasts) }
+    })
+    .await;
+    let remote = status(&live, "remotes").await;
+    let at =
+        |name: &str| remote[name].as_str().and_then(|it| it.parse::<jiff::Timestamp>().ok()).expect(name);
+    assert_eq!(at("token_until").duration_since(at("token_since")).as_secs(), 1_000);
+    let text = live.rowcall.command(&["status"]).await.expect_code(0).stdout;
+    assert!(text.contains("  token of ") && text.contains(", good until "), "{text}");
+}
+
+#[tokio::test]
 async fn tokens_of_a_short_life_are_renewed_as_they_end() {
     let live = live("s3cr3t").await;
     live.bank.tokens().lifetime(Duration::from_secs(1));
@@ -88,7 +109,7 @@ async fn while_no_token_is_given_nothing_is_called_or_parked_and_then_everything
         let service = live.run();
         live.postgres.execute("insert into customers select i, 'n' from generate_series(1, 64) i").await;
         eventually("all 64 wait", LONG, async || {
-            let route = status(&live).await;
+            let route = status(&live, "routes").await;
             let error = route["last_error"].as_str().unwrap_or_default();
             if route["backing_off"] == 64 && error.contains(told) { Ok(()) } else { Err(route) }
         })
@@ -131,9 +152,9 @@ async fn a_client_that_is_refused_is_said_and_burns_no_change() {
     assert_eq!(live.parked().await.len(), 0);
 }
 
-async fn status(live: &Live) -> serde_json::Value {
+async fn status(live: &Live, of: &str) -> serde_json::Value {
     let status = live.rowcall.command(&["status", "--json"]).await.expect_code(0);
     let status: serde_json::Value = serde_json::from_str(&status.stdout).expect("JSON");
     // There is none before anything was settled.
-    status["routes"].get(0).cloned().unwrap_or_default()
+    status[of].get(0).cloned().unwrap_or_default()
 }

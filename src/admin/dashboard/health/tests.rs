@@ -46,6 +46,8 @@ pub(in crate::admin::dashboard) fn well() -> Status {
         concurrency: 16,
         in_flight: 3,
         waiting: 0,
+        token_since: None,
+        token_until: None,
     };
     Status {
         sources: vec![source],
