@@ -3,6 +3,7 @@
 
 use super::{interrupted, run::start_log};
 use crate::{
+    admin::Listen,
     app::App,
     config,
     demo::{Bank, Choices, Options, Replicator, Shown, show},
@@ -11,7 +12,8 @@ use crate::{
 use async_trait::async_trait;
 use std::{
     io::{IsTerminal, stdout},
-    path::Path,
+    net::TcpListener,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 use tokio::sync::watch;
@@ -41,6 +43,9 @@ pub struct Demo {
     /// Where the bank listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     bank: String,
+    /// Where the dashboard is to be seen, or `off`; port 0 is whichever is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    admin: Listen,
     /// Run the bank alone, for trying a configuration of one's own
     #[arg(long)]
     only_bank: bool,
@@ -68,7 +73,8 @@ impl Demo {
             seconds: self.seconds,
             terminal: stdout().is_terminal(),
         };
-        let shown = show(&choices, Arc::new(InProcess), &mut stdout(), interrupted).await;
+        let replicator = Arc::new(InProcess::new(self.admin)?);
+        let shown = show(&choices, replicator, &mut stdout(), interrupted).await;
         match shown.map_err(|error| error.to_string())? {
             Shown::Judged(comparison) => Ok(comparison.is_equal()),
             // Whoever ends it by hand ends it in the middle.
@@ -87,14 +93,24 @@ impl Demo {
 }
 
 /// The replicator, as `rowcall init` and `rowcall run` use it.
-struct InProcess;
+struct InProcess {
+    listen: Listen,
+    /// For the log of calls, which would lie wherever the demo was started.
+    home: PathBuf,
+}
 
 impl InProcess {
-    fn app(configuration: &str) -> Result<App, String> {
+    fn new(listen: Listen) -> Result<Self, String> {
+        let home = std::env::temp_dir().join(format!("rowcall-demo-{}", std::process::id()));
+        std::fs::create_dir(&home).map_err(|error| format!("cannot make {}: {error}", home.display()))?;
+        Ok(Self { listen: free(listen)?, home })
+    }
+
+    fn app(&self, configuration: &str) -> Result<App, String> {
         let loaded = config::load_text("the demo's configuration", configuration, Path::new(""), &|_| None);
         let mut loaded = loaded.map_err(|error| error.to_string())?;
-        // It would lie wherever the demo was started.
-        loaded.config.call_log.enabled = false;
+        loaded.config.admin.listen = self.listen;
+        loaded.config.call_log.sqlite.path = self.home.join("call_log.db");
         Ok(App::new(loaded, Classes::standard()))
     }
 }
@@ -102,10 +118,31 @@ impl InProcess {
 #[async_trait]
 impl Replicator for InProcess {
     async fn init(&self, configuration: &str) -> Result<(), String> {
-        Self::app(configuration)?.init(false).await.map(drop).map_err(|error| error.to_string())
+        self.app(configuration)?.init(false).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn dashboard(&self) -> Option<String> {
+        match self.listen {
+            Listen::Off => None,
+            Listen::At(address) => Some(format!("http://{address}/")),
+        }
     }
 
     async fn run(&self, configuration: &str, stop: watch::Receiver<bool>) -> Result<(), String> {
-        Self::app(configuration)?.run(stop).await.map_err(|error| error.to_string())
+        self.app(configuration)?.run(stop).await.map_err(|error| error.to_string())
     }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        // It is in the way of nobody.
+        let _ = std::fs::remove_dir_all(&self.home);
+    }
+}
+
+/// The same with a port that is free just now, so that it can be said before it is listened at.
+fn free(listen: Listen) -> Result<Listen, String> {
+    let Listen::At(address) = listen else { return Ok(listen) };
+    let bound = TcpListener::bind(address).and_then(|it| it.local_addr());
+    bound.map(Listen::At).map_err(|error| format!("the dashboard cannot be shown on {address}: {error}"))
 }

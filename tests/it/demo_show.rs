@@ -1,6 +1,6 @@
 //! The demo says what is wrong when it cannot go on.
 
-use crate::harness::{Postgres, Version, rowcall, wait::LONG};
+use crate::harness::{Postgres, Version, eventually, rowcall, wait::LONG};
 use ::rowcall::demo::{Choices, Replicator, Shown, show};
 use async_trait::async_trait;
 use std::{
@@ -125,4 +125,29 @@ async fn the_command_ends_by_itself_with_both_sides_equal_and_leaves_no_slot() {
     // It wants an empty database, and this one is not any more.
     let output = rowcall(&args).await.expect_code(1);
     assert!(output.stderr.contains("give it an empty one"), "{output:#?}");
+}
+
+#[tokio::test]
+async fn its_dashboard_shows_routes_and_calls_while_it_runs() {
+    let postgres = Postgres::start(Version::V16).await;
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port");
+    let (admin, url) = (free.to_string(), postgres.url());
+    let args = ["demo", "--database-url", &url, "--seconds", "10", "--customers", "20", "--admin", &admin];
+    let get = async |path: &str| {
+        let answer =
+            reqwest::get(format!("http://{admin}{path}")).await.map_err(|error| error.to_string())?;
+        answer.text().await.map_err(|error| error.to_string())
+    };
+    let seen = async || {
+        eventually("it shows its routes and calls", LONG, async || {
+            let (page, calls) = (get("/routes").await?, get("/api/v1/calls?entity=loan&limit=1").await?);
+            let shown = page.contains("collateral") && calls.contains("\"step\"");
+            if shown { Ok(()) } else { Err(calls) }
+        })
+        .await;
+    };
+    let (output, ()) = tokio::join!(rowcall(&args), seen());
+    let output = output.expect_code(0);
+    assert!(output.stdout.contains(&format!("The dashboard is at http://{admin}/.")), "{output:#?}");
 }

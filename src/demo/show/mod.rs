@@ -38,6 +38,11 @@ pub trait Replicator: Send + Sync + 'static {
     /// Prepares the database for this configuration (YAML): `rowcall init`.
     async fn init(&self, configuration: &str) -> Result<(), String>;
 
+    /// Where there is more to be seen of it while it runs.
+    fn dashboard(&self) -> Option<String> {
+        None
+    }
+
     /// Replicates by this configuration until `stop` becomes true, or its sender is gone.
     async fn run(&self, configuration: &str, stop: watch::Receiver<bool>) -> Result<(), String>;
 }
@@ -110,6 +115,9 @@ pub async fn show(
     let bank =
         Bank::start(&choices.bank).await.map_err(|error| ShowError::Bank(choices.bank.clone(), error))?;
     screen.say(&format!("The bank listens on {}; try {0}/_stats and {0}/_dump.", bank.url()))?;
+    if let Some(url) = replicator.dashboard() {
+        screen.say(&format!("The dashboard is at {url}."))?;
+    }
     let configuration = world::configuration(&choices.database_url, &bank.url(), NAME);
     replicator.init(&configuration).await.map_err(ShowError::Replicator)?;
 
