@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+use tokio::time::timeout;
 
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 
@@ -127,7 +128,11 @@ impl RabbitMq {
     }
 
     async fn ready(&self) {
-        eventually("RabbitMQ accepts connections", LONG, async || self.connect().await).await;
+        // One that has only just begun may take a connection and then say nothing to it for ever.
+        let connect = async || {
+            timeout(LONG / 6, self.connect()).await.map_err(|it| it.to_string())?.map_err(|it| it.to_string())
+        };
+        eventually("RabbitMQ accepts connections", LONG, connect).await;
     }
 
     async fn connect(&self) -> lapin::Result<(Connection, Channel)> {

@@ -1,12 +1,15 @@
 use std::{fmt::Debug, time::Duration};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Long enough for anything that should happen at all, on a busy machine.
 pub const LONG: Duration = Duration::from_secs(60);
+/// For a look that begins in time.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Looks again and again until `look` is satisfied; panics with what it saw last after `within`.
 ///
-/// `look` answers `Ok` with what was waited for, or `Err` with what there is instead.
+/// `look` answers `Ok` with what was waited for, or `Err` with what there is instead. One that does not come to an
+/// end fails with the rest.
 pub async fn eventually<T, E: Debug>(
     what: &str,
     within: Duration,
@@ -15,7 +18,8 @@ pub async fn eventually<T, E: Debug>(
     let deadline = Instant::now() + within;
     let mut pause = Duration::from_millis(5);
     loop {
-        match look().await {
+        let looked = timeout_at(deadline + GRACE, look()).await;
+        match looked.unwrap_or_else(|_| panic!("{what}: to look took longer than {within:?}")) {
             Ok(seen) => return seen,
             Err(seen) if Instant::now() >= deadline => {
                 panic!("{what}: not within {within:?}; last seen: {seen:#?}")
