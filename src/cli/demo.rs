@@ -3,7 +3,6 @@
 
 use super::{interrupted, run::start_log};
 use crate::{
-    admin::Listen,
     app::App,
     config,
     demo::{Bank, Choices, Options, Replicator, Shown, show},
@@ -12,7 +11,7 @@ use crate::{
 use async_trait::async_trait;
 use std::{
     io::{IsTerminal, stdout},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -45,7 +44,7 @@ pub struct Demo {
     bank: String,
     /// Where the dashboard is to be seen, or `off`; port 0 is whichever is free
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
-    admin: Listen,
+    admin: String,
     /// Run the bank alone, for trying a configuration of one's own
     #[arg(long)]
     only_bank: bool,
@@ -73,7 +72,7 @@ impl Demo {
             seconds: self.seconds,
             terminal: stdout().is_terminal(),
         };
-        let replicator = Arc::new(InProcess::new(self.admin)?);
+        let replicator = Arc::new(InProcess::new(&self.admin)?);
         let shown = show(&choices, replicator, &mut stdout(), interrupted).await;
         match shown.map_err(|error| error.to_string())? {
             Shown::Judged(comparison) => Ok(comparison.is_equal()),
@@ -94,22 +93,24 @@ impl Demo {
 
 /// The replicator, as `rowcall init` and `rowcall run` use it.
 struct InProcess {
-    listen: Listen,
+    /// Where its dashboard is.
+    admin: Option<SocketAddr>,
     /// For the log of calls, which would lie wherever the demo was started.
     home: PathBuf,
 }
 
 impl InProcess {
-    fn new(listen: Listen) -> Result<Self, String> {
+    fn new(admin: &str) -> Result<Self, String> {
+        let admin = if admin == "off" { None } else { Some(free(admin)?) };
         let home = std::env::temp_dir().join(format!("rowcall-demo-{}", std::process::id()));
         std::fs::create_dir(&home).map_err(|error| format!("cannot make {}: {error}", home.display()))?;
-        Ok(Self { listen: free(listen)?, home })
+        Ok(Self { admin, home })
     }
 
     fn app(&self, configuration: &str) -> Result<App, String> {
         let loaded = config::load_text("the demo's configuration", configuration, Path::new(""), &|_| None);
         let mut loaded = loaded.map_err(|error| error.to_string())?;
-        loaded.config.admin.listen = self.listen;
+        loaded.config.admin.listen = self.admin.map_or("off".to_owned(), |it| it.to_string()).parse()?;
         loaded.config.call_log.sqlite.path = self.home.join("call_log.db");
         Ok(App::new(loaded, Classes::standard()))
     }
@@ -122,10 +123,7 @@ impl Replicator for InProcess {
     }
 
     fn dashboard(&self) -> Option<String> {
-        match self.listen {
-            Listen::Off => None,
-            Listen::At(address) => Some(format!("http://{address}/")),
-        }
+        self.admin.map(|address| format!("http://{address}/"))
     }
 
     async fn run(&self, configuration: &str, stop: watch::Receiver<bool>) -> Result<(), String> {
@@ -140,9 +138,8 @@ impl Drop for InProcess {
     }
 }
 
-/// The same with a port that is free just now, so that it can be said before it is listened at.
-fn free(listen: Listen) -> Result<Listen, String> {
-    let Listen::At(address) = listen else { return Ok(listen) };
+/// With a port that is free just now, so that it can be said before it is listened at.
+fn free(address: &str) -> Result<SocketAddr, String> {
     let bound = TcpListener::bind(address).and_then(|it| it.local_addr());
-    bound.map(Listen::At).map_err(|error| format!("the dashboard cannot be shown on {address}: {error}"))
+    bound.map_err(|error| format!("the dashboard cannot be shown on {address}: {error}"))
 }
