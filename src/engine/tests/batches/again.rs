@@ -71,3 +71,13 @@ async fn while_the_breaker_is_open_batches_wait_without_losing_attempts() {
         assert_eq!(seen.len(), 7, "{failure:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_nothing_of_what_an_earlier_process_may_have_sent() {
+    let rig = Rig { sent_before: Lsn::new(100), ..Rig::new(bank()) };
+    let stream = Stream::new().insert("1", "poison").commit().insert("2", "poison").commit();
+    rig.run_batches(sizes(1), stream).await;
+    let parked = rig.store.parked();
+    let doubt: Vec<_> = parked.iter().map(|(at, _, parked)| (&*at.key, parked.doubt)).collect();
+    assert_eq!(doubt, [("1", true), ("2", false)]);
+}
