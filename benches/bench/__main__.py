@@ -31,10 +31,12 @@ def main() -> int:
     arguments = parser.parse_args()
     parts = arguments.only or [name for name in PARTS if not (arguments.quick and name in SLOW)]
     report = Report(quick=arguments.quick)
-    with Machine(quick=arguments.quick) as machine:
-        for name in parts:
-            PARTS[name](machine, report)
-    print(report.markdown())
+    try:
+        with Machine(quick=arguments.quick) as machine:
+            for name in parts:
+                PARTS[name](machine, report)
+    finally:
+        print(report.markdown())
     if arguments.markdown:
         report.write(arguments.markdown, report.markdown())
     if arguments.json:

@@ -17,7 +17,7 @@ def run(machine: Machine, report: Report) -> None:
 def case(machine: Machine, name: str, routes: int, remotes: int, delay: int, changes: int) -> Line:
     say(f"growth: {name}")
     tables = [f"create table item{it} {ITEM}" for it in range(routes)]
-    url = machine.database("growth", ";".join(tables))
+    url = machine.database("growth", *tables)
     bank = machine.bank()
     if delay:
         bank.delay(delay)
@@ -38,11 +38,12 @@ def case(machine: Machine, name: str, routes: int, remotes: int, delay: int, cha
     each = changes // routes
     for start in range(0, each, 100):
         stop = min(start + 100, each)
-        rows = "id, 'Customer ' || id, id % 100000 / 100.0, now(), repeat('x', %d)" % NOTE
-        inserts = [
-            f"insert into item{it} select {rows} from generate_series({start + 1}, {stop}) id" for it in range(routes)
-        ]
-        machine.sql("growth", "begin;" + ";".join(inserts) + "; commit")
+        row = f"id, ''Customer '' || id, id % 100000 / 100.0, now(), repeat(''x'', {NOTE})"
+        insert = f"insert into item%s select {row} from generate_series({start + 1}, {stop}) id"
+        # `format` takes `%` for its own.
+        insert = insert.replace("% 100000", "%% 100000")
+        loop = f"for it in 0 .. {routes - 1} loop execute format('{insert}', it); end loop"
+        machine.sql("growth", f"do $$ begin {loop}; end $$")
     end = machine.sql("growth", "select pg_current_wal_insert_lsn()")
     machine.sql("growth", "insert into item0 values (0, 'last', 1, now())")
     machine.wait_until("growth", f"exists (select from rowcall.checkpoint where lsn >= '{end}')")
