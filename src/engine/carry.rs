@@ -87,6 +87,8 @@ pub(super) enum Verdict {
     },
     /// Nothing is sent yet: what is known of the key must be durable first.
     Settle,
+    /// Nothing is sent yet: what it may create is parked first. It goes on with this slot.
+    Keep(Slot),
     /// A stop came in between.
     Interrupted,
 }
@@ -217,6 +219,11 @@ impl Pass {
     async fn send(&mut self, route: &Route, call: Call) -> Result<(), Verdict> {
         if *self.phase.borrow() != Phase::Running {
             return Err(Verdict::Interrupted);
+        }
+        if self.has_to_be_kept()
+            && let Some(slot) = self.slot.take()
+        {
+            return Err(Verdict::Keep(slot));
         }
         let ground = Arc::clone(&self.ground);
         let remote = &ground.remotes[usize::from(route.remote.0)];

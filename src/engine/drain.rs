@@ -78,6 +78,13 @@ impl Drain {
         self.bytes += bytes;
     }
 
+    /// The poll under way may find this still, which has ended.
+    pub(super) fn ended(&mut self, route: RouteId, key: &Arc<str>, work: &Work) {
+        if self.polling {
+            self.ended.insert((route, Arc::clone(key), work.id()));
+        }
+    }
+
     /// Whether enough of what was taken up is done for another page to be worth its query.
     fn wants_more(&self, route: RouteId) -> bool {
         self.room(route) >= AT_ONCE / 2 && self.bytes < self.limit
@@ -170,6 +177,7 @@ impl Engine {
             }),
             compares: false,
             parked: true,
+            kept: false,
             merges: false,
             after: None,
             born,
@@ -203,7 +211,7 @@ impl Engine {
         taken.changes -= 1;
         self.drain.bytes -= work.change.bytes();
         if self.drain.polling {
-            self.drain.ended.insert((route, Arc::clone(key), work.id()));
+            self.drain.ended(route, key, work);
         } else if taken.more && self.drain.wants_more(route) {
             self.poll_parked();
         }

@@ -137,12 +137,15 @@ impl Engine {
                 let until = Instant::now() + after;
                 self.waiting.push(Reverse(Wait { until, lane, work: Box::new(work) }));
             }
+            Verdict::Keep(slot) if *self.phase.borrow() == Phase::Running => {
+                self.keep_first(lane, work, slot)
+            }
             Verdict::Joins(joining) => self.join(lane, work, joining),
             Verdict::Settle => self.lanes.wait_until_saved(lane, work),
             Verdict::Needs(needs) if *self.phase.borrow() == Phase::Running => {
                 self.wait_for_parents(lane, work, needs);
             }
-            Verdict::Needs(_) | Verdict::Interrupted => self.interrupted(lane, work, true),
+            Verdict::Needs(_) | Verdict::Keep(_) | Verdict::Interrupted => self.interrupted(lane, work, true),
         }
     }
 
@@ -163,7 +166,7 @@ impl Engine {
         saying::say(self.ground.log.clock, &on.1.name, &key, &work, &outcome);
         #[cfg(debug_assertions)]
         let blocks = super::broken("parked-blocks") && matches!(outcome, Outcome::Parked(_));
-        let stays = work.parked || matches!(outcome, Outcome::Parked(_));
+        let stays = work.is_stored() || matches!(outcome, Outcome::Parked(_));
         let claimed = if stays { self.claimed(route, &work) } else { Vec::new() };
         self.heard_of.note(KeyHash::new(&on.1.name, &key));
         let left = self.pending.add(lane, on, &key, &mut work, link.as_ref(), (outcome, claimed));
@@ -171,6 +174,9 @@ impl Engine {
         if work.parked {
             self.let_go(route, &key, &work);
         } else {
+            if work.kept {
+                self.drain.ended(route, &key, &work);
+            }
             self.in_flight[usize::from(route.0)].changes -= 1 + work.absorbed.len() as u64;
             #[cfg(debug_assertions)]
             if blocks {
@@ -265,6 +271,7 @@ impl Engine {
             self.lanes.saved(*lane, *outcomes, *parkings, held);
         }
         batch.claims.iter().for_each(|claim| self.lanes.unclaim(claim));
+        self.kept(&batch.kept);
         if more_parked {
             self.poll_parked();
         }

@@ -87,8 +87,8 @@ impl Engine {
                 && self.router.route(route).coalesce
                 && change.id.commit > self.ground.sent_before,
             parked: false,
+            kept: false,
             own: change.table.name == self.router.route(route).table,
-
             born: false,
             moot: false,
             absorbed: Vec::new(),

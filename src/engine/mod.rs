@@ -23,6 +23,7 @@ mod failpoint;
 mod halts;
 mod heard_of;
 mod intake;
+mod keep;
 mod lanes;
 mod leave;
 pub mod log;
@@ -67,6 +68,7 @@ use drain::Drain;
 use events::Event;
 use halts::Halted;
 use heard_of::HeardOf;
+use keep::Keeping;
 use lanes::{Desk, LaneId, Lanes};
 use outage::Outages;
 use parents::Family;
@@ -154,6 +156,7 @@ pub struct Engine {
     batches: Gathering,
     /// Work that waits for parents or children.
     family: Family,
+    keeping: Keeping,
     errands: Vec<Errand>,
     arrivals: u64,
     /// The newest delete, which the insert half of the same key change waits for.
@@ -281,6 +284,7 @@ impl Engine {
             waiting: BinaryHeap::new(),
             batches: Gathering::default(),
             family: Family::default(),
+            keeping: Keeping::new(),
             errands: Vec::new(),
             arrivals: 0,
             drain: Drain::new(routes_count, budget_limit),

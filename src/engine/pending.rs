@@ -32,6 +32,8 @@ pub(super) struct Pending {
     outcomes: usize,
     /// What the changes to be parked cost.
     parked_bytes: usize,
+    /// Lanes whose work goes on once its parking is stored.
+    kept: Vec<LaneId>,
     /// Lanes whose work goes on although it is parked, with the place of its parking.
     going_on: HashMap<LaneId, usize>,
     /// Changes committed before this may have been sent by an earlier process.
@@ -56,6 +58,8 @@ pub(super) struct Batch {
     /// Lane, outcomes, and the parkings among them.
     pub(super) lanes: Vec<(LaneId, RouteKey, u32, u32)>,
     pub(super) claims: Vec<Claim>,
+    /// Lanes whose work goes on now.
+    pub(super) kept: Vec<LaneId>,
     _charges: Vec<Arc<Charge>>,
 }
 
@@ -156,7 +160,9 @@ impl Pending {
         if let Some(new) = &left.link {
             self.stir(&at, route.waited_for, link.map(|it| &**it), new);
         }
-        if work.parked && !left.parking {
+        // The next call of its key waits for that: if it were the same change again, it would be parked anew.
+        left.unsettled |= work.kept;
+        if work.is_stored() && !left.parking {
             self.stirred.extend(claimed);
             self.stirred.extend(route.waited_for.then(|| at.clone()));
             self.resolved.push((at.clone(), work.id()));
@@ -172,6 +178,14 @@ impl Pending {
             }
         }
         left
+    }
+
+    /// Takes what is parked while it is under way.
+    pub(super) fn keep(&mut self, lane: LaneId, parking: Parking) {
+        self.outcomes += 1;
+        self.parked_bytes += parking.change.bytes();
+        self.parkings.push(parking);
+        self.kept.push(lane);
     }
 
     /// Remembers whom a new link may let go on: what waits for this key, if it was not linked before
@@ -213,7 +227,7 @@ impl Pending {
         self.parkings.push(Parking {
             at: at.clone(),
             change: Arc::clone(&work.change),
-            again: work.parked,
+            again: work.is_stored(),
             lets_pass,
             // One that names other parents, or deletes what a child needs in between, could wait for what
             // waits for it.
@@ -256,7 +270,8 @@ impl Pending {
         self.parked_bytes = 0;
         self.going_on.clear();
         let claims = std::mem::take(&mut self.claims);
-        (settlement, Batch { lanes, claims, _charges: std::mem::take(&mut self.charges) })
+        let kept = std::mem::take(&mut self.kept);
+        (settlement, Batch { lanes, claims, kept, _charges: std::mem::take(&mut self.charges) })
     }
 }
 
@@ -278,7 +293,9 @@ fn updated(
 ) -> Link {
     // What is sent again may be older than what the link knows.
     let change = link.map_or(work.id(), |link| link.change.max(work.id()));
-    let replayed = work.for_run.and_then(|it| Some(it.replayed?.again.run?.anew(work.id())));
+    let brought = work.for_run.and_then(|it| Some(it.replayed?.again.run?.anew(work.id())));
+    // What a replay has brought of the key stays so, whatever comes of it in between.
+    let replayed = brought.or(link.and_then(|link| link.replayed));
     match update {
         LinkUpdate::Remove => Link { change, gone: true, replayed, ..Link::default() },
         LinkUpdate::Save(new) => {

@@ -29,6 +29,7 @@ mod fed;
 mod flow;
 mod halts;
 mod heard_of;
+mod keep;
 mod limits;
 mod lines;
 mod lives;

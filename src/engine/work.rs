@@ -60,6 +60,8 @@ pub(super) struct Work {
     pub(super) since: Instant,
     /// It was parked before; otherwise it comes from the stream.
     pub(super) parked: bool,
+    /// It is parked too while it is under way, so that a crash does not lose it ([`super::keep`]).
+    pub(super) kept: bool,
     /// Its route merges changes, and no earlier process may have sent it.
     pub(super) merges: bool,
     /// Must not start before this one has ended: the delete half of a key change.
@@ -133,6 +135,11 @@ impl Work {
         self.prepared.is_none() && !removes && (fetches || !self.own)
     }
 
+    /// The store has it among what is parked.
+    pub(super) fn is_stored(&self) -> bool {
+        self.parked || self.kept
+    }
+
     /// The run it belongs to.
     pub(super) fn run(&self) -> Option<RunId> {
         self.called.run().or_else(|| self.for_run?.replayed?.again.run)
@@ -167,7 +174,7 @@ impl Work {
 
     /// Calls of it may have been made in this process: nothing else of its key comes before it now.
     pub(super) fn has_begun(&self) -> bool {
-        self.tried || !self.answers.is_empty()
+        self.tried || self.kept || !self.answers.is_empty()
     }
 
     /// It has no key of its own, so it shares no call.

@@ -64,6 +64,8 @@ pub(super) struct Shaky {
     known: Mutex<BTreeMap<String, Call>>,
     /// What each key's row is now.
     pub(super) rows: Mutex<BTreeMap<String, String>>,
+    /// Under which call key an object was made of a row that had one.
+    pub(super) doubled: Mutex<Vec<String>>,
     /// A key may come with another request: after a crash changes may merge otherwise, under the key of the
     /// oldest, and what a replay sends again goes by the present link.
     merged: bool,
@@ -73,8 +75,8 @@ impl Shaky {
     /// So many calls in a hundred go wrong.
     pub(super) fn new(dice: &Dice, wrong: u64, merged: bool) -> Arc<Self> {
         let (wrong, dice) = (Mutex::new(wrong), dice.clone());
-        let (applied, known, rows) = Default::default();
-        Arc::new(Self { dice, wrong, applied, known, rows, merged })
+        let (applied, known, rows, doubled) = Default::default();
+        Arc::new(Self { dice, wrong, applied, known, rows, doubled, merged })
     }
 
     fn apply(&self, call: &Call, key: &CallKey) {
@@ -86,6 +88,9 @@ impl Shaky {
             None => {
                 let of = call.path.rsplit('/').next().unwrap_or_default().to_owned();
                 let mut rows = self.rows.lock().expect("no panic");
+                if &*key.step == "create" && rows.contains_key(&of) {
+                    self.doubled.lock().expect("no panic").push(key.to_string());
+                }
                 match call.body.bytes().filter(|_| call.method != Method::Delete) {
                     Some(body) => drop(rows.insert(of.clone(), String::from_utf8_lossy(body).into_owned())),
                     None => drop(rows.remove(&of)),

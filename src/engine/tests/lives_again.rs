@@ -141,6 +141,11 @@ async fn lives(seed: u64) {
     let unsound: Vec<Run> = runs.filter(|it| it.state != RunState::Done).collect();
     assert!(unsound.is_empty(), "seed {seed}: {unsound:?}");
     assert_eq!(*shaky.rows.lock().expect("no panic"), rows, "seed {seed}");
+    assert_eq!(
+        *shaky.doubled.lock().expect("no panic"),
+        [""; 0],
+        "seed {seed}: objects that are there twice"
+    );
     let mut newest: BTreeMap<(String, RunId), ChangeId> = BTreeMap::new();
     for (key, (change, _)) in shaky.applied.lock().expect("no panic").drain(..) {
         let Some(run) = change.run() else { continue };

@@ -22,9 +22,9 @@ impl Synchronizer for Steady {
 }
 
 /// An engine at work, the stream, and the log of a replay.
-struct Play {
-    rig: Rig,
-    feed: UnboundedSender<Vec<Captured>>,
+pub(super) struct Play {
+    pub(super) rig: Rig,
+    pub(super) feed: UnboundedSender<Vec<Captured>>,
     orders: UnboundedSender<RunOrder>,
     stop: watch::Sender<bool>,
     running: JoinSet<Result<(), EngineError>>,
@@ -32,11 +32,11 @@ struct Play {
 }
 
 impl Play {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(Rig::new(FakeRemote::new()), &[], |route| route)
     }
 
-    fn with(rig: Rig, replaying: &[&str], adapt: fn(Route) -> Route) -> Self {
+    pub(super) fn with(rig: Rig, replaying: &[&str], adapt: fn(Route) -> Route) -> Self {
         let (orders, ordered) = unbounded_channel();
         let mut parts = rig.parts([adapt(rig.route())], Arc::new(NoRows));
         parts.orders = ordered;
@@ -51,7 +51,7 @@ impl Play {
     }
 
     /// The stream brings this, and it is settled.
-    async fn live(&self, stream: Stream) {
+    pub(super) async fn live(&self, stream: Stream) {
         let through = Lsn::new(stream.commit - 99);
         drop(self.feed.send(stream.batch));
         self.settled(through).await;
@@ -64,7 +64,11 @@ impl Play {
     }
 
     /// A replay of everything before `to` begins; what it reads is for the test to say.
-    async fn begin(&self, to: u64, adapt: impl FnOnce(&mut Replay)) -> (RunId, Sender<ReplayFeed>) {
+    pub(super) async fn begin(
+        &self,
+        to: u64,
+        adapt: impl FnOnce(&mut Replay),
+    ) -> (RunId, Sender<ReplayFeed>) {
         let request =
             RunRequest { kind: RunKind::Replay, entity: None, options: Map::new(), origin: "test".into() };
         let run = self.rig.store.ask_run(&request).await.expect("a run");
@@ -87,7 +91,7 @@ impl Play {
         (run, log)
     }
 
-    async fn says(&self, log: &Sender<ReplayFeed>, stream: Stream) {
+    pub(super) async fn says(&self, log: &Sender<ReplayFeed>, stream: Stream) {
         self.charge(&stream.batch);
         log.send(ReplayFeed::Batch(stream.batch)).await.expect("it listens");
     }
@@ -101,7 +105,7 @@ impl Play {
     }
 
     /// The log says this, and nothing further that is wanted.
-    async fn replays(&self, stream: Stream) -> Run {
+    pub(super) async fn replays(&self, stream: Stream) -> Run {
         let (run, log) = self.begin(stream.commit, |_| {}).await;
         let end = stream.commit;
         self.says(&log, stream).await;
@@ -109,7 +113,7 @@ impl Play {
         self.over(run).await
     }
 
-    async fn over(&self, run: RunId) -> Run {
+    pub(super) async fn over(&self, run: RunId) -> Run {
         loop {
             match self.rig.store.run(run) {
                 Some(run) if run.state.is_over() => return run,
@@ -118,7 +122,12 @@ impl Play {
         }
     }
 
-    async fn finish(mut self) -> Rig {
+    pub(super) fn crash(mut self) -> Rig {
+        self.running.abort_all();
+        self.rig
+    }
+
+    pub(super) async fn finish(mut self) -> Rig {
         self.stop.send_replace(true);
         self.running.join_next().await.expect("it runs").expect("no panic").expect("it stops");
         assert_eq!(self.part.used(), 0, "what was read for the replay is given back");
@@ -127,11 +136,11 @@ impl Play {
 }
 
 /// From this commit on.
-fn from(commit: u64) -> Stream {
+pub(super) fn from(commit: u64) -> Stream {
     Stream { commit, ..Stream::new() }
 }
 
-fn counts(applied: u64, skipped: u64, parked: u64) -> RunCounts {
+pub(super) fn counts(applied: u64, skipped: u64, parked: u64) -> RunCounts {
     RunCounts { read: applied + skipped + parked, applied, skipped, parked }
 }
 
