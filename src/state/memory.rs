@@ -155,7 +155,10 @@ impl Kept {
             let slot = (parking.at.clone(), parking.change.id);
             let wanted = match parking.again {
                 true => self.parked.contains_key(&slot),
-                false => !self.of_key(&parking.at).any(|(_, row)| row.covers(slot.1)),
+                false => {
+                    let known = self.parked.contains_key(&slot);
+                    !known && !self.of_key(&parking.at).any(|(_, row)| row.covers(slot.1))
+                }
             };
             if wanted {
                 let known = self.parked.get(&slot).map(|row| row.parking.parents.clone());
