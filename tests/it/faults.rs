@@ -83,7 +83,7 @@ async fn parents_come_before_children_in_a_storm() {
 }
 
 /// A replay brings older states again, so that only the end counts: nothing older stays behind, nothing that
-/// is gone comes back, and every run ends well.
+/// is gone comes back, and every run ends well, or fails for a table that was altered meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_that_are_asked_for_in_a_storm_end_and_both_sides_are_equal() {
     let seed = Seed::new();
