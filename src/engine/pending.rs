@@ -122,9 +122,12 @@ impl Pending {
             Outcome::Unchanged => {
                 self.counts(id).skipped += changes;
                 let parents = parents(link, work, route.synchronizer.deletes());
-                left.link =
-                    link.map(|link| Arc::new(Link { change: work.id(), parents, ..Link::clone(link) }));
-                left.unsettled = true;
+                // After a crash the row of a run is read again, as it is then: nothing older is sent by that.
+                if work.for_run.is_none() || link.is_none_or(|link| link.parents != parents) {
+                    left.link =
+                        link.map(|link| Arc::new(Link { change: work.id(), parents, ..Link::clone(link) }));
+                    left.unsettled = true;
+                }
             }
             Outcome::Skipped { .. } => {
                 self.counts(id).skipped += changes;

@@ -266,6 +266,7 @@ async fn what_says_nothing_new_is_skipped_unless_it_is_forced() {
     let id = play.begin(rows(None)).await;
     play.brings_next().await;
     assert_eq!(play.over(id).await.counts, RunCounts { read: 1, skipped: 1, ..RunCounts::default() });
+    assert_eq!(play.rig.link("1").expect("a link").change.commit, Lsn::new(100), "nothing is written for it");
     let id = play.begin(Assignment { work: RunWork::Rows { of: of(), force: true }, ..rows(None) }).await;
     play.brings_next().await;
     assert_eq!(play.over(id).await.counts, RunCounts { read: 1, applied: 1, ..RunCounts::default() });
