@@ -47,10 +47,9 @@ def case(machine: Machine, line: Line, name: str, routes: int, remotes: int, del
     each = CHANGES // routes
     for start in range(0, each, 100):
         stop = min(start + 100, each)
-        row = f"id, ''Customer '' || id, id % 100000 / 100.0, now(), repeat(''x'', {NOTE})"
-        insert = f"insert into item%s select {row} from generate_series({start + 1}, {stop}) id"
         # `format` takes `%` for its own.
-        insert = insert.replace("% 100000", "%% 100000")
+        row = f"id, ''Customer '' || id, id %% 100000 / 100.0, now(), repeat(''x'', {NOTE})"
+        insert = f"insert into item%s select {row} from generate_series({start + 1}, {stop}) id"
         loop = f"for it in 0 .. {routes - 1} loop execute format('{insert}', it); end loop"
         machine.sql("growth", f"do $$ begin {loop}; end $$")
     end = machine.sql("growth", "select pg_current_wal_insert_lsn()")

@@ -210,9 +210,9 @@ impl Engine {
         let taken = &mut self.drain.routes[usize::from(route.0)];
         taken.changes -= 1;
         self.drain.bytes -= work.change.bytes();
-        if self.drain.polling {
-            self.drain.ended(route, key, work);
-        } else if taken.more && self.drain.wants_more(route) {
+        let more = taken.more;
+        self.drain.ended(route, key, work);
+        if !self.drain.polling && more && self.drain.wants_more(route) {
             self.poll_parked();
         }
     }

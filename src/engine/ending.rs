@@ -12,7 +12,8 @@ use super::{
     work::Work,
 };
 use crate::{
-    model::{ChangeId, Outcome, ParkReason, ParkedState},
+    model::{ChangeId, Link, Outcome, ParkReason, ParkedState},
+    remote::Slot,
     routing::RouteId,
     state::{Hold, KeyHash, RELEASED_AT_ONCE, RouteKey, Settled},
 };
@@ -74,12 +75,24 @@ impl Engine {
                     self.lanes.back(lane);
                     return self.wait_for_children(lane, work);
                 }
-                let ground = Arc::clone(&self.ground);
-                let phase = self.phase.subscribe();
-                let pass = Pass { ground, route, key, lane, work, link, slot, unsettled, phase };
-                self.tasks.spawn(async move { Event::Ended(Box::new(pass.run().await)) });
+                self.carry(lane, work, link, slot, unsettled);
             }
         }
+    }
+
+    /// Begins a pass over what is taken out of its lane.
+    pub(super) fn carry(
+        &mut self,
+        lane: LaneId,
+        work: Work,
+        link: Option<Arc<Link>>,
+        slot: Option<Slot>,
+        unsettled: bool,
+    ) {
+        let (route, key) = self.lanes.key(lane).clone();
+        let (ground, phase) = (Arc::clone(&self.ground), self.phase.subscribe());
+        let pass = Pass { ground, route, key, lane, work, link, slot, unsettled, phase };
+        self.tasks.spawn(async move { Event::Ended(Box::new(pass.run().await)) });
     }
 
     /// A person let a truncate through: it becomes one parked change for each linked key.

@@ -11,13 +11,7 @@
 //!
 //! Changes that share a call are not kept: after a crash they may share it with others.
 
-use super::{
-    Engine, Event,
-    carry::{Pass, Phase},
-    lanes::LaneId,
-    parked,
-    work::Work,
-};
+use super::{Engine, carry::Pass, lanes::LaneId, parked, work::Work};
 use crate::{
     model::{Op, ParkReason, ParkedState},
     remote::Slot,
@@ -60,16 +54,9 @@ impl Engine {
     /// It is durable that these are under way.
     pub(super) fn kept(&mut self, lanes: &[LaneId]) {
         for &lane in lanes {
-            let Some((work, slot)) = self.keeping.remove(&lane) else { continue };
-            if *self.phase.borrow() != Phase::Running {
-                self.interrupted(lane, work, true);
-                continue;
+            if let Some((work, slot)) = self.keeping.remove(&lane) {
+                self.carry(lane, work, None, Some(slot), false);
             }
-            let (route, key) = self.lanes.key(lane).clone();
-            let (ground, phase) = (Arc::clone(&self.ground), self.phase.subscribe());
-            let slot = Some(slot);
-            let pass = Pass { ground, route, key, lane, work, link: None, slot, unsettled: false, phase };
-            self.tasks.spawn(async move { Event::Ended(Box::new(pass.run().await)) });
         }
     }
 }
