@@ -71,7 +71,8 @@ impl Budget {
     pub fn free(&self, bytes: usize) {
         let before = self.0.used.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "freed {bytes} of {before} bytes");
-        if before >= self.0.limit {
+        // Who waits is woken when there is room, and not for each byte on the way there.
+        if before >= self.0.limit && before - bytes < self.0.limit {
             self.0.freed.notify_waiters();
         }
     }
