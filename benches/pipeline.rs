@@ -5,7 +5,7 @@
 
 mod peak;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{OptionFuture, try_join_all};
 use jiff::Timestamp;
 use lapin::{
     BasicProperties, Connection, ConnectionProperties,
@@ -121,12 +121,12 @@ async fn whole(broker: &str, database: &str, numbers: Range<u64>) -> Result<f64,
     let outlet = Box::new(RabbitOutlet::new(&broker)?);
     let pipeline = Arc::new(Pipeline::start(outlet, prepare, None, PipelineOptions::default()));
     // The first one finds the queues and the collection made.
-    pipeline.write(record(u64::MAX - numbers.start)).await;
+    OptionFuture::from(pipeline.write(record(u64::MAX - numbers.start))).await;
     until(|| counts.stored() == 1).await;
     let begun = Instant::now();
     let all = numbers.end - numbers.start;
     for it in numbers {
-        pipeline.write(record(it)).await;
+        OptionFuture::from(pipeline.write(record(it))).await;
     }
     until(|| counts.stored() > all).await;
     let seconds = begun.elapsed().as_secs_f64();
@@ -160,8 +160,8 @@ fn record(number: u64) -> CallRecord {
         took_us: 812,
         route: "item".into(),
         entity: "item".into(),
-        keys: vec![number.to_string().into()],
-        changes: vec![format!("0/{number:X}-0").into()],
+        keys: [number.to_string().into()].into(),
+        changes: [format!("0/{number:X}-0").into()].into(),
         run: None,
         step: "post".into(),
         attempt: 1,
@@ -172,14 +172,14 @@ fn record(number: u64) -> CallRecord {
         request: Content {
             headers: [("content-type", "application/json"), ("idempotency-key", &*call_key)].into(),
             size: body.len() as u64,
-            body,
+            body: body.into(),
             base64: false,
         },
         response: Some(Exchange {
             status: 201,
             content: Content {
                 headers: [("content-type", "application/json"), ("content-length", "27")].into(),
-                body: r#"{"id":"item/12345","v":"1"}"#.to_owned(),
+                body: r#"{"id":"item/12345","v":"1"}"#.into(),
                 size: 27,
                 base64: false,
             },
@@ -187,7 +187,7 @@ fn record(number: u64) -> CallRecord {
         class: None,
         error: None,
         outcome: "answered".into(),
-        trace: Trace::of(&call_key).to_string(),
-        span: format!("{:016x}", RecordId::new(&call_key, None, 1).span()),
+        trace: Trace::of(&call_key),
+        span: RecordId::new(&call_key, None, 1).span(),
     }
 }

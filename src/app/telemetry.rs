@@ -5,7 +5,7 @@ use crate::{
     call_log::{CallLogSink, CallRecord},
     telemetry::Exporter,
 };
-use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -30,15 +30,12 @@ struct Spans {
     log: Option<Arc<dyn CallLogSink>>,
 }
 
-#[async_trait]
 impl CallLogSink for Spans {
-    async fn write(&self, record: CallRecord) {
+    fn write(&self, record: CallRecord) -> Option<BoxFuture<'_, ()>> {
         let mut bare = record.bare();
         self.redactions.of(&bare.remote).apply(&mut bare, 0);
         self.exporter.span(&bare);
-        if let Some(log) = &self.log {
-            log.write(record).await;
-        }
+        self.log.as_ref()?.write(record)
     }
 }
 

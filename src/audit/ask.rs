@@ -40,7 +40,7 @@ impl Subject {
                 route: &self.route.name,
                 remote: &remote.name,
                 meter: &remote.meter,
-                keys: vec![object.into()],
+                keys: [object.into()].into(),
                 changes: Vec::new(),
                 run: self.run,
                 scope: Some(look.to_owned()),

@@ -7,7 +7,7 @@ pub struct Direct(pub Arc<dyn CallLogStore>);
 
 #[async_trait]
 impl Outlet for Direct {
-    async fn send(&mut self, lines: &[Line]) -> Result<Vec<Refused>, CallLogError> {
+    async fn send(&mut self, lines: &Arc<[Line]>) -> Result<Vec<Refused>, CallLogError> {
         self.0.store_lines(lines).await
     }
 }

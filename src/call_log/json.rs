@@ -85,9 +85,11 @@ fn whole(to: &mut Vec<u8>, record: &CallRecord) {
         }
     }
     text(to, ",\"outcome\":\"", outcome);
-    text(to, ",\"trace\":\"", trace);
-    text(to, ",\"span\":\"", span);
-    to.push(b'}');
+    to.extend_from_slice(b",\"trace\":\"");
+    to.extend_from_slice(&trace.digits());
+    to.extend_from_slice(b"\",\"span\":\"");
+    to.extend_from_slice(&span.digits());
+    to.extend_from_slice(b"\"}");
 }
 
 /// From the first header to the brace that ends it.
@@ -99,7 +101,9 @@ fn content(to: &mut Vec<u8>, Content { headers, body, size, base64 }: &Content) 
     }
     to.push(b']');
     if !body.is_empty() {
-        text(to, ",\"body\":\"", body);
+        to.extend_from_slice(b",\"body\":\"");
+        escaped(to, body.as_bytes());
+        to.push(b'"');
     }
     number(to, ",\"size\":", *size);
     to.extend_from_slice(if *base64 { b",\"base64\":true}" } else { b"}" });
@@ -196,8 +200,11 @@ mod tests {
         as_serde_has_it(&whole);
         let bare = CallRecord { run: None, class: None, error: None, response: None, ..whole.bare() };
         as_serde_has_it(&bare);
-        as_serde_has_it(&CallRecord { keys: Vec::new(), changes: Vec::new(), ..bare });
-        as_serde_has_it(&CallRecord { request: Content::new([].into(), b"\xff"), ..whole });
+        as_serde_has_it(&CallRecord { keys: [].into(), changes: [].into(), ..bare });
+        as_serde_has_it(&CallRecord {
+            request: Content::new([].into(), &Bytes::from_static(b"\xff")),
+            ..whole
+        });
     }
 
     #[test]
@@ -228,7 +235,7 @@ mod tests {
                 attempt: number,
                 url: ascii.clone(),
                 error: Some(text.clone()),
-                request: Content::new([(&*text, &*ascii), ("a", "b")].into(), ascii.as_bytes()),
+                request: Content::new([(&*text, &*ascii), ("a", "b")].into(), &Bytes::from(ascii.clone())),
                 ..record(&text)
             };
             as_serde_has_it(&record);

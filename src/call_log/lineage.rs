@@ -127,7 +127,7 @@ pub async fn spots_of(
         .calls
         .iter()
         .filter(|record| names(record))
-        .filter_map(|record| match record.keys.as_slice() {
+        .filter_map(|record| match &*record.keys {
             [key] => Some(Spot {
                 entity: Arc::clone(&record.entity),
                 route: Arc::clone(&record.route),
@@ -140,7 +140,7 @@ pub async fn spots_of(
 }
 
 fn pairs(record: &CallRecord) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
-    record.keys.iter().zip(&record.changes)
+    record.keys.iter().zip(record.changes.iter())
 }
 
 fn add(trail: &mut Trail, change: Arc<str>, record: &CallRecord) {

@@ -1,5 +1,6 @@
 use super::{CallLogError, CallLogSink, CallLogStore, CallQuery, CallRecord, Found, RecordId, Refused};
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use std::{
     collections::BTreeMap,
@@ -21,18 +22,19 @@ impl MemoryCallLog {
     }
 }
 
-#[async_trait]
 impl CallLogSink for MemoryCallLog {
-    async fn write(&self, record: CallRecord) {
+    fn write(&self, record: CallRecord) -> Option<BoxFuture<'_, ()>> {
         self.kept().entry(record.id.clone()).or_insert(record);
+        None
     }
 }
 
 #[async_trait]
 impl CallLogStore for MemoryCallLog {
     async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError> {
+        let mut kept = self.kept();
         for record in records {
-            self.write(record.clone()).await;
+            kept.entry(record.id.clone()).or_insert_with(|| record.clone());
         }
         Ok(Vec::new())
     }

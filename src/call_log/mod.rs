@@ -22,6 +22,8 @@ mod seal;
 mod settings;
 mod spool;
 mod sqlite;
+mod text;
+mod trace;
 
 pub use direct::Direct;
 pub use lineage::{Passage, Spot, Trail};
@@ -29,14 +31,17 @@ pub use memory::MemoryCallLog;
 pub use pauses::Pauses;
 pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Prepare};
 pub use query::{CallQuery, Found, moment, status_range};
-pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace};
+pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId};
 pub use redact::{RedactError, Redaction};
 pub use seal::Seal;
 pub use settings::{Encrypt, Settings, Sqlite};
 pub use spool::{Cap, Spool, SpoolError, SpoolSettings, WhenFull};
 pub use sqlite::SqliteCallLog;
+pub use text::Text;
+pub use trace::{SpanId, Trace};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use std::{borrow::Cow, sync::Arc};
 
@@ -62,10 +67,10 @@ pub struct Refused {
 }
 
 /// Takes over the records of a process.
-#[async_trait]
 pub trait CallLogSink: Send + Sync {
-    /// Takes a record. It waits only where everything is full and nothing may be dropped.
-    async fn write(&self, record: CallRecord);
+    /// Takes a record. Where that cannot be done at once, since everything is full and nothing may be dropped,
+    /// or the record has to be safe first, it is done once this future ends.
+    fn write(&self, record: CallRecord) -> Option<BoxFuture<'_, ()>>;
 }
 
 /// The way out of the process.
@@ -73,7 +78,7 @@ pub trait CallLogSink: Send + Sync {
 pub trait Outlet: Send {
     /// Sends these, in order. `Ok` only once the other end has them durably, but for those that it will
     /// never take; those of a failed batch come again, all of them.
-    async fn send(&mut self, lines: &[Line]) -> Result<Vec<Refused>, CallLogError>;
+    async fn send(&mut self, lines: &Arc<[Line]>) -> Result<Vec<Refused>, CallLogError>;
 }
 
 /// A record as it leaves the process.
@@ -94,8 +99,8 @@ pub struct Line {
 pub struct Head {
     at: Timestamp,
     entity: Arc<str>,
-    keys: Vec<Arc<str>>,
-    changes: Vec<Arc<str>>,
+    keys: Arc<[Arc<str>]>,
+    changes: Arc<[Arc<str>]>,
     run: Option<i64>,
     status: Option<u16>,
     class: Option<Cow<'static, str>>,
@@ -118,7 +123,7 @@ pub trait CallLogStore: Send + Sync {
     async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError>;
 
     /// The same for records as text.
-    async fn store_lines(&self, lines: &[Line]) -> Result<Vec<Refused>, CallLogError> {
+    async fn store_lines(&self, lines: &Arc<[Line]>) -> Result<Vec<Refused>, CallLogError> {
         let (mut records, mut places, mut refused) =
             (Vec::with_capacity(lines.len()), Vec::new(), Vec::new());
         for (at, line) in lines.iter().enumerate() {
@@ -155,6 +160,7 @@ pub trait CallLogStore: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     /// One that says something everywhere.
     pub(super) fn record(id: &str) -> CallRecord {
@@ -165,8 +171,8 @@ mod tests {
             took_us: 1_500,
             route: "loan.bank".into(),
             entity: "loan".into(),
-            keys: vec!["42".into()],
-            changes: vec!["0/12C.0".into()],
+            keys: ["42".into()].into(),
+            changes: ["0/12C.0".into()].into(),
             run: Some(3),
             step: "create".into(),
             attempt: 1,
@@ -174,16 +180,19 @@ mod tests {
             remote: "bank".into(),
             method: "POST".into(),
             url: "https://bank.example/loans?full=true".into(),
-            request: Content::new([("content-type", "application/json")].into(), b"\"asked\""),
+            request: Content::new(
+                [("content-type", "application/json")].into(),
+                &Bytes::from_static(b"\"asked\""),
+            ),
             response: Some(Exchange {
                 status: 422,
-                content: Content::new([("etag", "7")].into(), b"\"answered so\""),
+                content: Content::new([("etag", "7")].into(), &Bytes::from_static(b"\"answered so\"")),
             }),
             class: Some("refused".into()),
             error: Some("it was refused".into()),
             outcome: "rejected".into(),
-            trace: Trace::of("x").to_string(),
-            span: "00000000000000ab".into(),
+            trace: Trace::of("x"),
+            span: SpanId::of("x"),
         }
     }
 }

@@ -1,10 +1,11 @@
+use super::{SpanId, Text, Trace};
 use crate::model::{Headers, shared};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt, sync::Arc};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// The version of the record's schema, which `docs/call-log.md` describes.
 pub const RECORD_VERSION: u32 = 1;
@@ -25,38 +26,15 @@ impl RecordId {
         })
     }
 
-    /// What is told to the remote of it, so that both sides speak of the same request.
-    pub fn span(&self) -> u64 {
-        // Zero would mean none.
-        xxh3_64(self.0.as_bytes()).max(1)
+    /// What is told to the remote of it.
+    pub fn span(&self) -> SpanId {
+        SpanId::of(&self.0)
     }
 }
 
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// The trace that all calls of one change share, as W3C Trace Context has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trace(u128);
-
-impl Trace {
-    /// The trace of a change; `change` tells it apart from those of all other databases.
-    pub fn of(change: &str) -> Self {
-        Self(xxh3_128(change.as_bytes()).max(1))
-    }
-
-    /// The header that tells the remote.
-    pub fn parent(self, span: u64) -> String {
-        format!("00-{:032x}-{span:016x}-01", self.0)
-    }
-}
-
-impl fmt::Display for Trace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
     }
 }
 
@@ -76,9 +54,9 @@ pub struct CallRecord {
     /// The entity's name.
     pub entity: Arc<str>,
     /// The keys of the rows it carried: one, or those of a batch.
-    pub keys: Vec<Arc<str>>,
+    pub keys: Arc<[Arc<str>]>,
     /// The changes it carried, in the order of the keys; none where an audit asks.
-    pub changes: Vec<Arc<str>>,
+    pub changes: Arc<[Arc<str>]>,
     /// The bounded run it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<i64>,
@@ -108,9 +86,9 @@ pub struct CallRecord {
     /// What followed from it: `answered`, `retry`, `held`, `parked`, `interrupted`.
     pub outcome: Cow<'static, str>,
     /// The trace that all calls of the change share.
-    pub trace: String,
-    /// The span that the remote was told, in 16 hex digits.
-    pub span: String,
+    pub trace: Trace,
+    /// The span that the remote was told.
+    pub span: SpanId,
 }
 
 impl CallRecord {
@@ -123,8 +101,8 @@ impl CallRecord {
             took_us: self.took_us,
             route: Arc::clone(&self.route),
             entity: Arc::clone(&self.entity),
-            keys: self.keys.clone(),
-            changes: self.changes.clone(),
+            keys: Arc::clone(&self.keys),
+            changes: Arc::clone(&self.changes),
             run: self.run,
             step: Arc::clone(&self.step),
             attempt: self.attempt,
@@ -140,8 +118,8 @@ impl CallRecord {
             class: self.class.clone(),
             error: self.error.clone(),
             outcome: self.outcome.clone(),
-            trace: self.trace.clone(),
-            span: self.span.clone(),
+            trace: self.trace,
+            span: self.span,
         }
     }
 }
@@ -162,8 +140,8 @@ pub struct Content {
     /// Names and values, credentials masked.
     pub headers: Headers,
     /// The body as text, cut at the configured size; or sealed, then it begins with `sealed:`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub body: String,
+    #[serde(default, skip_serializing_if = "Text::is_empty")]
+    pub body: Text,
     /// How long the whole body was, in bytes.
     pub size: u64,
     /// The body is not UTF-8 and is written in Base64.
@@ -173,11 +151,11 @@ pub struct Content {
 
 impl Content {
     /// These headers and this body, as they are.
-    pub fn new(headers: Headers, body: &[u8]) -> Self {
+    pub fn new(headers: Headers, body: &Bytes) -> Self {
         let size = body.len() as u64;
-        match std::str::from_utf8(body) {
-            Ok(text) => Self { headers, body: text.to_owned(), size, base64: false },
-            Err(_) => Self { headers, body: STANDARD.encode(body), size, base64: true },
+        match Text::of(body) {
+            Some(body) => Self { headers, body, size, base64: false },
+            None => Self { headers, body: STANDARD.encode(body).into(), size, base64: true },
         }
     }
 
@@ -201,15 +179,7 @@ mod tests {
         let ids = [("a-1", None, 1), ("a-1", None, 2), ("a-1", Some("7"), 1), ("a-2", None, 1)]
             .map(|(key, run, attempt)| RecordId::new(key, run, attempt));
         assert_eq!(ids.each_ref().map(ToString::to_string), ["a-1#1", "a-1#2", "a-1#7.1", "a-2#1"]);
-        let spans: std::collections::BTreeSet<u64> = ids.iter().map(RecordId::span).collect();
+        let spans: std::collections::BTreeSet<SpanId> = ids.iter().map(RecordId::span).collect();
         assert_eq!(spans.len(), ids.len());
-    }
-
-    #[test]
-    fn the_header_has_the_form_of_trace_context() {
-        let header = Trace::of("main-0/12-0").parent(0xab);
-        let parts: Vec<&str> = header.split('-').collect();
-        assert_eq!((parts[0], parts[1].len(), parts[2], parts[3]), ("00", 32, "00000000000000ab", "01"));
-        assert_eq!(parts[1], Trace::of("main-0/12-0").to_string());
     }
 }

@@ -55,7 +55,7 @@ impl Seal {
                 let sealed = key.encrypt(&Nonce::from(nonce), payload).ok()?;
                 Some(STANDARD.encode([&nonce[..], &sealed].concat()))
             });
-            content.body = format!("{SEALED}{}", sealed.unwrap_or_default());
+            content.body = format!("{SEALED}{}", sealed.unwrap_or_default()).into();
         }
     }
 
@@ -68,7 +68,7 @@ impl Seal {
             let Some(sealed) = content.body.strip_prefix(SEALED) else { continue };
             let aad = format!("{id}/{side}");
             match self.unseal(sealed, aad.as_bytes()) {
-                Some(body) => content.body = body,
+                Some(body) => content.body = body.into(),
                 None => all = false,
             }
         }

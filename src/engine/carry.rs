@@ -252,7 +252,7 @@ impl Pass {
             route: &route.name,
             remote: &remote.name,
             meter: &remote.meter,
-            keys: vec![Arc::clone(&self.key)],
+            keys: [Arc::clone(&self.key)].into(),
             changes: vec![work.id()],
             run,
             scope: log::scope(run, replayed.map(|it| it.again.until), life),

@@ -12,7 +12,9 @@ use crate::{
     model::{Answer, Call, CallKey, ChangeId, Lsn, RunId, shared},
     remote::{CallError, Clock, Failure, Shown, class, reason},
 };
-use std::{sync::Arc, time::Duration};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{sync::watch::Receiver, time::Instant};
 
 /// Where records of requests go, if anywhere, and by which clock.
@@ -33,7 +35,7 @@ pub struct Subject<'a> {
     /// Counts its requests.
     pub meter: &'a RemoteMeter,
     /// The keys it concerns.
-    pub keys: Vec<Arc<str>>,
+    pub keys: Arc<[Arc<str>]>,
     /// Their changes; none where the remote is only asked.
     pub changes: Vec<ChangeId>,
     /// The run it belongs to.
@@ -63,7 +65,10 @@ pub struct Watch<'a> {
     /// The request that is to be sent next, or was sent last.
     named: Option<(u32, RecordId)>,
     under_way: Option<UnderWay>,
-    records: Vec<CallRecord>,
+    /// Until this ends, the call log has not taken the last record.
+    waiting: Option<BoxFuture<'a, ()>>,
+    /// What is given to it then.
+    behind: VecDeque<CallRecord>,
 }
 
 struct UnderWay {
@@ -90,7 +95,8 @@ impl<'a> Watch<'a> {
             _ => Trace::of(&format!("{:08x}-{}", key.origin, key.change)),
         };
         let call_key = shared(format_args!("{key}"));
-        Self { log, call, call_key, subject, trace, named: None, under_way: None, records: Vec::new() }
+        let (waiting, behind) = (None, VecDeque::new());
+        Self { log, call, call_key, subject, trace, named: None, under_way: None, waiting, behind }
     }
 
     /// The header of the request with this number.
@@ -188,7 +194,7 @@ impl<'a> Watch<'a> {
                     wait_ms = wait.map(|it| it.as_millis() as u64),
                     duration_ms = under_way.map(|it| it.began.elapsed().as_secs_f64() * 1e3),
                     trace = %self.trace,
-                    span = under_way.map(|it| format!("{:016x}", self.id(it.number).span())),
+                    span = under_way.map(|it| tracing::field::display(self.id(it.number).span())),
                     "call: {outcome}"
                 )
             };
@@ -205,9 +211,9 @@ impl<'a> Watch<'a> {
         let id = self.id(number);
         let sent = self.call.body.bytes();
         let answer = result.and_then(Result::ok);
-        self.records.push(CallRecord {
+        let record = CallRecord {
             v: RECORD_VERSION,
-            span: format!("{:016x}", id.span()),
+            span: id.span(),
             id,
             at,
             took_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -216,7 +222,7 @@ impl<'a> Watch<'a> {
                 true => Arc::from(entity(route)),
                 false => Arc::clone(route),
             },
-            keys: keys.clone(),
+            keys: Arc::clone(keys),
             changes: changes.iter().map(|it| shared(format_args!("{it}"))).collect(),
             run: run.map(|run| run.0),
             step: Arc::clone(&self.call.step),
@@ -225,7 +231,7 @@ impl<'a> Watch<'a> {
             remote: Arc::clone(remote),
             method: self.call.method.name().into(),
             url: shown.url,
-            request: Content::new(shown.headers, sent.map_or(&[][..], |it| it)),
+            request: Content::new(shown.headers, sent.unwrap_or(&Bytes::new())),
             response: answer.map(|it| Exchange {
                 status: it.status,
                 content: Content::new(it.headers.clone(), &it.body),
@@ -236,8 +242,9 @@ impl<'a> Watch<'a> {
                 _ => None,
             },
             outcome: outcome.into(),
-            trace: self.trace.to_string(),
-        });
+            trace: self.trace,
+        };
+        self.tell(record);
     }
 
     fn id(&self, number: u32) -> RecordId {
@@ -247,30 +254,52 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Gives the records away. It waits where the log has to be kept before all else.
-    pub async fn keep(self) {
+    fn tell(&mut self, record: CallRecord) {
+        #[cfg(debug_assertions)]
+        if super::broken("failures-unlogged") && record.outcome != "answered" {
+            return;
+        }
+        #[cfg(debug_assertions)]
+        if super::broken("logged-twice") {
+            let id = RecordId::new(&self.call_key, Some("once more"), record.attempt);
+            self.give(CallRecord { id, ..record.clone() });
+        }
+        self.give(record);
+    }
+
+    fn give(&mut self, record: CallRecord) {
         let Some(sink) = &self.log.sink else { return };
-        for record in self.records {
-            #[cfg(debug_assertions)]
-            if super::broken("failures-unlogged") && &*record.outcome != "answered" {
-                continue;
-            }
-            #[cfg(debug_assertions)]
-            if super::broken("logged-twice") {
-                let id = RecordId::new(&self.call_key, Some("once more"), record.attempt);
-                sink.write(CallRecord { id, ..record.clone() }).await;
-            }
-            sink.write(record).await;
+        match self.waiting {
+            Some(_) => self.behind.push_back(record),
+            None => self.waiting = sink.write(record),
+        }
+    }
+
+    /// What has to be waited for, since the call log is to be kept before all else.
+    fn waits(&mut self) -> Option<BoxFuture<'a, ()>> {
+        while self.waiting.is_none() {
+            let record = self.behind.pop_front()?;
+            self.give(record);
+        }
+        self.waiting.take()
+    }
+
+    /// Ends once the call log has all records.
+    pub async fn keep(mut self) {
+        while let Some(waiting) = self.waits() {
+            waiting.await;
         }
     }
 
     /// The same, but no longer than a stop allows: what the remote answered must not be lost for the sake of
     /// what is told of it.
-    pub(super) async fn write(self, phase: &mut Receiver<Phase>) {
-        tokio::select! {
-            biased;
-            () = self.keep() => {}
-            () = leaving(phase) => {}
+    pub(super) async fn write(&mut self, phase: &mut Receiver<Phase>) {
+        while let Some(waiting) = self.waits() {
+            tokio::select! {
+                biased;
+                () = waiting => {}
+                () = leaving(phase) => return,
+            }
         }
     }
 }

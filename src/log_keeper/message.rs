@@ -58,7 +58,8 @@ mod tests {
 
     const GOOD: &str = r#"{"v":1,"id":"a#1","at":"2024-01-02T03:04:05.678901234Z","took_us":1,"route":"r",
         "entity":"e","keys":["k"],"changes":["c"],"step":"s","attempt":1,"call_key":"a","remote":"m",
-        "method":"POST","url":"u","request":{"headers":[],"size":0},"outcome":"answered","trace":"t","span":"s"}"#;
+        "method":"POST","url":"u","request":{"headers":[],"size":0},"outcome":"answered",
+        "trace":"0123456789abcdef0123456789abcdef","span":"0123456789abcdef"}"#;
 
     fn said(body: &str) -> Vec<String> {
         let say = |part: Result<Part<'_>, Bad<'_>>| match part {

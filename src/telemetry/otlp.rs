@@ -123,7 +123,8 @@ fn described(record: &CallRecord) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call_log::{Content, Exchange, RECORD_VERSION, RecordId, Trace};
+    use crate::call_log::{Content, Exchange, RECORD_VERSION, RecordId, SpanId, Trace};
+    use bytes::Bytes;
 
     fn record() -> CallRecord {
         CallRecord {
@@ -133,8 +134,8 @@ mod tests {
             took_us: 1_500,
             route: "loan.bank".into(),
             entity: "loan".into(),
-            keys: vec!["42".into()],
-            changes: vec!["0/12C.0".into()],
+            keys: ["42".into()].into(),
+            changes: ["0/12C.0".into()].into(),
             run: None,
             step: "create".into(),
             attempt: 2,
@@ -142,13 +143,16 @@ mod tests {
             remote: "bank".into(),
             method: "POST".into(),
             url: "https://bank.example/loans?api_key=s3cr3t".into(),
-            request: Content::new([("x-key", "s3cr3t")].into(), b"s3cr3t"),
-            response: Some(Exchange { status: 422, content: Content::new([].into(), b"s3cr3t") }),
+            request: Content::new([("x-key", "s3cr3t")].into(), &Bytes::from_static(b"s3cr3t")),
+            response: Some(Exchange {
+                status: 422,
+                content: Content::new([].into(), &Bytes::from_static(b"s3cr3t")),
+            }),
             class: Some("refused".into()),
             error: None,
             outcome: "rejected".into(),
-            trace: Trace::of("x").to_string(),
-            span: "00000000000000ab".into(),
+            trace: Trace::of("x"),
+            span: SpanId::of("x"),
         }
     }
 
@@ -156,7 +160,7 @@ mod tests {
     fn a_span_has_the_names_of_its_record_and_nothing_that_may_be_secret() {
         let span: Value = serde_json::from_str(&span(&record())).expect("JSON");
         assert_eq!(span["traceId"], Trace::of("x").to_string());
-        assert_eq!((&span["spanId"], &span["name"]), (&json!("00000000000000ab"), &json!("POST create")));
+        assert_eq!((&span["spanId"], &span["name"]), (&json!(SpanId::of("x")), &json!("POST create")));
         assert_eq!(span["startTimeUnixNano"], "7000000000");
         assert_eq!(span["endTimeUnixNano"], "7001500000");
         assert_eq!(span["status"], json!({ "code": 2, "message": "refused" }));

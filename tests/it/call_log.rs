@@ -13,7 +13,7 @@ mod secrets;
 mod service;
 
 use rowcall::call_log::{
-    CallRecord, Content, Exchange, Line, RECORD_VERSION, RecordId, rabbitmq::RabbitMqSettings,
+    CallRecord, Content, Exchange, Line, RECORD_VERSION, RecordId, SpanId, Trace, rabbitmq::RabbitMqSettings,
 };
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ fn record(number: u32) -> CallRecord {
         took_us: 12_345,
         route: "loan@lender".into(),
         entity: "loan".into(),
-        keys: vec![number.to_string().into()],
-        changes: vec![format!("0/{number}-0").into()],
+        keys: [number.to_string().into()].into(),
+        changes: [format!("0/{number}-0").into()].into(),
         run: None,
         step: "upsert".into(),
         attempt: 1,
@@ -38,7 +38,7 @@ fn record(number: u32) -> CallRecord {
         url: format!("https://lender.example/loans/{number}"),
         request: Content {
             headers: [("content-type", "application/json")].into(),
-            body: format!(r#"{{"id":{number}}}"#),
+            body: format!(r#"{{"id":{number}}}"#).into(),
             size: 9,
             base64: false,
         },
@@ -46,8 +46,8 @@ fn record(number: u32) -> CallRecord {
         class: None,
         error: None,
         outcome: "answered".into(),
-        trace: "1".repeat(32),
-        span: "2".repeat(16),
+        trace: Trace::of("1"),
+        span: SpanId::of("2"),
     }
 }
 
@@ -55,7 +55,7 @@ fn line(record: &CallRecord) -> Line {
     Line::from(record.clone())
 }
 
-fn lines(numbers: impl IntoIterator<Item = u32>) -> Vec<Line> {
+fn lines(numbers: impl IntoIterator<Item = u32>) -> Arc<[Line]> {
     numbers.into_iter().map(|number| line(&record(number))).collect()
 }
 

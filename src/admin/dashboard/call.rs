@@ -88,7 +88,8 @@ mod tests {
             "call_key": "loan-1", "remote": "bank", "method": "PUT", "url": "http://bank/<b>",
             "request": { "headers": [["authorization", "***"]], "body": "{\"a\":{\"b\":1}}", "size": 13 },
             "response": { "status": 503, "headers": [], "body": "<script>down</script>", "size": 900 },
-            "class": "refused", "error": "no", "outcome": "retry", "trace": "t", "span": "s"
+            "class": "refused", "error": "no", "outcome": "retry", "trace": "0123456789abcdef0123456789abcdef",
+            "span": "0123456789abcdef"
         }))
         .expect("a record");
         let text = draw(&call, Timestamp::UNIX_EPOCH).into_string();

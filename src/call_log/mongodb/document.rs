@@ -3,7 +3,7 @@
 //! Two things differ from the record: numbers beyond those of MongoDB are the largest it has, and of a
 //! record that would be larger than a document may be, the bodies are left out; their size is kept.
 
-use crate::call_log::{CallRecord, Content, RecordId};
+use crate::call_log::{CallRecord, Content, RecordId, Text};
 use ::mongodb::{
     bson::{self, Bson, DateTime, Document, RawDocumentBuf, doc},
     error::Error,
@@ -72,7 +72,7 @@ fn made(record: &CallRecord) -> Result<RawDocumentBuf, String> {
 }
 
 fn leave_out(content: &mut Content) {
-    content.body.clear();
+    content.body = Text::default();
     // So that it counts as cut.
     content.base64 = false;
 }

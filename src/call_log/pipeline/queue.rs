@@ -2,6 +2,7 @@
 
 use super::{PipelineGauges, PipelineOptions, shout::Shout};
 use crate::call_log::{CallLogError, Line, Spool, WhenFull};
+use futures_util::future::BoxFuture;
 use std::{
     collections::VecDeque,
     pin::pin,
@@ -87,28 +88,43 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a record behind the others, as soon as there is room. The receiver hears once it is safe, if
-    /// somebody wants to know.
-    pub(super) async fn put(&self, line: Line) -> Option<oneshot::Receiver<()>> {
+    /// Puts a record behind the others. What is to be waited for, if anything: that there is room for it, and
+    /// that it is safe, if that is wanted.
+    pub(super) fn put(&self, line: Line) -> Option<BoxFuture<'_, ()>> {
         let bytes = COST + line.json.len() + line.id.0.len();
         let (safe, heard) = self.options.required.then(oneshot::channel).unzip();
-        let waiting = Waiting { line, bytes, since: Instant::now(), safe };
-        let Err(mut waiting) = self.try_put(waiting) else { return heard };
+        let refused = self.try_put(Waiting { line, bytes, since: Instant::now(), safe }).err();
+        if refused.is_none() && heard.is_none() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            if let Some(waiting) = refused {
+                self.put_once_there_is_room(waiting).await;
+            }
+            if let Some(safe) = heard {
+                // An error means that it was given up, which has been counted and shouted about.
+                let _ = safe.await;
+            }
+        }))
+    }
+
+    async fn put_once_there_is_room(&self, mut waiting: Waiting) {
         loop {
             let mut room = pin!(self.room.notified());
             // From here on no news of room is missed.
             room.as_mut().enable();
+            waiting.since = Instant::now();
             match self.try_put(waiting) {
-                Ok(()) => return heard,
+                Ok(()) => return,
                 Err(refused) => waiting = refused,
             }
             room.await;
         }
     }
 
-    fn try_put(&self, mut waiting: Waiting) -> Result<(), Waiting> {
+    fn try_put(&self, waiting: Waiting) -> Result<(), Waiting> {
         let mut state = self.lock();
-        let now = Instant::now();
+        let now = waiting.since;
         if state.is_closed {
             state.drop_records(1, now, "it is closed");
             return Ok(());
@@ -126,7 +142,6 @@ impl Queue {
             return Err(waiting);
         }
         let (count, before) = (state.waiting.len(), state.bytes);
-        waiting.since = now;
         state.bytes += waiting.bytes;
         state.gauges.written += 1;
         state.waiting.push_back(waiting);

@@ -7,11 +7,13 @@ mod stop;
 use super::*;
 use crate::{
     call_log::{
-        CallLogError, Content, RECORD_VERSION, RecordId, SpoolSettings, WhenFull,
+        CallLogError, Content, RECORD_VERSION, RecordId, SpanId, SpoolSettings, Trace, WhenFull,
         spool::tests::small_disk::SmallDisk,
     },
     model::ByteSize,
 };
+use async_trait::async_trait;
+use futures_util::future::OptionFuture;
 use jiff::Timestamp;
 use std::{
     fs,
@@ -65,7 +67,7 @@ struct ScriptedOutlet(Arc<Script>);
 
 #[async_trait]
 impl Outlet for ScriptedOutlet {
-    async fn send(&mut self, lines: &[Line]) -> Result<Vec<crate::call_log::Refused>, CallLogError> {
+    async fn send(&mut self, lines: &Arc<[Line]>) -> Result<Vec<crate::call_log::Refused>, CallLogError> {
         let mut mood = self.0.mood.subscribe();
         // One that hangs goes on as whatever it becomes.
         let mood = *mood.wait_for(|mood| *mood != Mood::Hangs).await.expect("a mood");
@@ -91,8 +93,8 @@ fn record(number: u64) -> CallRecord {
         took_us: 1,
         route: "loans".into(),
         entity: "loan".into(),
-        keys: vec!["42".into()],
-        changes: vec!["0/1-0".into()],
+        keys: ["42".into()].into(),
+        changes: ["0/1-0".into()].into(),
         run: None,
         step: "create".into(),
         attempt: 1,
@@ -105,8 +107,8 @@ fn record(number: u64) -> CallRecord {
         class: None,
         error: None,
         outcome: "answered".into(),
-        trace: String::new(),
-        span: String::new(),
+        trace: Trace::of("a"),
+        span: SpanId::of("a"),
     }
 }
 
@@ -152,7 +154,7 @@ impl Rig {
 
     async fn write(&mut self, count: u64) {
         for _ in 0..count {
-            self.pipeline.write(record(self.next)).await;
+            OptionFuture::from(self.pipeline.write(record(self.next))).await;
             self.next += 1;
         }
     }
@@ -163,7 +165,7 @@ impl Rig {
         self.next += count;
         tasks.spawn(async move {
             for number in from..from + count {
-                pipeline.write(record(number)).await;
+                OptionFuture::from(pipeline.write(record(number))).await;
             }
         });
     }

@@ -7,7 +7,7 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::ShortString,
 };
-use std::{borrow::Cow, collections::VecDeque, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How long the broker may say nothing while it is waited for.
@@ -127,7 +127,7 @@ impl RabbitOutlet {
 
 #[async_trait]
 impl Outlet for RabbitOutlet {
-    async fn send(&mut self, lines: &[Line]) -> Result<Vec<Refused>, CallLogError> {
+    async fn send(&mut self, lines: &Arc<[Line]>) -> Result<Vec<Refused>, CallLogError> {
         if lines.is_empty() {
             return Ok(Vec::new());
         }

@@ -51,7 +51,7 @@ impl SqliteCallLog {
         let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
         // A record fills a good part of a small page.
-        connection.pragma_update(None, "page_size", 16_384).map_err(failed)?;
+        connection.pragma_update(None, "page_size", 32_768).map_err(failed)?;
         // Readers do not wait for the writer, and a commit is one write; a power cut may lose the last
         // ones, a crash of ours does not.
         write_ahead(&connection).map_err(failed)?;
@@ -129,13 +129,13 @@ fn explain(error: &rusqlite::Error) -> String {
 #[async_trait]
 impl CallLogStore for SqliteCallLog {
     async fn store(&self, records: &[CallRecord]) -> Result<Vec<Refused>, CallLogError> {
-        let lines: Vec<Line> = records.iter().cloned().map(Line::from).collect();
+        let lines: Arc<[Line]> = records.iter().cloned().map(Line::from).collect();
         self.store_lines(&lines).await
     }
 
     /// The text is stored as it is.
-    async fn store_lines(&self, lines: &[Line]) -> Result<Vec<Refused>, CallLogError> {
-        let lines = lines.to_vec();
+    async fn store_lines(&self, lines: &Arc<[Line]>) -> Result<Vec<Refused>, CallLogError> {
+        let lines = Arc::clone(lines);
         self.with("storing calls", move |connection| write::insert(connection, &lines)).await
     }
 

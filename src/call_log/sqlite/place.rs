@@ -29,12 +29,16 @@ pub(super) fn moment_of(number: i64) -> i64 {
     number >> NAMED
 }
 
-/// The number of a record's row, and those that are tried one after the other if another record has it: the rest of
-/// its microsecond, and then whatever follows.
-pub(super) fn numbers(at: Timestamp, id: &RecordId) -> impl Iterator<Item = i64> {
-    let all = numbers_of(microsecond(at));
+/// The number of a record's row.
+pub(super) fn number(at: Timestamp, id: &RecordId) -> i64 {
     let name = xxh3_64(id.0.as_bytes()) & ((1 << NAMED) - 1);
-    let own = all.start.saturating_add(name.cast_signed());
+    not_before(at).saturating_add(name.cast_signed())
+}
+
+/// The same, and those that are tried one after the other if another record has it: the rest of its microsecond,
+/// and then whatever follows.
+pub(super) fn numbers(at: Timestamp, id: &RecordId) -> impl Iterator<Item = i64> {
+    let (all, own) = (numbers_of(microsecond(at)), number(at, id));
     (own..all.end).chain(all.start..own).chain(all.end..)
 }
 

@@ -64,8 +64,8 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
 struct Written {
     at: Timestamp,
     entity: Arc<str>,
-    keys: Vec<Arc<str>>,
-    changes: Vec<Arc<str>>,
+    keys: Arc<[Arc<str>]>,
+    changes: Arc<[Arc<str>]>,
     #[serde(default)]
     run: Option<i64>,
     #[serde(default)]
@@ -79,11 +79,11 @@ struct Answer {
     status: u16,
 }
 
-fn read(json: &[u8]) -> Result<Arc<Head>, String> {
+fn read(json: &[u8]) -> Result<Head, String> {
     let text = std::str::from_utf8(json).map_err(|error| error.to_string())?;
     let Written { at, entity, keys, changes, run, class, response } =
         serde_json::from_str(text).map_err(|error| error.to_string())?;
-    Ok(Arc::new(Head { at, entity, keys, changes, run, status: response.map(|it| it.status), class }))
+    Ok(Head { at, entity, keys, changes, run, status: response.map(|it| it.status), class })
 }
 
 /// JSON is UTF-8 already.
@@ -108,19 +108,7 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
             transaction.prepare_cached("insert or ignore into further_key (key, seq) values (?, ?)")?;
         let mut further_change =
             transaction.prepare_cached("insert or ignore into further_change (change, seq) values (?, ?)")?;
-        for (place, line) in lines.iter().enumerate() {
-            let mut refuse = |reason: String| refused.push(Refused { at: place, reason });
-            let head = match &line.head {
-                Some(head) => Ok(Arc::clone(head)),
-                None => read(&line.json),
-            };
-            let head = match head {
-                Ok(head) => head,
-                Err(error) => {
-                    refuse(format!("it cannot be read: {error}"));
-                    continue;
-                }
-            };
+        for Row { number: _, place, line, head } in in_order(lines, &mut refused) {
             let spot = place::spot(&line.id);
             let Head { at, entity, keys, changes, run, status, class } = &*head;
             let (route, key, text) = (&*line.route, keys.first(), Text(&line.json));
@@ -130,7 +118,7 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
                 Ok(Some(seq)) => seq,
                 Ok(None) => continue,
                 Err(error) if is_refusal(&error) => {
-                    refuse(explain(&error));
+                    refused.push(Refused { at: place, reason: explain(&error) });
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -147,6 +135,33 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
     }
     transaction.commit()?;
     Ok(refused)
+}
+
+/// A record that is to be put into the file.
+struct Row<'a> {
+    number: i64,
+    place: usize,
+    line: &'a Line,
+    head: Cow<'a, Head>,
+}
+
+/// In the order of their numbers, one page after the other is filled, and none is divided for what comes late.
+fn in_order<'a>(lines: &'a [Line], refused: &mut Vec<Refused>) -> Vec<Row<'a>> {
+    let mut rows = Vec::with_capacity(lines.len());
+    for (place, line) in lines.iter().enumerate() {
+        let head = match &line.head {
+            Some(head) => Ok(Cow::Borrowed(&**head)),
+            None => read(&line.json).map(Cow::Owned),
+        };
+        match head {
+            Ok(head) => rows.push(Row { number: place::number(head.at, &line.id), place, line, head }),
+            Err(error) => {
+                refused.push(Refused { at: place, reason: format!("it cannot be read: {error}") });
+            }
+        }
+    }
+    rows.sort_unstable_by_key(|row| (row.number, row.place));
+    rows
 }
 
 /// Puts a record at the first of these numbers that is free, and says which; not if it is there already.

@@ -22,7 +22,7 @@ pub(super) fn lines(records: &[CallRecord]) -> String {
 }
 
 fn row(record: &CallRecord) -> Vec<String> {
-    let key = match record.keys.as_slice() {
+    let key = match &*record.keys {
         [key] => format!("{}/{key}", record.route),
         keys => format!("{}/({} keys)", record.route, keys.len()),
     };

@@ -80,7 +80,7 @@ async fn an_attempt_is_one_line_and_so_is_an_outcome() {
     let records = rig.log.records();
     let told: Vec<String> = records.iter().map(|it| format!("{} {}", it.trace, it.span)).collect();
     assert_eq!(lines.of(ATTEMPT, &["trace", "span"]), told, "they are those of the records");
-    assert_eq!(lines.of(OUTCOME, &["trace"]), [&*records[0].trace, &*records[3].trace]);
+    assert_eq!(lines.of(OUTCOME, &["trace"]), [records[0].trace.to_string(), records[3].trace.to_string()]);
     let all = lines.all();
     assert!(all.iter().all(|it| it["latency_ms"].is_number() == (it["target"] == OUTCOME)), "{all:#?}");
     assert!(all.iter().all(|it| it["duration_ms"].is_number() == (it["target"] == ATTEMPT)), "{all:#?}");

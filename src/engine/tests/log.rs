@@ -4,9 +4,20 @@ use super::{
     store::{Hook, Hooked},
     *,
 };
+use crate::{
+    call_log::{CallLogSink, CallRecord},
+    engine::log::{CallLog, Subject, Watch},
+    metrics::RemoteMeter,
+    model::CallKey,
+    remote::Shown,
+};
+use futures_util::future::BoxFuture;
 use std::{
     collections::BTreeSet,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 impl Rig {
@@ -45,7 +56,7 @@ async fn every_attempt_leaves_a_record_that_says_how_it_ended() {
     assert!(records[1].error.as_ref().is_some_and(|error| error.contains("no answer")), "{records:?}");
     assert_eq!(first.trace, records[1].trace, "all calls of a change share a trace");
     assert_ne!(first.trace, last.trace);
-    let spans: BTreeSet<&str> = records.iter().map(|it| it.span.as_str()).collect();
+    let spans: BTreeSet<_> = records.iter().map(|it| it.span).collect();
     assert_eq!(spans.len(), records.len());
 }
 
@@ -113,11 +124,64 @@ async fn requests_of_several_lives_have_records_of_their_own() {
 
 struct Stuck;
 
-#[async_trait]
-impl crate::call_log::CallLogSink for Stuck {
-    async fn write(&self, _: crate::call_log::CallRecord) {
-        std::future::pending().await
+impl CallLogSink for Stuck {
+    fn write(&self, _: CallRecord) -> Option<BoxFuture<'_, ()>> {
+        Some(Box::pin(std::future::pending()))
     }
+}
+
+/// A token is replaced, say, and the call made once more, while the log has no room.
+#[tokio::test(start_paused = true)]
+async fn records_of_one_attempt_come_in_their_order_where_the_first_has_to_wait() {
+    #[derive(Default)]
+    struct Narrow(Mutex<Vec<u32>>);
+
+    impl CallLogSink for Narrow {
+        fn write(&self, record: CallRecord) -> Option<BoxFuture<'_, ()>> {
+            let took = move || self.0.lock().expect("the numbers").push(record.attempt);
+            if record.attempt > 1 {
+                took();
+                return None;
+            }
+            Some(Box::pin(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                took();
+            }))
+        }
+    }
+
+    let sink = Arc::new(Narrow::default());
+    let log = CallLog { sink: Some(sink.clone()), clock: Timestamp::now };
+    let call = Call {
+        step: "create".into(),
+        method: Method::Post,
+        path: "/loans".to_owned(),
+        headers: Vec::new(),
+        body: Body::Empty,
+        handles: Vec::new(),
+        accept: Vec::new(),
+        lookup: None,
+    };
+    let change = ChangeId { commit: Lsn::new(1), ordinal: 0 };
+    let key = CallKey { route: "loan".into(), origin: 0, change, key: None, step: "create".into() };
+    let (name, meter) = (Arc::from("loan"), RemoteMeter::default());
+    let subject = Subject {
+        route: &name,
+        remote: &name,
+        meter: &meter,
+        keys: ["1".into()].into(),
+        changes: vec![change],
+        run: None,
+        scope: None,
+    };
+    let mut watch = Watch::new(&log, &call, &key, subject);
+    for number in 1..=3 {
+        watch.begins(number);
+        watch.sends(Shown { url: "https://bank.example/loans".to_owned(), headers: [].into() });
+        watch.ends(Some(status(200).as_ref()), "answered", None);
+    }
+    watch.keep().await;
+    assert_eq!(*sink.0.lock().expect("the numbers"), [1, 2, 3]);
 }
 
 /// Its disk is full and it is to block, say: that holds calls up, but no stop, and costs no answer.

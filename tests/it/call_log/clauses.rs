@@ -98,8 +98,8 @@ fn mixed() -> Vec<CallRecord> {
             at: time(times[pick % 4]),
             entity: ["loan", "customer", "Loan"][pick % 3].into(),
             route: ["a", "b"][pick % 2].into(),
-            keys: vec![(n % 5).to_string().into(), format!("k{}", n % 2).into()],
-            changes: vec![format!("0/{}-0", n % 6).into()],
+            keys: [(n % 5).to_string().into(), format!("k{}", n % 2).into()].into(),
+            changes: [format!("0/{}-0", n % 6).into()].into(),
             run: [None, Some(7), Some(8)][pick / 2 % 3],
             response: statuses[pick / 3 % 4].map(|status| Exchange { status, content: Content::default() }),
             class: [None, Some("timeout".into()), Some("refused".into())][pick / 4 % 3].clone(),
@@ -139,25 +139,25 @@ clauses! {
         let full = CallRecord {
             at: time("2024-02-29T23:59:59.999999999Z"),
             took_us: u64::from(u32::MAX) + 7,
-            keys: vec!["1".into(), "2".into(), "1".into()],
-            changes: vec!["0/1-0".into(), "0/1-1".into(), "0/1-0".into()],
+            keys: ["1".into(), "2".into(), "1".into()].into(),
+            changes: ["0/1-0".into(), "0/1-1".into(), "0/1-0".into()].into(),
             run: Some(i64::MAX),
             attempt: u32::MAX,
             request: Content {
                 headers: [("a", "1"), ("b", ""), ("a", text), ("$x.y", "2"), ("", "")].into(),
-                body: text.to_owned(),
+                body: text.into(),
                 size: 1 << 40,
                 base64: false,
             },
             response: Some(Exchange {
                 status: u16::MAX,
-                content: Content { body: "AAEC".to_owned(), size: 3, base64: true, headers: [].into() },
+                content: Content { body: "AAEC".into(), size: 3, base64: true, headers: [].into() },
             }),
             class: Some("refused".into()),
             error: Some(text.to_owned()),
             ..record(1)
         };
-        let bare = CallRecord { response: None, keys: Vec::new(), changes: Vec::new(), ..record(2) };
+        let bare = CallRecord { response: None, keys: [].into(), changes: [].into(), ..record(2) };
         let early = CallRecord { at: time("1969-12-31T23:59:59.999999999Z"), run: Some(-1), ..record(3) };
         let records = [full, bare, early];
         put(store, &records).await;
@@ -175,8 +175,8 @@ clauses! {
         let keys = ["", "$", "$gt", "a.b", "a", "A", "\0", "a\0", "é", "e\u{301}", "\u{1F600}", "{\"$ne\":1}", "'; --", "%", "_", &long];
         let of = |(n, key): (usize, &&str)| CallRecord {
             id: RecordId::new(key, None, n as u32),
-            keys: vec!["shared".into(), (*key).into()],
-            changes: vec![(*key).into()],
+            keys: ["shared".into(), (*key).into()].into(),
+            changes: [(*key).into()].into(),
             entity: (*key).into(),
             ..record(n as u32)
         };
@@ -256,7 +256,7 @@ clauses! {
     }
 
     async fn a_text_is_looked_for_as_it_is_but_for_the_case_of_ascii(store: &dyn CallLogStore) {
-        let body = |text: &str| Content { body: text.to_owned(), ..Content::default() };
+        let body = |text: &str| Content { body: text.into(), ..Content::default() };
         let mut records: Vec<CallRecord> = [r"a.b*c[d]", "É", "é", "50% off_", "x\0y", "K", "\u{212a}", "two\nlines", r"\x41 $1 ^", "sealed:zz"]
             .iter()
             .zip(0..)
@@ -268,7 +268,7 @@ clauses! {
         records.push(CallRecord { url: "https://x/needle?q=1".to_owned(), ..record(102) });
         let headers = [("needle", "needle")].into();
         records.push(CallRecord { request: Content { headers, ..Content::default() }, ..record(103) });
-        records.push(CallRecord { step: "needle".into(), keys: vec!["needle".into()], ..record(104) });
+        records.push(CallRecord { step: "needle".into(), keys: ["needle".into()].into(), ..record(104) });
         put(store, &records).await;
         let texts = [
             "needle", "nEEdle", "a.b", "A.B*C[D]", "axb", ".", "*", "[d", "]", "É", "é", "k", "\u{212a}", "%", "f_", "_", "x\0Y", "\0",
@@ -310,7 +310,7 @@ clauses! {
     }
 
     async fn large_bodies_are_kept(store: &dyn CallLogStore) {
-        let body = |bytes: usize| Content { body: "é".repeat(bytes / 2), size: bytes as u64, ..Content::default() };
+        let body = |bytes: usize| Content { body: "é".repeat(bytes / 2).into(), size: bytes as u64, ..Content::default() };
         let large = CallRecord { request: body(5 << 20), ..record(1) };
         let response = Some(Exchange { status: 200, content: body(20 << 20) });
         let beyond = CallRecord { request: body(1 << 20), response, ..record(2) };
@@ -370,18 +370,18 @@ clauses! {
 
     async fn what_a_remote_calls_it_leads_back_to_its_key(store: &dyn CallLogStore) {
         let answered = |n: u32, body: &str| {
-            let content = Content { body: body.to_owned(), ..Content::default() };
+            let content = Content { body: body.into(), ..Content::default() };
             CallRecord { response: Some(Exchange { status: 200, content }), ..record(n) }
         };
-        let sent = Content { body: r#"{"loan":"L169"}"#.to_owned(), ..Content::default() };
+        let sent = Content { body: r#"{"loan":"L169"}"#.into(), ..Content::default() };
         put(store, &[
             answered(1, r#"{"id":"L169"}"#),
-            CallRecord { url: "https://x/loans/L169/schedule".to_owned(), keys: vec!["1".into()], ..record(2) },
+            CallRecord { url: "https://x/loans/L169/schedule".to_owned(), keys: ["1".into()].into(), ..record(2) },
             answered(3, r#"{"id":"L1690"}"#),
             // Another's, sent along.
             CallRecord { request: sent, ..record(4) },
             CallRecord { entity: "fee".into(), ..answered(5, "L169") },
-            CallRecord { keys: vec!["6".into(), "7".into()], changes: vec!["a".into(), "b".into()], ..answered(6, "L169") },
+            CallRecord { keys: ["6".into(), "7".into()].into(), changes: ["a".into(), "b".into()].into(), ..answered(6, "L169") },
             CallRecord { at: time("2020-01-01T00:00:00Z"), ..answered(8, "L169") },
         ]).await;
         let found = async |id: &str, entity: Option<&str>, since: &str| {

@@ -28,8 +28,8 @@ async fn a_message_is_a_record_that_anybody_can_bind_to() {
     let rabbit = RabbitMq::start().await;
     let settings = at(&rabbit.url());
     let mut outlet = outlet(&settings);
-    outlet.send(&[]).await.expect("nothing to send");
-    outlet.send(&[line(&record(1))]).await.expect("to send");
+    outlet.send(&[].into()).await.expect("nothing to send");
+    outlet.send(&[line(&record(1))].into()).await.expect("to send");
     let message = rabbit.take(QUEUE).await.expect("a message");
     assert_eq!(serde_json::from_slice::<CallRecord>(&message.data).expect("a record"), record(1));
     let properties = &message.properties;
@@ -55,7 +55,10 @@ async fn a_message_is_a_record_that_anybody_can_bind_to() {
     let routed = |number, route: &str| line(&CallRecord { route: route.into(), ..record(number) });
     let packed = RabbitMqSettings { batch: 2.try_into().expect("not zero"), ..settings };
     let mut packing = RabbitOutlet::new(&packed).expect("an outlet");
-    packing.send(&[routed(1, "a"), routed(2, "b"), routed(3, "b"), routed(4, "b")]).await.expect("to send");
+    packing
+        .send(&[routed(1, "a"), routed(2, "b"), routed(3, "b"), routed(4, "b")].into())
+        .await
+        .expect("to send");
     assert_eq!((rabbit.depth(QUEUE).await, rabbit.depth("theirs").await), (Some(3), Some(2)));
     let message = rabbit.take("theirs").await.expect("a message");
     let records: Vec<CallRecord> = serde_json::from_slice(&message.data).expect("records");
@@ -64,8 +67,8 @@ async fn a_message_is_a_record_that_anybody_can_bind_to() {
     // Names that AMQP has no room for.
     let long =
         CallRecord { id: RecordId("é".repeat(5_000).into()), route: "r".repeat(400).into(), ..record(5) };
-    outlet.send(&[line(&long)]).await.expect("to send");
-    let before: Vec<_> = lines(0..3_000);
+    outlet.send(&[line(&long)].into()).await.expect("to send");
+    let before = lines(0..3_000);
     outlet.send(&before).await.expect("to send");
     assert_eq!(rabbit.depth(QUEUE).await, Some(3 + 1 + 3_000));
 }

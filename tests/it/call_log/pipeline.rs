@@ -140,10 +140,10 @@ async fn records_a_second() {
         let settings = RabbitMqSettings { batch: batch.try_into().expect("not zero"), ..at(&rabbit.url()) };
         let mut outlet = RabbitOutlet::new(&settings).expect("an outlet");
         let all = lines(0..COUNT);
-        outlet.send(&all[..1]).await.expect("to send");
+        outlet.send(&Arc::from(&all[..1])).await.expect("to send");
         let begun = Instant::now();
         for part in all.chunks(2_000) {
-            outlet.send(part).await.expect("to send");
+            outlet.send(&Arc::from(part)).await.expect("to send");
         }
         let sent = begun.elapsed();
         let begun = Instant::now();
@@ -161,7 +161,7 @@ async fn records_a_second() {
         let begun = Instant::now();
         let keeper = Working::start(&settings, store(&mongodb));
         for part in all.chunks(2_000) {
-            outlet.send(part).await.expect("to send");
+            outlet.send(&Arc::from(part)).await.expect("to send");
         }
         eventually("everything is stored", LONG, async || match keeper.counts.stored() {
             seen if seen >= u64::from(COUNT) => Ok(()),

@@ -2,6 +2,7 @@
 
 use super::{at, keeper::Working, line, record};
 use crate::harness::{MongoDb, RabbitMq, eventually, wait::LONG};
+use futures_util::future::OptionFuture;
 use lapin::types::AMQPValue;
 use mongodb::bson::doc;
 use rowcall::call_log::{
@@ -46,7 +47,7 @@ async fn through_the_broker_it_becomes_a_dead_letter_and_the_others_are_stored()
     let mut outlet = RabbitOutlet::new(&settings).expect("an outlet");
     // All at hand before the keeper begins: they are one batch.
     let batch = [record(1), unwanted(2), record(3), huge(4), record(5), record(3)];
-    outlet.send(&batch.each_ref().map(line)).await.expect("to send");
+    outlet.send(&batch.each_ref().map(line).into()).await.expect("to send");
     let keeper = Working::start(&settings, store.clone());
     eventually("all are dealt with", LONG, async || match (keeper.counts.stored(), keeper.counts.dead()) {
         (4, 2) => Ok(()),
@@ -70,7 +71,7 @@ async fn through_the_broker_it_becomes_a_dead_letter_and_the_others_are_stored()
     assert!(dead["4"].1 == huge(4));
     assert!(dead["4"].0.contains("16777216 at most"), "{}", dead["4"].0);
     // Which goes on.
-    outlet.send(&[line(&record(6))]).await.expect("to send");
+    outlet.send(&[line(&record(6))].into()).await.expect("to send");
     eventually("it goes on", LONG, async || match stored(&*store).await {
         seen if seen.len() == 4 => Ok(()),
         seen => Err(seen),
@@ -84,7 +85,7 @@ async fn a_body_gives_way_to_what_a_document_must_have() {
     let mongodb = MongoDb::start().await;
     let store = choosy(&mongodb).await;
     let headers = [("x-large", &*"h".repeat(9 << 20))].into();
-    let request = Content { headers, body: "b".repeat(8 << 20), size: 8 << 20, base64: false };
+    let request = Content { headers, body: "b".repeat(8 << 20).into(), size: 8 << 20, base64: false };
     let large = CallRecord { request, ..record(1) };
     assert_eq!(store.store(std::slice::from_ref(&large)).await.expect("to store"), []);
     let kept = store.get(&large.id).await.expect("an answer").expect("a record").request;
@@ -111,7 +112,7 @@ async fn piped(store: Arc<dyn CallLogStore>) -> (u64, u64) {
     let prepare: Prepare = Arc::new(|record: CallRecord| line(&record));
     let pipeline = Pipeline::start(Box::new(Direct(store)), prepare, None, PipelineOptions::default());
     for number in 0..10 {
-        pipeline.write(if number == 3 { unwanted(number) } else { record(number) }).await;
+        OptionFuture::from(pipeline.write(if number == 3 { unwanted(number) } else { record(number) })).await;
     }
     let gauges = pipeline.close(LONG).await;
     assert_eq!((gauges.written, gauges.dropped, gauges.since_failing), (10, 0, None));
@@ -147,7 +148,7 @@ async fn stored_straight_away_it_is_left_out_and_counted() {
 async fn what_cannot_be_read_holds_up_nothing() {
     let store = Arc::new(MemoryCallLog::default());
     let bad = Line { json: "{}".into(), head: None, ..line(&record(2)) };
-    let lines = [line(&record(1)), bad, line(&record(3))];
+    let lines = [line(&record(1)), bad, line(&record(3))].into();
     let sent = tokio::time::timeout(Duration::from_secs(60), Direct(store.clone()).send(&lines)).await;
     let refused = sent.expect("in time").expect("to send");
     assert_eq!(refused.iter().map(|it| it.at).collect::<Vec<_>>(), [1]);

@@ -92,7 +92,7 @@ async fn one_that_panics_is_one_that_fails() {
 
     #[async_trait]
     impl Outlet for Panics {
-        async fn send(&mut self, lines: &[Line]) -> Result<Vec<crate::call_log::Refused>, CallLogError> {
+        async fn send(&mut self, lines: &Arc<[Line]>) -> Result<Vec<crate::call_log::Refused>, CallLogError> {
             self.0 += 1;
             assert!(self.0 > 2, "the first two times");
             self.1.send(lines).await
