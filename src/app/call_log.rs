@@ -16,9 +16,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet, time::interval};
 
 /// How long records gather for the file, if nobody waits for them: few large transactions cost less.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(20);
 /// So many of them at most.
-const AT_ONCE: usize = 2_000;
+const AT_ONCE: usize = 1_000;
 /// How long what is in memory may take to go out at a stop.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// How often what is too old is forgotten.
