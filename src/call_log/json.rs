@@ -2,35 +2,39 @@
 //! so it is written straight into one piece of memory, which the next records share.
 
 use super::{CallRecord, Content};
-use bytes::{Bytes, BytesMut};
-use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
+use bytes::{BufMut, Bytes, BytesMut};
+use jiff::{
+    Timestamp,
+    fmt::{StdFmtWrite, temporal::DateTimePrinter},
+};
 use std::cell::RefCell;
 
 /// So many bytes are asked for at once. They are kept until the last record in them is sent.
 const BLOCK: usize = 64 << 10;
+/// Most records are shorter. One that is longer than what is left may move to a block of its own.
+const USUAL: usize = 4 << 10;
 
 thread_local! {
-    static DRAFT: RefCell<(Vec<u8>, BytesMut)> = RefCell::default();
+    static REST: RefCell<BytesMut> = RefCell::default();
 }
 
 /// The record's text.
 pub(super) fn of(record: &CallRecord) -> Bytes {
-    DRAFT.with_borrow_mut(|(text, block)| {
-        text.clear();
-        whole(text, record);
-        if block.capacity() < text.len() {
-            *block = BytesMut::with_capacity(text.len().max(BLOCK));
+    REST.with_borrow_mut(|rest| {
+        if rest.capacity() < USUAL {
+            *rest = BytesMut::with_capacity(BLOCK);
         }
-        block.extend_from_slice(text);
+        whole(rest, record);
+        let text = rest.split().freeze();
         // What is rarely that long is not kept for ever.
-        if text.capacity() > BLOCK {
-            *text = Vec::new();
+        if text.len() > BLOCK {
+            *rest = BytesMut::new();
         }
-        block.split().freeze()
+        text
     })
 }
 
-fn whole(to: &mut Vec<u8>, record: &CallRecord) {
+fn whole(to: &mut BytesMut, record: &CallRecord) {
     let CallRecord {
         v,
         id,
@@ -93,52 +97,52 @@ fn whole(to: &mut Vec<u8>, record: &CallRecord) {
 }
 
 /// From the first header to the brace that ends it.
-fn content(to: &mut Vec<u8>, Content { headers, body, size, base64 }: &Content) {
+fn content(to: &mut BytesMut, Content { headers, body, size, base64 }: &Content) {
     for (at, (name, value)) in headers.iter().enumerate() {
         text(to, if at > 0 { ",[\"" } else { "[\"" }, name);
         text(to, ",\"", value);
-        to.push(b']');
+        to.put_u8(b']');
     }
-    to.push(b']');
+    to.put_u8(b']');
     if !body.is_empty() {
         to.extend_from_slice(b",\"body\":\"");
         escaped(to, body.as_bytes());
-        to.push(b'"');
+        to.put_u8(b'"');
     }
     number(to, ",\"size\":", *size);
     to.extend_from_slice(if *base64 { b",\"base64\":true}" } else { b"}" });
 }
 
 /// The opening, which ends in a quote, the text and another quote.
-fn text(to: &mut Vec<u8>, opening: &str, text: &str) {
+fn text(to: &mut BytesMut, opening: &str, text: &str) {
     to.extend_from_slice(opening.as_bytes());
     escaped(to, text.as_bytes());
-    to.push(b'"');
+    to.put_u8(b'"');
 }
 
-fn texts<'a>(to: &mut Vec<u8>, opening: &str, all: impl Iterator<Item = &'a std::sync::Arc<str>>) {
+fn texts<'a>(to: &mut BytesMut, opening: &str, all: impl Iterator<Item = &'a std::sync::Arc<str>>) {
     to.extend_from_slice(opening.as_bytes());
     for (at, it) in all.enumerate() {
         text(to, if at > 0 { ",\"" } else { "\"" }, it);
     }
-    to.push(b']');
+    to.put_u8(b']');
 }
 
-fn number(to: &mut Vec<u8>, opening: &str, number: impl itoa::Integer) {
+fn number(to: &mut BytesMut, opening: &str, number: impl itoa::Integer) {
     to.extend_from_slice(opening.as_bytes());
     to.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-fn moment(to: &mut Vec<u8>, opening: &str, at: Timestamp) {
+fn moment(to: &mut BytesMut, opening: &str, at: Timestamp) {
     const PRINTER: DateTimePrinter = DateTimePrinter::new();
     to.extend_from_slice(opening.as_bytes());
     // Memory takes whatever is written to it.
-    let written = PRINTER.print_timestamp(&at, &mut *to);
+    let written = PRINTER.print_timestamp(&at, StdFmtWrite(&mut *to));
     debug_assert!(written.is_ok(), "{written:?}");
-    to.push(b'"');
+    to.put_u8(b'"');
 }
 
-fn escaped(to: &mut Vec<u8>, mut text: &[u8]) {
+fn escaped(to: &mut BytesMut, mut text: &[u8]) {
     while let Some(at) = first_special(text) {
         let (plain, rest) = text.split_at(at);
         to.extend_from_slice(plain);

@@ -139,23 +139,24 @@ impl<'a> Watch<'a> {
             (Some(Err(error)), _) => Some(Failure::Error(error)),
         };
         let (end, under_way) = (End { result, failure, outcome, wait }, self.under_way.take());
-        self.count(&end, under_way.as_ref());
+        let took = under_way.as_ref().map_or(Duration::ZERO, |it| it.began.elapsed());
+        self.count(&end, under_way.is_some().then_some(took));
         self.say(&end, under_way.as_ref());
-        if let Some(UnderWay { shown: Some((shown, at)), number, began }) = under_way {
-            self.record(&end, shown, (number, at, began));
+        if let Some(UnderWay { shown: Some((shown, at)), number, .. }) = under_way {
+            self.record(&end, shown, (number, at, took));
         }
     }
 
     /// What was not sent is no attempt.
-    fn count(&self, end: &End<'_>, under_way: Option<&UnderWay>) {
-        let Some(under_way) = under_way else { return };
+    fn count(&self, end: &End<'_>, took: Option<Duration>) {
+        let Some(took) = took else { return };
         let meter = self.subject.meter;
         let class = match end.failure {
             Some(failure) => class(failure),
             None if end.result.is_some() => Class::Answered,
             None => Class::Interrupted,
         };
-        meter.attempted(class, under_way.began.elapsed());
+        meter.attempted(class, took);
         match end.outcome {
             "answered" => meter.calls(CallEnd::Answered).one(),
             "halved" => meter.calls(CallEnd::Halved).one(),
@@ -205,7 +206,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn record(&mut self, end: &End<'_>, shown: Shown, (number, at, began): (u32, jiff::Timestamp, Instant)) {
+    fn record(&mut self, end: &End<'_>, shown: Shown, (number, at, took): (u32, jiff::Timestamp, Duration)) {
         let Subject { route, remote, keys, changes, run, .. } = &self.subject;
         let End { result, failure, outcome, wait: _ } = *end;
         let id = self.id(number);
@@ -216,7 +217,7 @@ impl<'a> Watch<'a> {
             span: id.span(),
             id,
             at,
-            took_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             route: Arc::clone(route),
             entity: match route.contains('.') {
                 true => Arc::from(entity(route)),
