@@ -30,16 +30,14 @@ pub(super) enum Place {
 
 impl Hand {
     pub(super) fn of_memory(taken: Vec<Waiting>, now: Instant) -> Self {
-        let mut hand = Self { since: now, place: Place::Nowhere, ..Self::of_spool(Vec::new(), now) };
-        let mut lines = Vec::with_capacity(taken.len());
-        for waiting in taken {
-            hand.bytes += waiting.bytes;
-            hand.since = hand.since.min(waiting.since);
-            hand.safe.extend(waiting.safe);
-            lines.push(waiting.line);
-        }
-        hand.lines = lines.into();
-        hand
+        let (mut bytes, mut since, mut safe) = (0, now, Vec::new());
+        let lines = taken.into_iter().map(|waiting| {
+            bytes += waiting.bytes;
+            since = since.min(waiting.since);
+            safe.extend(waiting.safe);
+            waiting.line
+        });
+        Self { lines: lines.collect(), bytes, since, place: Place::Nowhere, safe }
     }
 
     pub(super) fn of_spool(lines: Vec<Line>, now: Instant) -> Self {
