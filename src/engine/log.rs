@@ -139,10 +139,10 @@ impl<'a> Watch<'a> {
             (Some(Err(error)), _) => Some(Failure::Error(error)),
         };
         let (end, under_way) = (End { result, failure, outcome, wait }, self.under_way.take());
-        let took = under_way.as_ref().map_or(Duration::ZERO, |it| it.began.elapsed());
-        self.count(&end, under_way.is_some().then_some(took));
+        let took = under_way.as_ref().map(|it| it.began.elapsed());
+        self.count(&end, took);
         self.say(&end, under_way.as_ref());
-        if let Some(UnderWay { shown: Some((shown, at)), number, .. }) = under_way {
+        if let (Some(UnderWay { shown: Some((shown, at)), number, .. }), Some(took)) = (under_way, took) {
             self.record(&end, shown, (number, at, took));
         }
     }

@@ -19,7 +19,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
-use std::{borrow::Cow, fmt::Write, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 /// The longest answer body that is read.
 const BODY_LIMIT: usize = 1 << 20;
@@ -33,9 +33,6 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// How many headers a request has at most beside those of remote and step: our own, the proof, and
 /// what the connection adds.
 const OWN_HEADERS: usize = 10;
-
-/// Few URLs are longer.
-const URL_LENGTH: usize = 128;
 
 /// The status of a call whose credentials were not taken.
 const UNAUTHORIZED: u16 = 401;
@@ -253,13 +250,13 @@ impl HttpRemote {
                 Err(_) => String::from_utf8_lossy(value.as_bytes()),
             }
         }
-        let mut url = String::with_capacity(URL_LENGTH);
-        // A string takes whatever is written to it.
-        let _ = write!(url, "{}", request.uri());
         let fields = request.headers().iter().map(|(name, value)| (name.as_str(), text(value)));
         let proof = self.scheme.headers();
         let proof = proof.iter().map(|name| (name.as_str(), MASK.into()));
-        Shown { url: self.scheme.masked_on(url), headers: fields.chain(proof).collect() }
+        Shown {
+            url: self.scheme.masked_on(request.uri().to_string()),
+            headers: fields.chain(proof).collect(),
+        }
     }
 
     fn failed(&self, lost: Lost) -> CallError {

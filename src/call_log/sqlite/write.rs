@@ -108,7 +108,7 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
             transaction.prepare_cached("insert or ignore into further_key (key, seq) values (?, ?)")?;
         let mut further_change =
             transaction.prepare_cached("insert or ignore into further_change (change, seq) values (?, ?)")?;
-        for Row { number: _, place, line, head } in in_order(lines, &mut refused) {
+        for Row { place, line, head } in in_order(lines, &mut refused) {
             let spot = place::spot(&line.id);
             let Head { at, entity, keys, changes, run, status, class } = &*head;
             let (route, key, text) = (&*line.route, keys.first(), Text(&line.json));
@@ -139,7 +139,6 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
 
 /// A record that is to be put into the file.
 struct Row<'a> {
-    number: i64,
     place: usize,
     line: &'a Line,
     head: Cow<'a, Head>,
@@ -154,13 +153,13 @@ fn in_order<'a>(lines: &'a [Line], refused: &mut Vec<Refused>) -> Vec<Row<'a>> {
             None => read(&line.json).map(Cow::Owned),
         };
         match head {
-            Ok(head) => rows.push(Row { number: place::number(head.at, &line.id), place, line, head }),
+            Ok(head) => rows.push(Row { place, line, head }),
             Err(error) => {
                 refused.push(Refused { at: place, reason: format!("it cannot be read: {error}") });
             }
         }
     }
-    rows.sort_unstable_by_key(|row| (row.number, row.place));
+    rows.sort_by_cached_key(|row| place::number(row.head.at, &row.line.id));
     rows
 }
 
