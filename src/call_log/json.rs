@@ -1,40 +1,45 @@
 //! A record as JSON, the same text that its [`serde::Serialize`] makes. A record is written for every request,
-//! so it is written straight into one piece of memory, which the next records share.
+//! so it is written by hand, straight to where it stays.
 
 use super::{CallRecord, Content};
-use bytes::{BufMut, Bytes, BytesMut};
+use crate::model::Headers;
+use bytes::{BufMut, BytesMut};
 use jiff::{
     Timestamp,
     fmt::{StdFmtWrite, temporal::DateTimePrinter},
 };
-use std::cell::RefCell;
+use std::ops::Range;
 
-/// So many bytes are asked for at once. They are kept until the last record in them is sent.
-const BLOCK: usize = 64 << 10;
-/// Most records are shorter. One that is longer than what is left may move to a block of its own.
-const USUAL: usize = 4 << 10;
-
-thread_local! {
-    static REST: RefCell<BytesMut> = RefCell::default();
+/// What of a record it is found by, and where in its JSON the texts of that are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) at: Timestamp,
+    pub(super) run: Option<i64>,
+    pub(super) status: Option<u16>,
+    /// With its quotes, like the class; keys and changes are lists of such texts.
+    pub(super) entity: Part,
+    pub(super) keys: Part,
+    pub(super) changes: Part,
+    pub(super) class: Option<Part>,
 }
 
-/// The record's text.
-pub(super) fn of(record: &CallRecord) -> Bytes {
-    REST.with_borrow_mut(|rest| {
-        if rest.capacity() < USUAL {
-            *rest = BytesMut::with_capacity(BLOCK);
-        }
-        whole(rest, record);
-        let text = rest.split().freeze();
-        // What is rarely that long is not kept for ever.
-        if text.len() > BLOCK {
-            *rest = BytesMut::new();
-        }
-        text
-    })
+/// A part of a record's JSON. Many of them wait, so it is no wider than it needs to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    start: u32,
+    end: u32,
 }
 
-fn whole(to: &mut BytesMut, record: &CallRecord) {
+impl Part {
+    /// What of the JSON it is. It is empty where the JSON is longer than any store takes.
+    pub(super) fn of(self, json: &[u8]) -> &[u8] {
+        json.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// Writes it behind what is there.
+pub(super) fn write(to: &mut BytesMut, record: &CallRecord) -> Head {
+    let start = to.len();
     let CallRecord {
         v,
         id,
@@ -64,9 +69,9 @@ fn whole(to: &mut BytesMut, record: &CallRecord) {
     moment(to, ",\"at\":\"", *at);
     number(to, ",\"took_us\":", *took_us);
     text(to, ",\"route\":\"", route);
-    text(to, ",\"entity\":\"", entity);
-    texts(to, ",\"keys\":[", keys.iter());
-    texts(to, ",\"changes\":[", changes.iter());
+    let entity = text(to, ",\"entity\":\"", entity);
+    let keys = texts(to, ",\"keys\":[", keys.iter());
+    let changes = texts(to, ",\"changes\":[", changes.iter());
     if let Some(run) = run {
         number(to, ",\"run\":", *run);
     }
@@ -83,10 +88,9 @@ fn whole(to: &mut BytesMut, record: &CallRecord) {
         to.extend_from_slice(b",\"headers\":[");
         content(to, &response.content);
     }
-    for (key, value) in [(",\"class\":\"", class.as_deref()), (",\"error\":\"", error.as_deref())] {
-        if let Some(value) = value {
-            text(to, key, value);
-        }
+    let class = class.as_ref().map(|it| text(to, ",\"class\":\"", it));
+    if let Some(error) = error {
+        text(to, ",\"error\":\"", error);
     }
     text(to, ",\"outcome\":\"", outcome);
     to.extend_from_slice(b",\"trace\":\"");
@@ -94,38 +98,71 @@ fn whole(to: &mut BytesMut, record: &CallRecord) {
     to.extend_from_slice(b"\",\"span\":\"");
     to.extend_from_slice(&span.digits());
     to.extend_from_slice(b"\"}");
+    let place = |it: usize| u32::try_from(it - start).unwrap_or(u32::MAX);
+    let in_json = |it: Range<usize>| Part { start: place(it.start), end: place(it.end) };
+    Head {
+        at: *at,
+        run: *run,
+        status: response.as_ref().map(|it| it.status),
+        entity: in_json(entity),
+        keys: in_json(keys),
+        changes: in_json(changes),
+        class: class.map(in_json),
+    }
 }
 
 /// From the first header to the brace that ends it.
 fn content(to: &mut BytesMut, Content { headers, body, size, base64 }: &Content) {
-    for (at, (name, value)) in headers.iter().enumerate() {
-        text(to, if at > 0 { ",[\"" } else { "[\"" }, name);
-        text(to, ",\"", value);
-        to.put_u8(b']');
-    }
-    to.put_u8(b']');
+    fields(to, headers);
     if !body.is_empty() {
-        to.extend_from_slice(b",\"body\":\"");
+        to.extend_from_slice(b"],\"body\":\"");
         escaped(to, body.as_bytes());
-        to.put_u8(b'"');
+        number(to, "\",\"size\":", *size);
+    } else {
+        number(to, "],\"size\":", *size);
     }
-    number(to, ",\"size\":", *size);
     to.extend_from_slice(if *base64 { b",\"base64\":true}" } else { b"}" });
 }
 
-/// The opening, which ends in a quote, the text and another quote.
-fn text(to: &mut BytesMut, opening: &str, text: &str) {
-    to.extend_from_slice(opening.as_bytes());
-    escaped(to, text.as_bytes());
-    to.put_u8(b'"');
+/// Looked through only once: what ends a name or a value is as special as what is written otherwise.
+fn fields(to: &mut BytesMut, headers: &Headers) {
+    if headers.is_empty() {
+        return;
+    }
+    to.extend_from_slice(b"[\"");
+    let mut is_name = true;
+    escape(to, headers.lines().as_bytes(), |to, rest| {
+        to.extend_from_slice(match (is_name, rest) {
+            (true, _) => b"\",\"",
+            (false, []) => b"\"]",
+            (false, _) => b"\"],[\"",
+        });
+        is_name = !is_name;
+    });
 }
 
-fn texts<'a>(to: &mut BytesMut, opening: &str, all: impl Iterator<Item = &'a std::sync::Arc<str>>) {
+/// The opening, which ends in a quote, the text and another quote. Says where it lies with its quotes.
+fn text(to: &mut BytesMut, opening: &str, text: &str) -> Range<usize> {
     to.extend_from_slice(opening.as_bytes());
+    let start = to.len() - 1;
+    escaped(to, text.as_bytes());
+    to.put_u8(b'"');
+    start..to.len()
+}
+
+/// The same for a list, with its brackets.
+fn texts<'a>(
+    to: &mut BytesMut,
+    opening: &str,
+    all: impl Iterator<Item = &'a std::sync::Arc<str>>,
+) -> Range<usize> {
+    to.extend_from_slice(opening.as_bytes());
+    let start = to.len() - 1;
     for (at, it) in all.enumerate() {
         text(to, if at > 0 { ",\"" } else { "\"" }, it);
     }
     to.put_u8(b']');
+    start..to.len()
 }
 
 fn number(to: &mut BytesMut, opening: &str, number: impl itoa::Integer) {
@@ -142,7 +179,12 @@ fn moment(to: &mut BytesMut, opening: &str, at: Timestamp) {
     to.put_u8(b'"');
 }
 
-fn escaped(to: &mut BytesMut, mut text: &[u8]) {
+fn escaped(to: &mut BytesMut, text: &[u8]) {
+    escape(to, text, |to, _| to.extend_from_slice(b"\\n"));
+}
+
+/// Writes something of its own for a line break, before the rest.
+fn escape(to: &mut BytesMut, mut text: &[u8], mut line_break: impl FnMut(&mut BytesMut, &[u8])) {
     while let Some(at) = first_special(text) {
         let (plain, rest) = text.split_at(at);
         to.extend_from_slice(plain);
@@ -150,7 +192,7 @@ fn escaped(to: &mut BytesMut, mut text: &[u8]) {
         match special {
             b'"' => to.extend_from_slice(b"\\\""),
             b'\\' => to.extend_from_slice(b"\\\\"),
-            b'\n' => to.extend_from_slice(b"\\n"),
+            b'\n' => line_break(to, &rest[1..]),
             b'\r' => to.extend_from_slice(b"\\r"),
             b'\t' => to.extend_from_slice(b"\\t"),
             0x08 => to.extend_from_slice(b"\\b"),
@@ -191,11 +233,14 @@ fn first_special(text: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::call_log::tests::record;
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn as_serde_has_it(record: &CallRecord) {
         let expected = serde_json::to_string(record).expect("a record serialises");
-        assert_eq!(std::str::from_utf8(&of(record)), Ok(&*expected));
+        let mut text = BytesMut::from("before");
+        write(&mut text, record);
+        assert_eq!(std::str::from_utf8(&text[6..]), Ok(&*expected));
     }
 
     #[test]
@@ -209,15 +254,6 @@ mod tests {
             request: Content::new([].into(), &Bytes::from_static(b"\xff")),
             ..whole
         });
-    }
-
-    #[test]
-    fn a_record_that_is_longer_than_a_block_has_one_of_its_own() {
-        let long = CallRecord { url: "x".repeat(BLOCK + 1), ..record("a#1") };
-        for _ in 0..3 {
-            as_serde_has_it(&long);
-            as_serde_has_it(&record("a#2"));
-        }
     }
 
     proptest! {

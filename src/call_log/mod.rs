@@ -9,6 +9,7 @@
 
 mod direct;
 mod json;
+mod line;
 pub mod lineage;
 mod memory;
 pub mod mongodb;
@@ -26,6 +27,7 @@ mod text;
 mod trace;
 
 pub use direct::Direct;
+pub use line::Line;
 pub use lineage::{Passage, Spot, Trail};
 pub use memory::MemoryCallLog;
 pub use pauses::Pauses;
@@ -43,7 +45,7 @@ pub use trace::{SpanId, Trace};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 /// Why records could not be stored, sent or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,40 +83,6 @@ pub trait Outlet: Send {
     async fn send(&mut self, lines: &Arc<[Line]>) -> Result<Vec<Refused>, CallLogError>;
 }
 
-/// A record as it leaves the process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// [`CallRecord::id`].
-    pub id: RecordId,
-    /// [`CallRecord::route`], by which others may bind.
-    pub route: Arc<str>,
-    /// The record, redacted, as JSON.
-    pub json: bytes::Bytes,
-    /// What is in there to find it by, as long as that is at hand.
-    pub head: Option<Arc<Head>>,
-}
-
-/// What a record is found by, beside its id and its route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    at: Timestamp,
-    entity: Arc<str>,
-    keys: Arc<[Arc<str>]>,
-    changes: Arc<[Arc<str>]>,
-    run: Option<i64>,
-    status: Option<u16>,
-    class: Option<Cow<'static, str>>,
-}
-
-impl From<CallRecord> for Line {
-    fn from(record: CallRecord) -> Self {
-        let json = json::of(&record);
-        let CallRecord { id, route, at, entity, keys, changes, run, response, class, .. } = record;
-        let head = Head { at, entity, keys, changes, run, status: response.map(|it| it.status), class };
-        Self { id, route, json, head: Some(Arc::new(head)) }
-    }
-}
-
 /// Where records are kept and found again.
 #[async_trait]
 pub trait CallLogStore: Send + Sync {
@@ -127,7 +95,7 @@ pub trait CallLogStore: Send + Sync {
         let (mut records, mut places, mut refused) =
             (Vec::with_capacity(lines.len()), Vec::new(), Vec::new());
         for (at, line) in lines.iter().enumerate() {
-            match serde_json::from_slice::<CallRecord>(&line.json) {
+            match serde_json::from_slice::<CallRecord>(line.json()) {
                 Ok(record) => {
                     records.push(record);
                     places.push(at);

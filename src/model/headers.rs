@@ -27,6 +27,11 @@ impl Headers {
         self.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// Names and values by turns, each with a line break behind it.
+    pub fn lines(&self) -> &str {
+        &self.0
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -91,7 +91,7 @@ impl Queue {
     /// Puts a record behind the others. What is to be waited for, if anything: that there is room for it, and
     /// that it is safe, if that is wanted.
     pub(super) fn put(&self, line: Line) -> Option<BoxFuture<'_, ()>> {
-        let bytes = COST + line.json.len() + line.id.0.len();
+        let bytes = COST + line.text().len();
         let (safe, heard) = self.options.required.then(oneshot::channel).unzip();
         let refused = self.try_put(Waiting { line, bytes, since: Instant::now(), safe }).err();
         if refused.is_none() && heard.is_none() {
@@ -108,13 +108,13 @@ impl Queue {
         }))
     }
 
-    async fn put_once_there_is_room(&self, mut waiting: Waiting) {
+    async fn put_once_there_is_room(&self, mut waiting: Box<Waiting>) {
         loop {
             let mut room = pin!(self.room.notified());
             // From here on no news of room is missed.
             room.as_mut().enable();
             waiting.since = Instant::now();
-            match self.try_put(waiting) {
+            match self.try_put(*waiting) {
                 Ok(()) => return,
                 Err(refused) => waiting = refused,
             }
@@ -122,7 +122,7 @@ impl Queue {
         }
     }
 
-    fn try_put(&self, waiting: Waiting) -> Result<(), Waiting> {
+    fn try_put(&self, waiting: Waiting) -> Result<(), Box<Waiting>> {
         let mut state = self.lock();
         let now = waiting.since;
         if state.is_closed {
@@ -139,7 +139,7 @@ impl Queue {
         }
         if !fits(&state) && !state.may_drop {
             self.changed.notify_one();
-            return Err(waiting);
+            return Err(Box::new(waiting));
         }
         let (count, before) = (state.waiting.len(), state.bytes);
         state.bytes += waiting.bytes;
@@ -172,7 +172,7 @@ impl Queue {
         let mut length = 0;
         while taken.len() < count && length < bytes {
             let Some(waiting) = state.waiting.pop_front() else { break };
-            length += waiting.line.json.len();
+            length += waiting.line.json().len();
             taken.push(waiting);
         }
         taken

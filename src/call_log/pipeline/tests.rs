@@ -72,7 +72,7 @@ impl Outlet for ScriptedOutlet {
         // One that hangs goes on as whatever it becomes.
         let mood = *mood.wait_for(|mood| *mood != Mood::Hangs).await.expect("a mood");
         if mood != Mood::Fails {
-            self.0.batches().push(lines.iter().map(|it| it.id.0.parse().expect("a number")).collect());
+            self.0.batches().push(lines.iter().map(|it| it.id().parse().expect("a number")).collect());
         }
         match mood {
             Mood::Takes => Ok(Vec::new()),
@@ -114,7 +114,7 @@ fn record(number: u64) -> CallRecord {
 
 /// A kilobyte each.
 fn seal() -> Prepare {
-    Arc::new(|record| Line { json: vec![b'x'; 1000].into(), ..Line::from(record) })
+    Arc::new(|record| Line::new(&record.id.0, &record.route, [b'x'; 1000]))
 }
 
 struct Rig {

@@ -161,7 +161,7 @@ impl Worker {
                 hand.place = Place::Moving;
                 append.extend_from_slice(&hand.lines);
                 in_hand = append.len();
-                room = room.saturating_sub(append.iter().map(|it| it.json.len()).sum());
+                room = room.saturating_sub(append.iter().map(|it| it.json().len()).sum());
             }
             self.moving = self.queue.take(usize::MAX, room);
             append.extend(self.moving.iter().map(|it| it.line.clone()));
@@ -262,7 +262,10 @@ impl Worker {
         let Some(mut hand) = self.hand.take() else { return };
         let left_out = refused.iter().filter_map(|it| Some((hand.lines.get(it.at)?, &*it.reason)));
         for (line, reason) in left_out {
-            tracing::error!(id = %line.id, "a record of the call log is left out: its store will never take it: {reason}");
+            tracing::error!(
+                id = line.id(),
+                "a record of the call log is left out: its store will never take it: {reason}"
+            );
         }
         // If it is just being moved, it is in the spool as read when it comes to that.
         self.depot.confirm |= self.has_spool && hand.place != Place::Nowhere;

@@ -191,27 +191,27 @@ struct Message<'a> {
 
 /// One message a record, or several records of a route in one. Of a route the order stays.
 fn pack(lines: &[Line], batch: usize) -> Vec<Message<'_>> {
-    let key = |line: &Line| short(&format!("call.{}", line.route));
+    let key = |line: &Line| short(&format!("call.{}", line.route()));
     if batch == 1 {
         let whole = lines.iter().map(|line| Message {
-            id: short(&line.id.0),
+            id: short(line.id()),
             key: key(line),
-            body: Cow::Borrowed(&line.json),
+            body: Cow::Borrowed(line.json()),
         });
         return whole.collect();
     }
     let mut routes: Vec<(&str, Vec<&Line>)> = Vec::new();
     for line in lines {
-        match routes.iter_mut().find(|(route, _)| *route == &*line.route) {
+        match routes.iter_mut().find(|(route, _)| *route == line.route()) {
             Some((_, lines)) => lines.push(line),
-            None => routes.push((&line.route, vec![line])),
+            None => routes.push((line.route(), vec![line])),
         }
     }
     let packs = routes.iter().flat_map(|(_, lines)| lines.chunks(batch));
     let packed = packs.map(|lines| {
-        let bodies: Vec<&[u8]> = lines.iter().map(|line| &*line.json).collect();
+        let bodies: Vec<&[u8]> = lines.iter().map(|line| line.json()).collect();
         let body = [b"[", &*bodies.join(&b","[..]), b"]"].concat();
-        Message { id: short(&lines[0].id.0), key: key(lines[0]), body: Cow::Owned(body) }
+        Message { id: short(lines[0].id()), key: key(lines[0]), body: Cow::Owned(body) }
     });
     packed.collect()
 }
@@ -234,15 +234,11 @@ fn groups<'a, 'b>(messages: &'a [Message<'b>]) -> impl Iterator<Item = &'a [Mess
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call_log::RecordId;
-
-    fn line(id: &str, route: &str, json: &str) -> Line {
-        Line { id: RecordId(id.into()), route: route.into(), json: json.to_owned().into(), head: None }
-    }
 
     #[test]
     fn a_message_is_a_record_or_several_of_one_route() {
-        let lines = [line("1", "a", "1"), line("2", "b", "2"), line("3", "a", "3"), line("4", "a", "4")];
+        let lines =
+            [("1", "a"), ("2", "b"), ("3", "a"), ("4", "a")].map(|(it, route)| Line::new(it, route, it));
         let said = |batch| {
             let of = |it: &Message<'_>| format!("{} {} {}", it.id, it.key, String::from_utf8_lossy(&it.body));
             pack(&lines, batch).iter().map(of).collect::<Vec<_>>()
@@ -255,8 +251,8 @@ mod tests {
     fn groups_are_bounded_and_hold_everything() {
         let big = "x".repeat(GROUP_BYTES / 2 - 1);
         let lines: Vec<Line> = (0..GROUP + 1)
-            .map(|it| line(&it.to_string(), "r", "1"))
-            .chain([line("b1", "r", &big), line("b2", "r", &big), line("b3", "r", &(big.repeat(3)))])
+            .map(|it| Line::new(&it.to_string(), "r", "1"))
+            .chain([("b1", 1), ("b2", 1), ("b3", 3)].map(|(id, times)| Line::new(id, "r", big.repeat(times))))
             .collect();
         let sizes: Vec<usize> = groups(&pack(&lines, 1)).map(<[_]>::len).collect();
         assert_eq!(sizes, [GROUP, 3, 1]);

@@ -4,9 +4,8 @@
 //! The checksum is seeded with the place, so that bytes which belong elsewhere, such as those of a file
 //! that was there before, are no record.
 
-use crate::call_log::{Line, RecordId};
+use crate::call_log::Line;
 use bytes::Bytes;
-use std::str;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Length (4) and checksum (8) of what follows.
@@ -27,7 +26,7 @@ pub(super) enum Frame {
 
 /// How many bytes a record takes.
 pub(super) fn length(line: &Line) -> usize {
-    HEAD + PARTS + line.id.0.len() + line.route.len() + line.json.len()
+    HEAD + PARTS + line.text().len()
 }
 
 /// Writes a record behind the others; `into` will lie at `base` of its segment.
@@ -35,12 +34,10 @@ pub(super) fn write(into: &mut Vec<u8>, segment: u64, base: u64, line: &Line) {
     let start = into.len();
     let offset = base + start as u64;
     into.extend_from_slice(&[0; HEAD]);
-    for part in [line.id.0.len(), line.route.len()] {
+    for part in [line.id().len(), line.route().len()] {
         into.extend_from_slice(&short(part).to_le_bytes());
     }
-    into.extend_from_slice(line.id.0.as_bytes());
-    into.extend_from_slice(line.route.as_bytes());
-    into.extend_from_slice(&line.json);
+    into.extend_from_slice(line.text());
     let content = &into[start + HEAD..];
     let (length, sum) = (short(content.len()), sum(content, segment, offset));
     into[start..start + 4].copy_from_slice(&length.to_le_bytes());
@@ -66,16 +63,9 @@ pub(super) fn look(bytes: &[u8], segment: u64, offset: u64) -> Frame {
 /// The record of a whole frame. It shares its bytes.
 pub(super) fn line(frame: &Bytes) -> Option<Line> {
     let (id, rest) = frame.get(HEAD..)?.split_first_chunk::<4>()?;
-    let (route, parts) = rest.split_first_chunk::<4>()?;
-    let id = u32::from_le_bytes(*id) as usize;
-    let route = u32::from_le_bytes(*route) as usize;
-    let json = HEAD + PARTS + id.checked_add(route)?;
-    Some(Line {
-        id: RecordId(str::from_utf8(parts.get(..id)?).ok()?.into()),
-        route: str::from_utf8(parts.get(id..id + route)?).ok()?.into(),
-        json: frame.slice(json..),
-        head: None,
-    })
+    let (route, _) = rest.split_first_chunk::<4>()?;
+    let [id, route] = [*id, *route].map(|it| u32::from_le_bytes(it) as usize);
+    Line::within(frame.slice(HEAD + PARTS..), id, route)
 }
 
 /// A record is far shorter than what four bytes can say; were it not, its checksum would not match.
@@ -92,8 +82,7 @@ mod tests {
     use super::*;
 
     fn example() -> Line {
-        let json = Bytes::from_static(br#"{"id":"a#1"}"#);
-        Line { id: RecordId("a#1".into()), route: "loans".into(), json, head: None }
+        Line::new("a#1", "loans", br#"{"id":"a#1"}"#)
     }
 
     #[test]

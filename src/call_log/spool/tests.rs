@@ -2,15 +2,13 @@ mod crashes;
 pub(in crate::call_log) mod small_disk;
 
 use super::*;
-use crate::call_log::RecordId;
-use bytes::Bytes;
 use small_disk::SmallDisk;
 use std::{fs, ops::Range, path::Path};
 use tempfile::TempDir;
 
 pub(in crate::call_log) fn line(number: u64, size: usize) -> Line {
     let json = format!("{number}-{}", "x".repeat(size));
-    Line { id: RecordId(format!("a#{number}").into()), route: "loans".into(), json: json.into(), head: None }
+    Line::new(&format!("a#{number}"), "loans", json)
 }
 
 fn lines(numbers: Range<u64>) -> Vec<Line> {
@@ -33,7 +31,7 @@ fn small(folder: &Path, when_full: WhenFull) -> Spool {
 }
 
 fn ids(lines: &[Line]) -> Vec<u64> {
-    lines.iter().map(|it| it.id.0[2..].parse().expect("a number")).collect()
+    lines.iter().map(|it| it.id()[2..].parse().expect("a number")).collect()
 }
 
 fn all(spool: &mut Spool) -> Vec<u64> {
@@ -72,11 +70,7 @@ fn records_come_back_in_order_and_their_segments_go_once_they_are_sent() {
 fn a_line_comes_back_as_it_was() {
     let folder = folder();
     let mut spool = small(folder.path(), WhenFull::Block);
-    let strange = [
-        Line { id: RecordId("".into()), route: "".into(), json: Bytes::new(), head: None },
-        Line { id: RecordId("ä#1".into()), route: "…".into(), json: vec![0; 5000].into(), head: None },
-        line(1, 3_000_000),
-    ];
+    let strange = [Line::new("", "", ""), Line::new("ä#1", "…", [0; 5000]), line(1, 3_000_000)];
     for line in &strange {
         spool.append(std::slice::from_ref(line), 0, Cap::Passed).expect("room");
     }

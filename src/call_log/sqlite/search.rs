@@ -150,7 +150,7 @@ fn oldest(connection: &Connection, moment: i64) -> rusqlite::Result<Option<Begun
 
 pub(super) fn get(connection: &Connection, id: &RecordId) -> rusqlite::Result<Option<CallRecord>> {
     let mut statement = connection.prepare_cached("select record from call where spot = ?")?;
-    let mut rows = statement.query(params![place::spot(id)])?;
+    let mut rows = statement.query(params![place::spot(&id.0)])?;
     while let Some(row) = rows.next()? {
         let record: CallRecord = read(row)?;
         if record.id == *id {

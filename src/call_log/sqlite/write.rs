@@ -1,12 +1,10 @@
 use super::{explain, place, search};
-use crate::call_log::{Head, Line, RecordId, Refused};
+use crate::call_log::{Line, RecordId, Refused, line::Named};
 use jiff::Timestamp;
 use rusqlite::{
     Connection, ToSql, TransactionBehavior, params,
     types::{ToSqlOutput, ValueRef},
 };
-use serde::Deserialize;
-use std::{borrow::Cow, sync::Arc};
 
 /// Counted up when the tables change.
 pub(super) const VERSION: i64 = 3;
@@ -59,33 +57,6 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// The same as [`Head`], read from a record that was written by somebody else.
-#[derive(Deserialize)]
-struct Written {
-    at: Timestamp,
-    entity: Arc<str>,
-    keys: Arc<[Arc<str>]>,
-    changes: Arc<[Arc<str>]>,
-    #[serde(default)]
-    run: Option<i64>,
-    #[serde(default)]
-    class: Option<Cow<'static, str>>,
-    #[serde(default)]
-    response: Option<Answer>,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    status: u16,
-}
-
-fn read(json: &[u8]) -> Result<Head, String> {
-    let text = std::str::from_utf8(json).map_err(|error| error.to_string())?;
-    let Written { at, entity, keys, changes, run, class, response } =
-        serde_json::from_str(text).map_err(|error| error.to_string())?;
-    Ok(Head { at, entity, keys, changes, run, status: response.map(|it| it.status), class })
-}
-
 /// JSON is UTF-8 already.
 struct Text<'a>(&'a [u8]);
 
@@ -108,13 +79,19 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
             transaction.prepare_cached("insert or ignore into further_key (key, seq) values (?, ?)")?;
         let mut further_change =
             transaction.prepare_cached("insert or ignore into further_change (change, seq) values (?, ?)")?;
-        for Row { place, line, head } in in_order(lines, &mut refused) {
-            let spot = place::spot(&line.id);
-            let Head { at, entity, keys, changes, run, status, class } = &*head;
-            let (route, key, text) = (&*line.route, keys.first(), Text(&line.json));
+        for Row { place, line } in in_order(lines, &mut refused) {
+            let Named { at, entity, keys, changes, run, status, class } = match line.named() {
+                Ok(named) => named,
+                Err(error) => {
+                    refused.push(unreadable(place, &error));
+                    continue;
+                }
+            };
+            let (id, route, text) = (line.id(), line.route(), Text(line.json()));
+            let (spot, key) = (place::spot(id), keys.first());
             let put =
                 |seq: i64| call.execute(params![seq, spot, entity, route, key, run, status, class, text]);
-            let seq = match put_at(&transaction, place::numbers(*at, &line.id), &line.id, put) {
+            let seq = match put_at(&transaction, place::numbers(at, id), id, put) {
                 Ok(Some(seq)) => seq,
                 Ok(None) => continue,
                 Err(error) if is_refusal(&error) => {
@@ -141,40 +118,37 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
 struct Row<'a> {
     place: usize,
     line: &'a Line,
-    head: Cow<'a, Head>,
 }
 
 /// In the order of their numbers, one page after the other is filled, and none is divided for what comes late.
 fn in_order<'a>(lines: &'a [Line], refused: &mut Vec<Refused>) -> Vec<Row<'a>> {
     let mut rows = Vec::with_capacity(lines.len());
     for (place, line) in lines.iter().enumerate() {
-        let head = match &line.head {
-            Some(head) => Ok(Cow::Borrowed(&**head)),
-            None => read(&line.json).map(Cow::Owned),
-        };
-        match head {
-            Ok(head) => rows.push(Row { place, line, head }),
-            Err(error) => {
-                refused.push(Refused { at: place, reason: format!("it cannot be read: {error}") });
-            }
+        match line.at() {
+            Ok(at) => rows.push((place::number(at, line.id()), Row { place, line })),
+            Err(error) => refused.push(unreadable(place, &error)),
         }
     }
-    rows.sort_by_cached_key(|row| place::number(row.head.at, &row.line.id));
-    rows
+    rows.sort_by_key(|(number, _)| *number);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn unreadable(place: usize, error: &serde_json::Error) -> Refused {
+    Refused { at: place, reason: format!("it cannot be read: {error}") }
 }
 
 /// Puts a record at the first of these numbers that is free, and says which; not if it is there already.
 fn put_at(
     connection: &Connection,
     numbers: impl Iterator<Item = i64>,
-    id: &RecordId,
+    id: &str,
     mut put: impl FnMut(i64) -> rusqlite::Result<usize>,
 ) -> rusqlite::Result<Option<i64>> {
     for seq in numbers {
         if put(seq)? > 0 {
             return Ok(Some(seq));
         }
-        if id_at(connection, seq)? == *id {
+        if &*id_at(connection, seq)?.0 == id {
             break;
         }
     }

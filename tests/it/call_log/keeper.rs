@@ -117,7 +117,7 @@ async fn what_is_no_record_goes_to_the_dead_letters_with_its_reason_and_takes_no
     let keeper = Working::start(&settings, store.clone());
     let mut outlet = RabbitOutlet::new(&settings).expect("an outlet");
     outlet.send(&lines(0..10)).await.expect("to send");
-    let good = String::from_utf8(line(&record(10)).json.to_vec()).expect("text");
+    let good = String::from_utf8(line(&record(10)).json().to_vec()).expect("text");
     let newer = good.replace(r#""v":1"#, r#""v":99"#);
     let cases = [
         ("hello", "not JSON"),

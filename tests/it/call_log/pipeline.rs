@@ -32,7 +32,7 @@ async fn ids(mongodb: &MongoDb) -> Vec<String> {
 }
 
 fn sent(count: u32) -> BTreeSet<String> {
-    lines(0..count).iter().map(|it| it.id.to_string()).collect()
+    lines(0..count).iter().map(|it| it.id().to_string()).collect()
 }
 
 /// Sends records until it is told to stop, as the spool would: what failed comes again.

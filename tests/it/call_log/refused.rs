@@ -147,7 +147,7 @@ async fn stored_straight_away_it_is_left_out_and_counted() {
 #[tokio::test]
 async fn what_cannot_be_read_holds_up_nothing() {
     let store = Arc::new(MemoryCallLog::default());
-    let bad = Line { json: "{}".into(), head: None, ..line(&record(2)) };
+    let bad = Line::new("2", "loans", "{}");
     let lines = [line(&record(1)), bad, line(&record(3))].into();
     let sent = tokio::time::timeout(Duration::from_secs(60), Direct(store.clone()).send(&lines)).await;
     let refused = sent.expect("in time").expect("to send");
