@@ -56,6 +56,8 @@ impl SqliteCallLog {
         // ones, a crash of ours does not.
         write_ahead(&connection).map_err(failed)?;
         connection.pragma_update(None, "synchronous", "normal").map_err(failed)?;
+        // Some 64 MB: what is written to again and again until then goes into the file once.
+        connection.pragma_update(None, "wal_autocheckpoint", 2_000).map_err(failed)?;
         if write::prepare(&mut connection).map_err(failed)? != write::VERSION {
             return Err(CallLogError {
                 doing: "opening the call log",
