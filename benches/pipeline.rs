@@ -20,7 +20,7 @@ use mongodb::{
 use rowcall::{
     call_log::{
         CallLogSink, CallLogStore, CallRecord, Content, Exchange, Line, Pipeline, PipelineOptions, Prepare,
-        RECORD_VERSION, RecordId, Redaction, Trace,
+        RECORD_VERSION, Record, RecordId, Redaction, Trace,
         mongodb::{MongoCallLog, MongoDbSettings},
         rabbitmq::{RabbitMqSettings, RabbitOutlet},
     },
@@ -114,7 +114,7 @@ async fn whole(broker: &str, database: &str, numbers: Range<u64>) -> Result<f64,
     let mut keeping = JoinSet::new();
     keeping.spawn(async move { keeper.run(stopped).await });
     let redaction = Redaction::new([])?;
-    let prepare: Prepare = Arc::new(move |mut record: CallRecord| {
+    let prepare: Prepare = Arc::new(move |mut record: Record<'_>| {
         redaction.apply(&mut record, 64 << 10);
         Line::from(record)
     });
@@ -165,7 +165,7 @@ fn record(number: u64) -> CallRecord {
         run: None,
         step: "post".into(),
         attempt: 1,
-        call_key: call_key.as_str().into(),
+        call_key: call_key.clone().into(),
         remote: "bank".into(),
         method: "POST".into(),
         url: format!("http://127.0.0.1:8080/objects/item/{number}"),

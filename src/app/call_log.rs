@@ -3,8 +3,8 @@
 use super::{App, AppError, call_log_status::LogWatch, clock};
 use crate::{
     call_log::{
-        CallLogError, CallLogSink, CallLogStore, CallRecord, Direct, Line, Outlet, Pipeline, PipelineOptions,
-        Prepare, Redaction, Seal, Spool, SqliteCallLog,
+        CallLogError, CallLogSink, CallLogStore, Direct, Line, Outlet, Pipeline, PipelineOptions, Prepare,
+        Record, Redaction, Seal, Spool, SqliteCallLog,
         mongodb::MongoCallLog,
         rabbitmq::{Address, RabbitOutlet},
     },
@@ -192,7 +192,7 @@ impl App {
         let redactions = self.redactions()?;
         let (seal, limit) = (self.seal()?, self.loaded.config.call_log.body_limit.0);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(Arc::new(move |mut record: CallRecord| {
+        Ok(Arc::new(move |mut record: Record<'_>| {
             let redaction = redactions.of(&record.remote);
             #[cfg(debug_assertions)]
             let redaction =

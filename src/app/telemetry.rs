@@ -2,7 +2,7 @@
 
 use super::{App, AppError, call_log::Redactions};
 use crate::{
-    call_log::{CallLogSink, CallRecord},
+    call_log::{CallLogSink, Record},
     telemetry::Exporter,
 };
 use futures_util::future::BoxFuture;
@@ -31,7 +31,7 @@ struct Spans {
 }
 
 impl CallLogSink for Spans {
-    fn write(&self, record: CallRecord) -> Option<BoxFuture<'_, ()>> {
+    fn write<'s>(&'s self, record: Record<'_>) -> Option<BoxFuture<'s, ()>> {
         let mut bare = record.bare();
         self.redactions.of(&bare.remote).apply(&mut bare, 0);
         self.exporter.span(&bare);

@@ -1,7 +1,7 @@
 //! A record as JSON, the same text that its [`serde::Serialize`] makes. A record is written for every request,
 //! so it is written by hand, straight to where it stays.
 
-use super::{CallRecord, Content};
+use super::{Content, Record};
 use crate::model::Headers;
 use bytes::{BufMut, BytesMut};
 use jiff::{
@@ -38,9 +38,9 @@ impl Part {
 }
 
 /// Writes it behind what is there.
-pub(super) fn write(to: &mut BytesMut, record: &CallRecord) -> Head {
+pub(super) fn write(to: &mut BytesMut, record: &Record<'_>) -> Head {
     let start = to.len();
-    let CallRecord {
+    let Record {
         v,
         id,
         at,
@@ -232,7 +232,7 @@ fn first_special(text: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call_log::tests::record;
+    use crate::call_log::{CallRecord, tests::record};
     use bytes::Bytes;
     use proptest::prelude::*;
 

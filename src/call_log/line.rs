@@ -1,5 +1,5 @@
 use super::{
-    CallRecord,
+    Record,
     json::{self, Head, Part},
 };
 use bytes::{Bytes, BytesMut};
@@ -67,12 +67,12 @@ impl Line {
         (is_text(0..id) && is_text(id..route)).then_some(Self { text, id, route, head: None })
     }
 
-    /// [`CallRecord::id`].
+    /// [`Record::id`].
     pub fn id(&self) -> &str {
         str::from_utf8(&self.text[..self.id]).unwrap_or_default()
     }
 
-    /// [`CallRecord::route`], by which others may bind.
+    /// [`Record::route`], by which others may bind.
     pub fn route(&self) -> &str {
         str::from_utf8(&self.text[self.id..self.route]).unwrap_or_default()
     }
@@ -132,13 +132,13 @@ fn texts(json: &[u8]) -> serde_json::Result<Vec<Cow<'_, str>>> {
     plain(json, b"[\"", b"\"]").map_or_else(|| serde_json::from_slice(json), |one| Ok(vec![one]))
 }
 
-impl From<CallRecord> for Line {
-    fn from(record: CallRecord) -> Self {
+impl From<Record<'_>> for Line {
+    fn from(record: Record<'_>) -> Self {
         REST.with_borrow_mut(|rest| {
             if rest.capacity() < USUAL {
                 *rest = BytesMut::with_capacity(BLOCK);
             }
-            for name in [&record.id.0, &record.route] {
+            for name in [&*record.id.0, &*record.route] {
                 rest.extend_from_slice(name.as_bytes());
             }
             let head = json::write(rest, &record);
@@ -169,7 +169,7 @@ impl fmt::Debug for Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call_log::tests::record;
+    use crate::call_log::{CallRecord, Exchange, tests::record};
     use proptest::prelude::*;
 
     #[test]
@@ -205,12 +205,12 @@ mod tests {
             let names = || names.iter().map(|it| it.as_str().into());
             let with = record("a#1");
             let record = CallRecord {
-                entity: entity.as_str().into(),
+                entity: entity.clone().into(),
                 keys: names().collect(),
                 changes: names().rev().collect(),
                 class: numbers.map(|_| entity.clone().into()),
                 run: numbers.map(|it| it.0),
-                response: with.response.clone().zip(numbers).map(|(it, (_, status))| super::super::Exchange { status, ..it }),
+                response: with.response.clone().zip(numbers).map(|(it, (_, status))| Exchange { status, ..it }),
                 ..with
             };
             let line = Line::from(record.clone());

@@ -56,11 +56,11 @@ pub async fn of_change(
         let pairs: Vec<Arc<str>> =
             pairs(&record).filter(|(_, it)| &***it == change).map(|(key, _)| Arc::clone(key)).collect();
         for key in pairs {
-            let is = |it: &&mut Trail| it.route == record.route && it.key == key;
+            let is = |it: &&mut Trail| *it.route == record.route && it.key == key;
             let trail = match trails.iter_mut().find(is) {
                 Some(trail) => trail,
                 None => {
-                    let (route, entity) = (Arc::clone(&record.route), Arc::clone(&record.entity));
+                    let (route, entity) = (Arc::from(&*record.route), Arc::from(&*record.entity));
                     trails.push(Trail { route, entity, key, changes: Vec::new(), more });
                     let Some(trail) = trails.last_mut() else { continue };
                     trail
@@ -129,8 +129,8 @@ pub async fn spots_of(
         .filter(|record| names(record))
         .filter_map(|record| match &*record.keys {
             [key] => Some(Spot {
-                entity: Arc::clone(&record.entity),
-                route: Arc::clone(&record.route),
+                entity: Arc::from(&*record.entity),
+                route: Arc::from(&*record.route),
                 key: Arc::clone(key),
             }),
             _ => None,

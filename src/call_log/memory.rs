@@ -1,4 +1,6 @@
-use super::{CallLogError, CallLogSink, CallLogStore, CallQuery, CallRecord, Found, RecordId, Refused};
+use super::{
+    CallLogError, CallLogSink, CallLogStore, CallQuery, CallRecord, Found, Record, RecordId, Refused,
+};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -23,8 +25,8 @@ impl MemoryCallLog {
 }
 
 impl CallLogSink for MemoryCallLog {
-    fn write(&self, record: CallRecord) -> Option<BoxFuture<'_, ()>> {
-        self.kept().entry(record.id.clone()).or_insert(record);
+    fn write<'s>(&'s self, record: Record<'_>) -> Option<BoxFuture<'s, ()>> {
+        self.kept().entry(record.id.clone()).or_insert_with(|| record.into_owned());
         None
     }
 }

@@ -33,7 +33,7 @@ pub use memory::MemoryCallLog;
 pub use pauses::Pauses;
 pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Prepare};
 pub use query::{CallQuery, Found, moment, status_range};
-pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId};
+pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, Record, RecordId};
 pub use redact::{RedactError, Redaction};
 pub use seal::Seal;
 pub use settings::{Encrypt, Settings, Sqlite};
@@ -72,7 +72,7 @@ pub struct Refused {
 pub trait CallLogSink: Send + Sync {
     /// Takes a record. Where that cannot be done at once, since everything is full and nothing may be dropped,
     /// or the record has to be safe first, it is done once this future ends.
-    fn write(&self, record: CallRecord) -> Option<BoxFuture<'_, ()>>;
+    fn write<'s>(&'s self, record: Record<'_>) -> Option<BoxFuture<'s, ()>>;
 }
 
 /// The way out of the process.

@@ -38,9 +38,14 @@ impl fmt::Display for RecordId {
     }
 }
 
-/// One attempt of one call.
+/// A [`Record`] that shares nothing with whoever made it.
+pub type CallRecord = Record<'static>;
+
+/// One attempt of one call. The names in it may be those of the configuration, which all threads have in hand: to
+/// count who shares them costs more than the rest of the record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct CallRecord {
+#[schemars(rename = "CallRecord")]
+pub struct Record<'a> {
     /// [`RECORD_VERSION`] at the time.
     pub v: u32,
     /// Names the attempt.
@@ -50,9 +55,9 @@ pub struct CallRecord {
     /// How long it took, in microseconds.
     pub took_us: u64,
     /// The route's name.
-    pub route: Arc<str>,
+    pub route: Cow<'a, str>,
     /// The entity's name.
-    pub entity: Arc<str>,
+    pub entity: Cow<'a, str>,
     /// The keys of the rows it carried: one, or those of a batch.
     pub keys: Arc<[Arc<str>]>,
     /// The changes it carried, in the order of the keys; none where an audit asks.
@@ -61,13 +66,13 @@ pub struct CallRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<i64>,
     /// The step of the sequence.
-    pub step: Arc<str>,
+    pub step: Cow<'a, str>,
     /// Which request for this call it was.
     pub attempt: u32,
     /// The call key, which mutating calls carry as `Idempotency-Key`.
-    pub call_key: Arc<str>,
+    pub call_key: Cow<'a, str>,
     /// The remote's name.
-    pub remote: Arc<str>,
+    pub remote: Cow<'a, str>,
     /// The HTTP method.
     pub method: Cow<'static, str>,
     /// The whole URL, without credentials.
@@ -91,7 +96,36 @@ pub struct CallRecord {
     pub span: SpanId,
 }
 
-impl CallRecord {
+impl Record<'_> {
+    /// The same, with all that is in it.
+    pub fn into_owned(self) -> CallRecord {
+        let owned = |it: Cow<'_, str>| Cow::Owned(it.into_owned());
+        Record {
+            v: self.v,
+            id: self.id,
+            at: self.at,
+            took_us: self.took_us,
+            route: owned(self.route),
+            entity: owned(self.entity),
+            keys: self.keys,
+            changes: self.changes,
+            run: self.run,
+            step: owned(self.step),
+            attempt: self.attempt,
+            call_key: owned(self.call_key),
+            remote: owned(self.remote),
+            method: self.method,
+            url: self.url,
+            request: self.request,
+            response: self.response,
+            class: self.class,
+            error: self.error,
+            outcome: self.outcome,
+            trace: self.trace,
+            span: self.span,
+        }
+    }
+
     /// The same without headers and bodies.
     pub fn bare(&self) -> Self {
         Self {
@@ -99,15 +133,15 @@ impl CallRecord {
             id: self.id.clone(),
             at: self.at,
             took_us: self.took_us,
-            route: Arc::clone(&self.route),
-            entity: Arc::clone(&self.entity),
+            route: self.route.clone(),
+            entity: self.entity.clone(),
             keys: Arc::clone(&self.keys),
             changes: Arc::clone(&self.changes),
             run: self.run,
-            step: Arc::clone(&self.step),
+            step: self.step.clone(),
             attempt: self.attempt,
-            call_key: Arc::clone(&self.call_key),
-            remote: Arc::clone(&self.remote),
+            call_key: self.call_key.clone(),
+            remote: self.remote.clone(),
             method: self.method.clone(),
             url: self.url.clone(),
             request: Content::default(),

@@ -4,7 +4,7 @@
 //! Here goes what only the configuration can know: headers, places in JSON and form bodies, and
 //! patterns in any text.
 
-use super::{CallRecord, Content};
+use super::{Content, Record};
 use crate::model::{MASK, Redact};
 use regex::Regex;
 use serde_json::Value;
@@ -82,7 +82,7 @@ impl Redaction {
     }
 
     /// Takes out of a record what it must not hold, and cuts its bodies at so many bytes.
-    pub fn apply(&self, record: &mut CallRecord, limit: usize) {
+    pub fn apply(&self, record: &mut Record<'_>, limit: usize) {
         self.content(&mut record.request, limit);
         if let Some(response) = &mut record.response {
             self.content(&mut response.content, limit);

@@ -1,6 +1,6 @@
 //! Bodies at rest, sealed with AES-256-GCM: who reads the store without the key reads no body.
 
-use super::CallRecord;
+use super::{CallRecord, Record};
 use aes_gcm::{
     Aes256Gcm, Key, Nonce,
     aead::{Aead, KeyInit, Payload},
@@ -41,7 +41,7 @@ impl Seal {
 
     /// Seals the bodies of a record. `nonce` gives random bytes; where there are none, the body is given
     /// up, or two of them could be held against each other.
-    pub fn close(&self, record: &mut CallRecord, mut nonce: impl FnMut() -> Option<[u8; NONCE]>) {
+    pub fn close(&self, record: &mut Record<'_>, mut nonce: impl FnMut() -> Option<[u8; NONCE]>) {
         let Some(key) = self.keys.first() else { return };
         let id = record.id.to_string();
         let response = record.response.iter_mut().map(|it| (&mut it.content, "response"));

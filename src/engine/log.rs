@@ -7,14 +7,14 @@
 
 use super::carry::{Phase, leaving};
 use crate::{
-    call_log::{CallLogSink, CallRecord, Content, Exchange, RECORD_VERSION, RecordId, Trace},
+    call_log::{CallLogSink, CallRecord, Content, Exchange, RECORD_VERSION, Record, RecordId, Trace},
     metrics::{CallEnd, Class, RemoteMeter},
     model::{Answer, Call, CallKey, ChangeId, Lsn, RunId, shared},
     remote::{CallError, Clock, Failure, Shown, class, reason},
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{sync::watch::Receiver, time::Instant};
 
 /// Where records of requests go, if anywhere, and by which clock.
@@ -207,29 +207,27 @@ impl<'a> Watch<'a> {
     }
 
     fn record(&mut self, end: &End<'_>, shown: Shown, (number, at, took): (u32, jiff::Timestamp, Duration)) {
-        let Subject { route, remote, keys, changes, run, .. } = &self.subject;
+        let Subject { route, remote, ref keys, ref changes, run, .. } = self.subject;
         let End { result, failure, outcome, wait: _ } = *end;
         let id = self.id(number);
         let sent = self.call.body.bytes();
         let answer = result.and_then(Result::ok);
-        let record = CallRecord {
+        let call_key = Arc::clone(&self.call_key);
+        let record = Record {
             v: RECORD_VERSION,
             span: id.span(),
             id,
             at,
             took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            route: Arc::clone(route),
-            entity: match route.contains('.') {
-                true => Arc::from(entity(route)),
-                false => Arc::clone(route),
-            },
+            route: Cow::Borrowed(route),
+            entity: entity(route).into(),
             keys: Arc::clone(keys),
             changes: changes.iter().map(|it| shared(format_args!("{it}"))).collect(),
             run: run.map(|run| run.0),
-            step: Arc::clone(&self.call.step),
+            step: Cow::Borrowed(&self.call.step),
             attempt: number,
-            call_key: Arc::clone(&self.call_key),
-            remote: Arc::clone(remote),
+            call_key: Cow::Borrowed(&call_key),
+            remote: Cow::Borrowed(remote),
             method: self.call.method.name().into(),
             url: shown.url,
             request: Content::new(shown.headers, sent.unwrap_or(&Bytes::new())),
@@ -255,7 +253,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn tell(&mut self, record: CallRecord) {
+    fn tell(&mut self, record: Record<'_>) {
         #[cfg(debug_assertions)]
         if super::broken("failures-unlogged") && record.outcome != "answered" {
             return;
@@ -263,15 +261,15 @@ impl<'a> Watch<'a> {
         #[cfg(debug_assertions)]
         if super::broken("logged-twice") {
             let id = RecordId::new(&self.call_key, Some("once more"), record.attempt);
-            self.give(CallRecord { id, ..record.clone() });
+            self.give(Record { id, ..record.clone() });
         }
         self.give(record);
     }
 
-    fn give(&mut self, record: CallRecord) {
+    fn give(&mut self, record: Record<'_>) {
         let Some(sink) = &self.log.sink else { return };
         match self.waiting {
-            Some(_) => self.behind.push_back(record),
+            Some(_) => self.behind.push_back(record.into_owned()),
             None => self.waiting = sink.write(record),
         }
     }

@@ -19,10 +19,13 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt::Write, sync::Arc};
 
 /// The longest answer body that is read.
 const BODY_LIMIT: usize = 1 << 20;
+
+/// A URL that is longer grows in memory while it is written down.
+const USUAL_URL: usize = 128;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -253,10 +256,11 @@ impl HttpRemote {
         let fields = request.headers().iter().map(|(name, value)| (name.as_str(), text(value)));
         let proof = self.scheme.headers();
         let proof = proof.iter().map(|name| (name.as_str(), MASK.into()));
-        Shown {
-            url: self.scheme.masked_on(request.uri().to_string()),
-            headers: fields.chain(proof).collect(),
-        }
+        let mut url = String::with_capacity(USUAL_URL);
+        // A string takes whatever is written to it.
+        let written = write!(url, "{}", request.uri());
+        debug_assert!(written.is_ok(), "{written:?}");
+        Shown { url: self.scheme.masked_on(url), headers: fields.chain(proof).collect() }
     }
 
     fn failed(&self, lost: Lost) -> CallError {

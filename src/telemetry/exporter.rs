@@ -6,7 +6,7 @@ use super::{
     queue::Queue,
 };
 use crate::{
-    call_log::CallRecord,
+    call_log::Record,
     remote::{Clock, HttpRemote, RemoteError},
 };
 use std::{sync::Arc, time::Duration};
@@ -51,7 +51,7 @@ impl Exporter {
     }
 
     /// Takes the span of an attempt. What the record must not say was taken out of it.
-    pub fn span(&self, record: &CallRecord) {
+    pub fn span(&self, record: &Record<'_>) {
         self.0.spans.push(otlp::span(record));
     }
 

@@ -1,6 +1,6 @@
 //! How OTLP writes things in JSON: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
 
-use crate::call_log::CallRecord;
+use crate::call_log::Record;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -66,8 +66,8 @@ impl Kind {
 }
 
 /// The span of an attempt. `traceparent` named it to the remote, so the remote's own is its child.
-pub(super) fn span(record: &CallRecord) -> String {
-    let CallRecord { at, took_us, trace, span, method, step, class, error, .. } = record;
+pub(super) fn span(record: &Record<'_>) -> String {
+    let Record { at, took_us, trace, span, method, step, class, error, .. } = record;
     let began = at.as_nanosecond();
     let status = match (class, error) {
         (None, _) => json!({}),
@@ -89,7 +89,7 @@ pub(super) fn span(record: &CallRecord) -> String {
 }
 
 /// By the conventions for HTTP clients where there are some.
-fn described(record: &CallRecord) -> Map<String, Value> {
+fn described(record: &Record<'_>) -> Map<String, Value> {
     let mut all = Map::new();
     let mut add = |key: &str, value: Option<Value>| {
         value.into_iter().for_each(|value| drop(all.insert(key.to_owned(), value)));
@@ -123,7 +123,7 @@ fn described(record: &CallRecord) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call_log::{Content, Exchange, RECORD_VERSION, RecordId, SpanId, Trace};
+    use crate::call_log::{CallRecord, Content, Exchange, RECORD_VERSION, RecordId, SpanId, Trace};
     use bytes::Bytes;
 
     fn record() -> CallRecord {

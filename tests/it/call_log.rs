@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// A record that differs from every other.
 fn record(number: u32) -> CallRecord {
-    let call_key: Arc<str> = format!("loan@lender-main-0/{number}-0").into();
+    let call_key = format!("loan@lender-main-0/{number}-0");
     CallRecord {
         v: RECORD_VERSION,
         id: RecordId::new(&call_key, None, 1),
@@ -32,7 +32,7 @@ fn record(number: u32) -> CallRecord {
         run: None,
         step: "upsert".into(),
         attempt: 1,
-        call_key,
+        call_key: call_key.into(),
         remote: "lender".into(),
         method: "PUT".into(),
         url: format!("https://lender.example/loans/{number}"),

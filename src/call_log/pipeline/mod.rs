@@ -31,7 +31,7 @@ mod tests;
 pub use gauges::PipelineGauges;
 pub use options::PipelineOptions;
 
-use super::{CallLogSink, CallRecord, Line, Outlet, Spool};
+use super::{CallLogSink, Line, Outlet, Record, Spool};
 use futures_util::future::BoxFuture;
 use queue::Queue;
 use std::{fmt, sync::Arc, time::Duration};
@@ -39,7 +39,7 @@ use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 use worker::Worker;
 
 /// Redacts a record and makes it what leaves the process.
-pub type Prepare = Arc<dyn Fn(CallRecord) -> Line + Send + Sync>;
+pub type Prepare = Arc<dyn Fn(Record<'_>) -> Line + Send + Sync>;
 
 /// Brings records to an outlet.
 pub struct Pipeline {
@@ -92,7 +92,7 @@ impl Pipeline {
 }
 
 impl CallLogSink for Pipeline {
-    fn write(&self, record: CallRecord) -> Option<BoxFuture<'_, ()>> {
+    fn write<'s>(&'s self, record: Record<'_>) -> Option<BoxFuture<'s, ()>> {
         // Redacted by whoever brings it, so that this is done by as many as there are.
         self.queue.put((self.prepare)(record))
     }

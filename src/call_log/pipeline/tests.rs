@@ -7,7 +7,7 @@ mod stop;
 use super::*;
 use crate::{
     call_log::{
-        CallLogError, Content, RECORD_VERSION, RecordId, SpanId, SpoolSettings, Trace, WhenFull,
+        CallLogError, CallRecord, Content, RECORD_VERSION, RecordId, SpanId, SpoolSettings, Trace, WhenFull,
         spool::tests::small_disk::SmallDisk,
     },
     model::ByteSize,

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::{
-    call_log::{CallLogSink, CallRecord},
+    call_log::{CallLogSink, Record},
     engine::log::{CallLog, Subject, Watch},
     metrics::RemoteMeter,
     model::CallKey,
@@ -125,7 +125,7 @@ async fn requests_of_several_lives_have_records_of_their_own() {
 struct Stuck;
 
 impl CallLogSink for Stuck {
-    fn write(&self, _: CallRecord) -> Option<BoxFuture<'_, ()>> {
+    fn write<'s>(&'s self, _: Record<'_>) -> Option<BoxFuture<'s, ()>> {
         Some(Box::pin(std::future::pending()))
     }
 }
@@ -137,9 +137,10 @@ async fn records_of_one_attempt_come_in_their_order_where_the_first_has_to_wait(
     struct Narrow(Mutex<Vec<u32>>);
 
     impl CallLogSink for Narrow {
-        fn write(&self, record: CallRecord) -> Option<BoxFuture<'_, ()>> {
-            let took = move || self.0.lock().expect("the numbers").push(record.attempt);
-            if record.attempt > 1 {
+        fn write<'s>(&'s self, record: Record<'_>) -> Option<BoxFuture<'s, ()>> {
+            let attempt = record.attempt;
+            let took = move || self.0.lock().expect("the numbers").push(attempt);
+            if attempt > 1 {
                 took();
                 return None;
             }

@@ -177,7 +177,7 @@ clauses! {
             id: RecordId::new(key, None, n as u32),
             keys: ["shared".into(), (*key).into()].into(),
             changes: [(*key).into()].into(),
-            entity: (*key).into(),
+            entity: (*key).to_owned().into(),
             ..record(n as u32)
         };
         let records: Vec<CallRecord> = keys.iter().enumerate().map(of).collect();

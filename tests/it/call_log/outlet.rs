@@ -52,7 +52,7 @@ async fn a_message_is_a_record_that_anybody_can_bind_to() {
         .await
         .expect("to bind");
     drop((connection, channel));
-    let routed = |number, route: &str| line(&CallRecord { route: route.into(), ..record(number) });
+    let routed = |number, route: &'static str| line(&CallRecord { route: route.into(), ..record(number) });
     let packed = RabbitMqSettings { batch: 2.try_into().expect("not zero"), ..settings };
     let mut packing = RabbitOutlet::new(&packed).expect("an outlet");
     packing

@@ -7,7 +7,7 @@ use lapin::types::AMQPValue;
 use mongodb::bson::doc;
 use rowcall::call_log::{
     CallLogSink, CallLogStore, CallQuery, CallRecord, Content, Direct, Line, MemoryCallLog, Outlet, Pipeline,
-    PipelineOptions, Prepare, SqliteCallLog,
+    PipelineOptions, Prepare, Record, SqliteCallLog,
     mongodb::{MongoCallLog, MongoDbSettings},
     rabbitmq::{DEAD_REASON, RabbitOutlet},
 };
@@ -109,7 +109,7 @@ async fn a_unique_index_of_somebody_else_refuses_and_says_so() {
 
 /// Brings ten records, the fourth of which is not wanted, and says how many were sent and refused.
 async fn piped(store: Arc<dyn CallLogStore>) -> (u64, u64) {
-    let prepare: Prepare = Arc::new(|record: CallRecord| line(&record));
+    let prepare: Prepare = Arc::new(|record: Record<'_>| Line::from(record));
     let pipeline = Pipeline::start(Box::new(Direct(store)), prepare, None, PipelineOptions::default());
     for number in 0..10 {
         OptionFuture::from(pipeline.write(if number == 3 { unwanted(number) } else { record(number) })).await;
