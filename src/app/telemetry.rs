@@ -31,7 +31,7 @@ struct Spans {
 }
 
 impl CallLogSink for Spans {
-    fn write<'s>(&'s self, record: Record<'_>) -> Option<BoxFuture<'s, ()>> {
+    fn write(&self, record: Record<'_>) -> Option<BoxFuture<'_, ()>> {
         let mut bare = record.bare();
         self.redactions.of(&bare.remote).apply(&mut bare, 0);
         self.exporter.span(&bare);

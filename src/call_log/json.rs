@@ -37,7 +37,7 @@ impl Part {
     }
 }
 
-/// Writes it behind what is there.
+/// Writes it behind what is there, and says by what it is found.
 pub(super) fn write(to: &mut BytesMut, record: &Record<'_>) -> Head {
     let start = to.len();
     let Record {
@@ -114,13 +114,13 @@ pub(super) fn write(to: &mut BytesMut, record: &Record<'_>) -> Head {
 /// From the first header to the brace that ends it.
 fn content(to: &mut BytesMut, Content { headers, body, size, base64 }: &Content) {
     fields(to, headers);
+    to.put_u8(b']');
     if !body.is_empty() {
-        to.extend_from_slice(b"],\"body\":\"");
+        to.extend_from_slice(b",\"body\":\"");
         escaped(to, body.as_bytes());
-        number(to, "\",\"size\":", *size);
-    } else {
-        number(to, "],\"size\":", *size);
+        to.put_u8(b'"');
     }
+    number(to, ",\"size\":", *size);
     to.extend_from_slice(if *base64 { b",\"base64\":true}" } else { b"}" });
 }
 

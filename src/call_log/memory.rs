@@ -25,7 +25,7 @@ impl MemoryCallLog {
 }
 
 impl CallLogSink for MemoryCallLog {
-    fn write<'s>(&'s self, record: Record<'_>) -> Option<BoxFuture<'s, ()>> {
+    fn write(&self, record: Record<'_>) -> Option<BoxFuture<'_, ()>> {
         self.kept().entry(record.id.clone()).or_insert_with(|| record.into_owned());
         None
     }

@@ -72,7 +72,7 @@ pub struct Refused {
 pub trait CallLogSink: Send + Sync {
     /// Takes a record. Where that cannot be done at once, since everything is full and nothing may be dropped,
     /// or the record has to be safe first, it is done once this future ends.
-    fn write<'s>(&'s self, record: Record<'_>) -> Option<BoxFuture<'s, ()>>;
+    fn write(&self, record: Record<'_>) -> Option<BoxFuture<'_, ()>>;
 }
 
 /// The way out of the process.

@@ -41,8 +41,8 @@ impl fmt::Display for RecordId {
 /// A [`Record`] that shares nothing with whoever made it.
 pub type CallRecord = Record<'static>;
 
-/// One attempt of one call. The names in it may be those of the configuration, which all threads have in hand: to
-/// count who shares them costs more than the rest of the record.
+/// One attempt of one call. The names in it may be those of the configuration, which all threads have in hand: each
+/// count of who shares them would go from core to core.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "CallRecord")]
 pub struct Record<'a> {

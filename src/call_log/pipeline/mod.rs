@@ -92,7 +92,7 @@ impl Pipeline {
 }
 
 impl CallLogSink for Pipeline {
-    fn write<'s>(&'s self, record: Record<'_>) -> Option<BoxFuture<'s, ()>> {
+    fn write(&self, record: Record<'_>) -> Option<BoxFuture<'_, ()>> {
         // Redacted by whoever brings it, so that this is done by as many as there are.
         self.queue.put((self.prepare)(record))
     }

@@ -79,7 +79,7 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
             transaction.prepare_cached("insert or ignore into further_key (key, seq) values (?, ?)")?;
         let mut further_change =
             transaction.prepare_cached("insert or ignore into further_change (change, seq) values (?, ?)")?;
-        for Row { place, line } in in_order(lines, &mut refused) {
+        for (_, place, line) in in_order(lines, &mut refused) {
             let Named { at, entity, keys, changes, run, status, class } = match line.named() {
                 Ok(named) => named,
                 Err(error) => {
@@ -114,23 +114,17 @@ pub(super) fn insert(connection: &mut Connection, lines: &[Line]) -> rusqlite::R
     Ok(refused)
 }
 
-/// A record that is to be put into the file.
-struct Row<'a> {
-    place: usize,
-    line: &'a Line,
-}
-
-/// In the order of their numbers, one page after the other is filled, and none is divided for what comes late.
-fn in_order<'a>(lines: &'a [Line], refused: &mut Vec<Refused>) -> Vec<Row<'a>> {
+/// With their numbers and places. In the order of those, one page after the other is filled, and none is divided for what comes late.
+fn in_order<'a>(lines: &'a [Line], refused: &mut Vec<Refused>) -> Vec<(i64, usize, &'a Line)> {
     let mut rows = Vec::with_capacity(lines.len());
     for (place, line) in lines.iter().enumerate() {
         match line.at() {
-            Ok(at) => rows.push((place::number(at, line.id()), Row { place, line })),
+            Ok(at) => rows.push((place::number(at, line.id()), place, line)),
             Err(error) => refused.push(unreadable(place, &error)),
         }
     }
-    rows.sort_by_key(|(number, _)| *number);
-    rows.into_iter().map(|(_, row)| row).collect()
+    rows.sort_unstable_by_key(|(number, place, _)| (*number, *place));
+    rows
 }
 
 fn unreadable(place: usize, error: &serde_json::Error) -> Refused {

@@ -125,7 +125,7 @@ async fn requests_of_several_lives_have_records_of_their_own() {
 struct Stuck;
 
 impl CallLogSink for Stuck {
-    fn write<'s>(&'s self, _: Record<'_>) -> Option<BoxFuture<'s, ()>> {
+    fn write(&self, _: Record<'_>) -> Option<BoxFuture<'_, ()>> {
         Some(Box::pin(std::future::pending()))
     }
 }
@@ -137,7 +137,7 @@ async fn records_of_one_attempt_come_in_their_order_where_the_first_has_to_wait(
     struct Narrow(Mutex<Vec<u32>>);
 
     impl CallLogSink for Narrow {
-        fn write<'s>(&'s self, record: Record<'_>) -> Option<BoxFuture<'s, ()>> {
+        fn write(&self, record: Record<'_>) -> Option<BoxFuture<'_, ()>> {
             let attempt = record.attempt;
             let took = move || self.0.lock().expect("the numbers").push(attempt);
             if attempt > 1 {
