@@ -17,6 +17,6 @@ mod dice;
 mod show;
 pub mod world;
 
-pub use bank::{Bank, Effect, Entry, Fault, Faults, Options, Rule, Stats, TOKEN_PATH, Tokens};
+pub use bank::{Bank, Effect, Entry, Fault, Faults, Options, OutOfOrder, Rule, Stats, TOKEN_PATH, Tokens};
 pub use dice::Dice;
 pub use show::{Choices, Replicator, ShowError, Shown, show};

@@ -204,7 +204,7 @@ impl Pass {
             link: self.link.as_deref(),
             fetched: prepared.fetched.as_deref(),
             parents: self.work.kin.as_ref().map(|kin| &kin.saved),
-            uncertain: self.work.doubt || self.work.is_sent_before(self.ground.sent_before),
+            uncertain: self.work.is_in_doubt(self.ground.sent_before) || self.work.passes,
         }
     }
 
@@ -316,7 +316,7 @@ impl Pass {
         self.work.spent += std::mem::take(&mut self.work.requests);
         self.work.attempts = 0;
         self.work.suspicion = None;
-        self.work.doubt = false;
+        (self.work.doubt, self.work.passes) = (false, false);
     }
 
     fn failed(&mut self, remote: &Remote, call: &Call, key: &CallKey, failure: Failure<'_>) -> Verdict {
@@ -335,7 +335,7 @@ impl Pass {
             Decision::RetryAfter(after) => Verdict::Again { after, error },
             Decision::GiveUp { state, reason } => {
                 // This answer says nothing of the same call by an earlier process.
-                self.work.doubt |= self.work.is_sent_before(self.ground.sent_before);
+                self.work.doubt = self.work.is_in_doubt(self.ground.sent_before);
                 self.parked(state, reason, error)
             }
         }

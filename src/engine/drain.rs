@@ -196,6 +196,7 @@ impl Engine {
             tried: false,
             renewed: false,
             doubt,
+            passes: false,
             charges: vec![Arc::new(Charge::make(&self.budget, bytes))],
         };
         let taken_up = self.lanes.push_parked((route, at.key), work);

@@ -105,6 +105,7 @@ impl Engine {
             tried: false,
             renewed: false,
             doubt: false,
+            passes: false,
             charges: vec![Arc::clone(charge)],
             called: for_run.map_or(change.id, |it| it.called),
             for_run,

@@ -330,7 +330,7 @@ impl Lanes {
         let lane = self.lane_mut(id);
         let mut work = lane.waiting.pop_front()?;
         let link = lane.link.clone().filter(|link| !link.gone);
-        work.doubt |= lane.passing;
+        work.passes = lane.passing;
         lane.busy = true;
         lane.deleting = Deleting::begun(&work);
         lane.rank = Rank::Anew;

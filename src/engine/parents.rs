@@ -24,7 +24,7 @@ use super::{
 use crate::{
     model::{Image, Link, Op, Outcome, ParkReason, ParkedState},
     routing::{Route, RouteId},
-    state::RouteKey,
+    state::{Leaving, RouteKey},
     synchronize,
 };
 use serde_json::{Map, Value};
@@ -245,6 +245,7 @@ impl Engine {
         let Some(pause) = self.family.waiting.get_mut(&lane) else { return };
         let Pause { work, wants, awaits, waited } = pause;
         let id = work.id();
+        let may_be_sent = work.is_in_doubt(self.ground.sent_before);
         *awaits = None;
         let Wants::Parents { needs, asked, question } = wants else {
             match self.lanes.claimed_before(lane, id) {
@@ -283,7 +284,7 @@ impl Engine {
                     }
                     // A sequence that was begun is finished with what there is.
                     Sight::Missing if !work.answers.is_empty() => {}
-                    Sight::Missing if self.lanes.goes_on_without(lane, id, parent) => {
+                    Sight::Missing if self.lanes.goes_on_without(lane, id, parent, may_be_sent) => {
                         return self.leave_out(lane);
                     }
                     Sight::Missing if work.parked => {
@@ -320,7 +321,7 @@ impl Engine {
     fn leave_out(&mut self, lane: LaneId) {
         let Some(Pause { mut work, .. }) = self.family.waiting.remove(&lane) else { return };
         work.moot = true;
-        if !work.doubt && !work.is_sent_before(self.ground.sent_before) {
+        if !work.is_in_doubt(self.ground.sent_before) {
             self.lanes.came_to_nothing(lane);
         }
         self.lanes.leave(lane);
@@ -348,7 +349,8 @@ impl Engine {
         let (route, key) = self.lanes.key(lane).clone();
         let at = RouteKey { route: Arc::clone(&self.router.route(route).name), key };
         let message = format!(
-            "{children} it are still at the remote and are deleted first: it goes on by itself once they are gone"
+            "{children} it are at the remote, or may be, and go first: it goes on by itself once they are gone; \
+             `rowcall parked list` shows which of them wait for a person"
         );
         self.park_waiting(lane, ParkReason::Children, at, message);
     }
@@ -356,6 +358,7 @@ impl Engine {
     fn park_waiting(&mut self, lane: LaneId, reason: ParkReason, waits_for: RouteKey, message: String) {
         let Some(Pause { work, .. }) = self.family.waiting.remove(&lane) else { return };
         let mut parked = parked(&work, ParkedState::Waiting, reason, message);
+        parked.doubt = work.is_in_doubt(self.ground.sent_before);
         parked.waits_for = Some(waits_for);
         self.lanes.leave(lane);
         self.finish(lane, *work, false, Outcome::Parked(parked));
@@ -404,18 +407,20 @@ impl Engine {
         let mut lanes: Vec<LaneId> = self.family.uncounted.drain(..most).collect();
         lanes.retain(|lane| self.family.waiting.contains_key(lane));
         self.family.counting = true;
-        let key = |lane: &LaneId| {
+        let delete = |lane: &LaneId| {
+            let Pause { work, .. } = self.family.waiting.get(lane)?;
             let (route, key) = self.lanes.key(*lane);
-            let id = self.family.waiting.get(lane).map(|pause| pause.work.id()).unwrap_or_default();
-            (RouteKey { route: Arc::clone(&self.router.route(*route).name), key: Arc::clone(key) }, id)
+            let at = RouteKey { route: Arc::clone(&self.router.route(*route).name), key: Arc::clone(key) };
+            let may_be_sent = work.is_in_doubt(self.ground.sent_before);
+            Some(Leaving { at, change: work.id(), may_be_sent })
         };
-        let keys: Vec<_> = lanes.iter().map(key).collect();
+        let deletes: Vec<Leaving> = lanes.iter().filter_map(delete).collect();
         let deleted =
             self.router.routes().iter().filter(|it| !it.parents.is_empty() && it.synchronizer.deletes());
         let deleted: Vec<Arc<str>> = deleted.map(|it| Arc::clone(&it.name)).collect();
         let store = Arc::clone(&self.ground.store);
         self.tasks.spawn(async move {
-            let children = store.children(&keys, &deleted).await;
+            let children = store.children(&deletes, &deleted).await;
             Event::Children(lanes, children)
         });
     }

@@ -28,7 +28,13 @@ use std::sync::Arc;
 impl Work {
     /// A call of it may have reached the remote.
     pub(super) fn may_have_been_sent(&self, sent_before: Lsn) -> bool {
-        self.comes_again(sent_before) || self.attempts > 0 || self.doubt || !self.answers.is_empty()
+        let begun = self.attempts > 0 || self.doubt || !self.answers.is_empty();
+        begun || self.passes || self.comes_again(sent_before)
+    }
+
+    /// Its present call may have been made without our knowing the answer, also by an earlier process.
+    pub(super) fn is_in_doubt(&self, sent_before: Lsn) -> bool {
+        self.doubt || self.is_sent_before(sent_before)
     }
 
     /// An earlier process may have sent it.

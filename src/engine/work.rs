@@ -100,6 +100,8 @@ pub(super) struct Work {
     pub(super) renewed: bool,
     /// The present call may have been made without our knowing the answer.
     pub(super) doubt: bool,
+    /// Older changes of its key may have given up and let it pass: what came of them is not known.
+    pub(super) passes: bool,
     /// Held, not read: dropping them frees the budget.
     pub(super) charges: Vec<Arc<Charge>>,
 }

@@ -167,7 +167,7 @@ names! {
         Invalid = "invalid",
         /// The object it depends on is not at the remote.
         Parent = "parent",
-        /// Objects that depend on the deleted one are still at the remote.
+        /// Objects that depend on the deleted one are still at the remote, or may be.
         Children = "children",
         /// An expression or template failed on this row.
         Template = "template",

@@ -2,7 +2,7 @@ mod runs;
 mod waiting;
 
 use super::{
-    Binding, Checkpoint, Due, Hold, KeyFilter, KeyHash, Known, Owed, Owes, Owing, Parking, Place,
+    Binding, Checkpoint, Due, Hold, KeyFilter, KeyHash, Known, Leaving, Owed, Owes, Owing, Parking, Place,
     RemoteGauges, Repaid, RouteKey, Run, Saved, Settled, Settlement, StateError, StateStore, Wanted,
     merge::{self, Tail},
 };
@@ -210,7 +210,8 @@ impl Kept {
     /// Whether it waits for a parent although its row was never sent and is deleted later.
     fn is_doomed(&self, at: &RouteKey, id: ChangeId) -> bool {
         let waits = |row: &Row| {
-            row.state() == ParkedState::Waiting && row.parking.parked.reason == ParkReason::Parent
+            let it = &row.parking.parked;
+            row.state() == ParkedState::Waiting && it.reason == ParkReason::Parent && !it.doubt
         };
         self.parked.get(&(at.clone(), id)).is_some_and(waits)
             && self.leaving(at).is_some_and(|it| it > id)
@@ -347,18 +348,21 @@ impl StateStore for MemoryStore {
 
     async fn children(
         &self,
-        keys: &[(RouteKey, ChangeId)],
+        deletes: &[Leaving],
         routes: &[Arc<str>],
     ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError> {
         let kept = self.kept();
-        let of = |(parent, before): &(RouteKey, ChangeId)| {
+        let of = |delete: &Leaving| {
             let mut counts: BTreeMap<Arc<str>, u64> = BTreeMap::new();
-            for at in kept.children(parent, *before).filter(|at| routes.contains(&at.route)) {
+            for at in kept
+                .children(&delete.at, delete.change, delete.may_be_sent)
+                .filter(|at| routes.contains(&at.route))
+            {
                 *counts.entry(Arc::clone(&at.route)).or_default() += 1;
             }
             counts.into_iter().collect()
         };
-        Ok(keys.iter().map(of).collect())
+        Ok(deletes.iter().map(of).collect())
     }
 
     async fn in_vain(&self, waits: &[(RouteKey, ChangeId, RouteKey)]) -> Result<Vec<bool>, StateError> {

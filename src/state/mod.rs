@@ -324,6 +324,18 @@ pub struct StateError {
     pub message: String,
 }
 
+/// A delete whose children have to go first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// What it deletes.
+    pub at: RouteKey,
+    /// The delete.
+    pub change: ChangeId,
+    /// It may have been sent. Then it waits for no child that gave up and of which only the answer is
+    /// unknown: where the parent is gone, that child never comes to be and waits for it in turn.
+    pub may_be_sent: bool,
+}
+
 /// Keeps one source's state.
 #[async_trait]
 pub trait StateStore: Send + Sync {
@@ -365,12 +377,12 @@ pub trait StateStore: Send + Sync {
     /// These attempts have ended. What has been replaced meanwhile stays owed.
     async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError>;
 
-    /// How many linked keys of these routes depend on each of these keys, and how many parked
-    /// changes of theirs that go on by themselves, by route. A parked change that is newer than the
-    /// one given does not count, since it belongs to what comes after.
+    /// How many linked keys of these routes depend on each deleted key, and how many parked changes of
+    /// theirs that go on by themselves, or gave up but may be at the remote, by route. A parked change
+    /// that is newer than the delete does not count, since it belongs to what comes after.
     async fn children(
         &self,
-        keys: &[(RouteKey, ChangeId)],
+        deletes: &[Leaving],
         routes: &[Arc<str>],
     ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError>;
 

@@ -15,7 +15,7 @@ mod watch;
 
 use crate::{
     harness::Version,
-    world::{Seed, dependent},
+    world::{Seed, dependent, oracle::unexplained},
 };
 use storm::{Plan, Storm};
 use trouble::Sky;
@@ -69,7 +69,8 @@ async fn what_coalesces_converges_in_a_storm() {
     storm.only_what_was_committed().await;
 }
 
-/// Changes are left out whose row is gone, or goes on, before its parent comes; all others come in order.
+/// Changes are left out whose row is gone, or goes on, before its parent comes; all others come in order. What was
+/// refused and is tried again may find its parent gone, by a delete whose answer nobody knows yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn parents_come_before_children_in_a_storm() {
     let seed = Seed::new();
@@ -79,7 +80,8 @@ async fn parents_come_before_children_in_a_storm() {
     storm.calm().await;
     storm.only_what_was_committed().await;
     storm.in_order();
-    assert_eq!(storm.world.bank.out_of_order(), [""; 0], "{seed}");
+    let unexplained = unexplained(&storm.world.bank.out_of_order(), &storm.world.bank.journal());
+    assert_eq!(unexplained, [], "{seed}");
 }
 
 /// A replay brings older states again, so that only the end counts: nothing older stays behind, nothing that

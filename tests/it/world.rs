@@ -14,7 +14,10 @@ use rowcall::demo::{
     world::{Writer, compare, configuration, create, expected, held, seed},
 };
 use std::{
+    fs,
     hash::{BuildHasher, Hasher, RandomState},
+    io,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -133,6 +136,32 @@ impl World {
     pub async fn history(&self) -> Vec<Written> {
         let rows = self.postgres.client().await.query("select name, version from history", &[]).await;
         rows.expect("the history").iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+}
+
+/// What every life of the service said, and what came of its calls, outlasts a test that failed.
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("failed-{}", std::process::id()));
+        let journal: Vec<String> = self.bank.journal().iter().map(|it| format!("{it:?}")).collect();
+        let keep = || -> io::Result<()> {
+            fs::create_dir_all(&kept)?;
+            fs::write(kept.join("bank.journal"), journal.join("\n"))?;
+            for file in fs::read_dir(self.rowcall.home())? {
+                let file = file?;
+                if file.file_type()?.is_file() {
+                    fs::copy(file.path(), kept.join(file.file_name()))?;
+                }
+            }
+            Ok(())
+        };
+        match keep() {
+            Ok(()) => eprintln!("what each life of the service said is in {}", kept.display()),
+            Err(error) => eprintln!("what each life of the service said is lost: {error}"),
+        }
     }
 }
 

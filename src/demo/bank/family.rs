@@ -23,8 +23,19 @@ pub struct Kept {
     parents: HashMap<String, HashMap<usize, String>>,
     /// How many objects depend on one.
     children: HashMap<String, u64>,
-    /// The requests that were refused for that, and why.
-    pub broken: Vec<String>,
+    /// The requests that were refused for that.
+    pub broken: Vec<OutOfOrder>,
+}
+
+/// A request that was refused since it broke a relation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutOfOrder {
+    /// Such as `POST /loans`, with its `Idempotency-Key`.
+    pub request: String,
+    /// The object that was not there, or that depends on the one to be deleted.
+    pub other: String,
+    /// After how many effects it came.
+    pub after: u64,
 }
 
 #[derive(Debug)]
@@ -55,8 +66,11 @@ impl Family {
 }
 
 impl Kept {
-    pub fn has_children(&self, path: &str) -> bool {
-        self.children.get(path).is_some_and(|count| *count > 0)
+    /// An object that depends on this one.
+    pub fn child(&self, path: &str) -> Option<String> {
+        self.children.get(path).filter(|count| **count > 0)?;
+        let mut parents = self.parents.iter();
+        parents.find(|(_, parents)| parents.values().any(|it| it == path)).map(|(child, _)| child.clone())
     }
 
     /// What the request makes its object depend on, by the place of the relation.

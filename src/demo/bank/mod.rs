@@ -12,6 +12,7 @@ mod store;
 mod tests;
 mod tokens;
 
+pub use family::OutOfOrder;
 pub use faults::{Fault, Faults, Rule};
 pub use journal::{Effect, Entry};
 pub use tokens::{TOKEN_PATH, Tokens};
@@ -177,8 +178,8 @@ impl Bank {
         self.inner.store.family.relate(child, member, parent);
     }
 
-    /// The requests that it refused for such a relation, each with its key and after how many effects it came.
-    pub fn out_of_order(&self) -> Vec<String> {
+    /// The requests that it refused for such a relation.
+    pub fn out_of_order(&self) -> Vec<OutOfOrder> {
         self.inner.store.family.hold().map_or_else(Vec::new, |it| it.broken.clone())
     }
 

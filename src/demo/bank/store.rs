@@ -1,7 +1,7 @@
 use super::{
     Options,
     address::Address,
-    family::{Family, Kept},
+    family::{Family, Kept, OutOfOrder},
     journal::{Entry, Journal},
 };
 use axum::http::{Method, StatusCode};
@@ -132,8 +132,10 @@ impl Store {
 
     /// The same where objects need others.
     fn act_within(&self, family: &mut Kept, request: &Request<'_>, address: Address<'_>) -> Reply {
-        if *request.method == Method::DELETE && family.has_children(request.path) {
-            self.out_of_order(family, request, "objects depend on it");
+        if *request.method == Method::DELETE
+            && let Some(child) = family.child(request.path)
+        {
+            self.out_of_order(family, request, &child);
             return self.refuse(StatusCode::CONFLICT, "objects depend on it");
         }
         if let Address::Part { .. } = address {
@@ -143,7 +145,7 @@ impl Store {
         let is_there = |path: &str| lock(&self.objects[shard(path)]).contains_key(path);
         if let Some(missing) = named.values().find(|parent| !is_there(parent)) {
             let message = format!("it needs {missing}, which does not exist");
-            self.out_of_order(family, request, &message);
+            self.out_of_order(family, request, missing);
             return self.refuse(StatusCode::UNPROCESSABLE_ENTITY, &message);
         }
         let reply = self.act(request, address);
@@ -160,10 +162,11 @@ impl Store {
         reply
     }
 
-    fn out_of_order(&self, family: &mut Kept, request: &Request<'_>, message: &str) {
+    fn out_of_order(&self, family: &mut Kept, request: &Request<'_>, other: &str) {
         let after = self.journal.as_ref().map_or(0, |it| lock(it).count());
         let Request { method, path, key, .. } = request;
-        family.broken.push(format!("{method} {path} {key:?} after {after}: {message}"));
+        let request = format!("{method} {path} {}", key.unwrap_or_default());
+        family.broken.push(OutOfOrder { request, other: other.to_owned(), after });
         self.counts.out_of_order.fetch_add(1, Relaxed);
     }
 

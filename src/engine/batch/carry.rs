@@ -209,7 +209,7 @@ impl BatchPass {
             Decision::GiveUp { state, reason } => {
                 for member in &mut self.batch.members {
                     // This answer says nothing of the same call by an earlier process.
-                    member.work.doubt |= member.work.is_sent_before(self.ground.sent_before);
+                    member.work.doubt = member.work.is_in_doubt(self.ground.sent_before);
                 }
                 self.parked(state, reason, &error)
             }

@@ -121,7 +121,15 @@ impl Lanes {
     /// Whether a change of this key whose parent is missing is not worth waiting for: the row is deleted
     /// later and was never sent; or nothing of the parent is parked, so that it does not come any more, and
     /// the row is deleted later, or what stands behind the change names another and says all that it says.
-    pub(in crate::engine) fn goes_on_without(&self, id: LaneId, change: ChangeId, parent: LaneId) -> bool {
+    ///
+    /// `may_be_sent`: an earlier process may have sent the change, and its parent before it.
+    pub(in crate::engine) fn goes_on_without(
+        &self,
+        id: LaneId,
+        change: ChangeId,
+        parent: LaneId,
+        may_be_sent: bool,
+    ) -> bool {
         let lane = self.lane(id);
         let overtakes = |it: &Work| {
             it.id() > change && it.change.says_all() && it.claims.iter().all(|(named, _)| *named != parent)
@@ -129,7 +137,7 @@ impl Lanes {
         let may_come = self.lane(parent).held || self.lane(parent).passing;
         let is_overtaken =
             || self.is_deleted_after(id, change) || lane.waiting.front().is_some_and(overtakes);
-        self.comes_to_nothing(id, change) || (!may_come && is_overtaken())
+        (!may_be_sent && self.comes_to_nothing(id, change)) || (!may_come && is_overtaken())
     }
 
     /// Whether this key is not at the remote, and its row is deleted later than by this change. One

@@ -101,7 +101,9 @@ impl Engine {
     /// parents is not enough: it may be this one that moves the row away from a parent that is deleted.
     fn is_dispensable(&self, lane: LaneId, Pause { work, wants, .. }: &Pause) -> bool {
         let may_be_left_out = matches!(wants, Wants::Parents { .. }) && work.answers.is_empty();
-        may_be_left_out && self.lanes.comes_to_nothing(lane, work.id())
+        may_be_left_out
+            && !work.is_in_doubt(self.ground.sent_before)
+            && self.lanes.comes_to_nothing(lane, work.id())
     }
 
     fn break_circle(&mut self, lane: LaneId) {

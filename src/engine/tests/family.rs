@@ -11,9 +11,12 @@ use futures_util::FutureExt;
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Mutex};
 
+mod doubts;
 mod held;
 mod histories;
+mod lives;
 mod moves;
+mod office;
 mod order;
 mod replays;
 
@@ -26,6 +29,8 @@ struct Family {
     when: Option<&'static str>,
     /// Something is read before a change is sent.
     fetches: bool,
+    /// The remote draws the ids of loans, which take two calls.
+    drawn: bool,
     /// How long the source takes for each transaction; all come at once if for none.
     pace: Duration,
 }
@@ -56,13 +61,13 @@ impl Family {
         };
         let rig = Rig::new(remote(Box::new(answer)));
         let depends_on = &[("loan", "{{ row.customer }}"), ("tree", "{{ row.above }}")];
-        Self { held, rig, depends_on, when: None, fetches: false, pace: Duration::ZERO }
+        Self { held, rig, depends_on, when: None, fetches: false, drawn: false, pace: Duration::ZERO }
     }
 
     fn route(&self, at: usize) -> Route {
         let name = ROUTES[at];
         let columns: Arc<[Arc<str>]> = of(name, 0).columns.iter().map(|it| Arc::clone(&it.name)).collect();
-        let sequences: Sequences = serde_json::from_value(json!({
+        let of_its_own_key = json!({
             "upsert": [{
                 "put": format!("/{name}/{{{{ key }}}}"),
                 "body": { "customer": "{{ row.customer }}", "above": "{{ row.above }}", "v": "{{ row.v }}",
@@ -70,8 +75,22 @@ impl Family {
                 "save": { "remote_id": "{{ answer.body.id }}" },
             }],
             "delete": [{ "delete": format!("/{name}/{{{{ key }}}}") }],
-        }))
-        .expect("sequences");
+        });
+        let drawn = json!({
+            "upsert": [
+                { "name": "create", "if": "{{ !has(link.drawn) }}", "post": "/loan",
+                  "body": { "ref": "{{ key }}", "customer": "{{ row.customer }}", "v": "{{ row.v }}" },
+                  "save": { "drawn": "{{ answer.body.id }}" } },
+                { "name": "update", "if": "{{ has(link.drawn) }}", "patch": "/loan/{{ link.drawn }}",
+                  "body": { "ref": "{{ key }}", "customer": "{{ row.customer }}", "v": "{{ row.v }}" },
+                  "on": { "404": "create" } },
+                { "name": "second", "post": "/loan/{{ saved.?drawn.orValue(link.?drawn.orValue('')) }}/second",
+                  "body": { "v": "{{ row.v }}" } },
+            ],
+            "delete": [{ "delete": "/loan/{{ link.drawn }}", "if": "{{ has(link.drawn) }}" }],
+        });
+        let sequences = if self.drawn && name == "loan" { drawn } else { of_its_own_key };
+        let sequences: Sequences = serde_json::from_value(sequences).expect("sequences");
         let parent_names = crate::mapping::ParentNames { entity: "customer".into(), saved: None };
         let declaration = Declaration {
             entity: name,

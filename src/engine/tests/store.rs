@@ -3,8 +3,8 @@
 use crate::{
     model::{ChangeId, Lsn, RunId, RunKind, RunRequest},
     state::{
-        Checkpoint, Due, KeyFilter, Known, MemoryStore, Owed, Repaid, RouteKey, Run, Settled, Settlement,
-        StateError, StateStore, Wanted,
+        Checkpoint, Due, KeyFilter, Known, Leaving, MemoryStore, Owed, Repaid, RouteKey, Run, Settled,
+        Settlement, StateError, StateStore, Wanted,
     },
 };
 use async_trait::async_trait;
@@ -109,10 +109,10 @@ impl<H: Hook> StateStore for Hooked<H> {
     }
     async fn children(
         &self,
-        keys: &[(RouteKey, ChangeId)],
+        deletes: &[Leaving],
         routes: &[Arc<str>],
     ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError> {
-        self.near.children(keys, routes).await
+        self.near.children(deletes, routes).await
     }
     async fn in_vain(&self, waits: &[(RouteKey, ChangeId, RouteKey)]) -> Result<Vec<bool>, StateError> {
         self.near.in_vain(waits).await

@@ -28,23 +28,42 @@ impl Kept {
         unlinked && self.of_key(at).any(overtakes)
     }
 
-    /// What depends on this key: linked keys, and parked changes that are older than this one and go
-    /// on by themselves, or are half done or in doubt, so that their objects may be at the remote.
-    pub(super) fn children(&self, parent: &RouteKey, before: ChangeId) -> impl Iterator<Item = &RouteKey> {
+    /// What depends on this key: linked keys, and parked changes that are older than this delete and keep it
+    /// waiting.
+    pub(super) fn children(
+        &self,
+        parent: &RouteKey,
+        before: ChangeId,
+        may_be_sent: bool,
+    ) -> impl Iterator<Item = &RouteKey> {
         let is = move |link: &Link| !link.gone && link.parents.contains(parent);
         let linked = self.links.iter().filter(move |(_, link)| is(link)).map(|(at, _)| at);
-        let given_up = |row: &Row| matches!(row.state(), ParkedState::Rejected | ParkedState::Dead);
-        let goes_on = move |at: &RouteKey, id: ChangeId| {
-            self.of_key(at)
-                .take_while(|(it, _)| *it <= id)
-                .all(|(it, row)| !given_up(row) || (it < id && !row.holds()))
-        };
         let parked = self.parked.iter().filter(move |((at, id), row)| {
-            let it = &row.parking;
-            let may_be_there = !it.parked.answers.is_empty() || it.parked.doubt;
-            *id < before && it.parents.contains(parent) && (may_be_there || goes_on(at, *id))
+            *id < before
+                && row.parking.parents.contains(parent)
+                && self.keeps_parent(at, *id, row, may_be_sent)
         });
         linked.chain(parked.map(|((at, _), _)| at))
+    }
+
+    /// Whether a parked change keeps a younger delete of its parent waiting: it goes on by itself; or it
+    /// gave up, or stands behind one that did, but its row is at the remote, or may be, and has to move on
+    /// under that parent.
+    ///
+    /// A delete that may have been sent waits neither for a mere doubt nor for what was refused itself:
+    /// the parent may be gone, and then that waits for a parent that never comes.
+    fn keeps_parent(&self, at: &RouteKey, id: ChangeId, row: &Row, delete_may_be_sent: bool) -> bool {
+        let given_up = |row: &Row| matches!(row.state(), ParkedState::Rejected | ParkedState::Dead);
+        let half_done = |row: &Row| !row.parking.parked.answers.is_empty();
+        let mut older = self.of_key(at).take_while(|(it, _)| *it < id);
+        let goes_on = !given_up(row) && !older.any(|(_, older)| given_up(older) && older.holds());
+        let head = self.of_key(at).find(|(_, row)| row.holds()).map(|(_, head)| head);
+        let known = || head.into_iter().chain([row]);
+        let is_there = self.links.get(at).is_some_and(|link| !link.gone) || known().any(half_done);
+        if delete_may_be_sent {
+            return goes_on || is_there && (half_done(row) || !given_up(row));
+        }
+        goes_on || is_there || known().any(|it| it.parking.parked.doubt)
     }
 
     pub(super) fn release(&mut self, looked_at: impl Fn(&RouteKey) -> bool) -> u64 {
@@ -54,7 +73,7 @@ impl Kept {
             let linked = |at| self.links.get(at).is_some_and(|link: &Link| !link.gone);
             let free = it.parked.state == ParkedState::Waiting
                 && match it.parked.reason {
-                    ParkReason::Children => self.children(at, *id).next().is_none(),
+                    ParkReason::Children => self.children(at, *id, it.parked.doubt).next().is_none(),
                     _ => {
                         linked(at) && self.leaving(at).is_none_or(|leaving| leaving >= *id)
                             || it.parked.reason == ParkReason::Parent && self.waits_in_vain(&it.at, *id, at)

@@ -46,8 +46,8 @@ pub use status::{
 pub use tallies::{RunTally, Tallies, read_tallies};
 
 use super::{
-    Binding, Checkpoint, Due, KeyFilter, Known, Owed, Repaid, RouteKey, Run, Settled, Settlement, StateError,
-    StateStore, Wanted,
+    Binding, Checkpoint, Due, KeyFilter, Known, Leaving, Owed, Repaid, RouteKey, Run, Settled, Settlement,
+    StateError, StateStore, Wanted,
 };
 use crate::{
     model::{ChangeId, Halt, Lsn, RunId, RunKind, RunRequest},
@@ -248,11 +248,11 @@ impl StateStore for PostgresStore {
 
     async fn children(
         &self,
-        keys: &[(RouteKey, ChangeId)],
+        deletes: &[Leaving],
         routes: &[Arc<str>],
     ) -> Result<Vec<Vec<(Arc<str>, u64)>>, StateError> {
         let doing = "reading what depends on deleted keys";
-        recall::children(&*self.reader(doing).await?, keys, routes).await.map_err(failed(doing))
+        recall::children(&*self.reader(doing).await?, deletes, routes).await.map_err(failed(doing))
     }
 
     async fn in_vain(&self, waits: &[(RouteKey, ChangeId, RouteKey)]) -> Result<Vec<bool>, StateError> {

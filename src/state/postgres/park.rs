@@ -106,7 +106,7 @@ const HEADS: &str = concat!(
 ), due as (
     update rowcall.parked p set state = 'retrying', next_attempt = now(), updated_at = now()
     from head h where (h.state = 'queued' or (h.state = 'waiting' and h.reason = 'parent'
-                       and ((h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal) and not exists (
+                       and (not p.doubt and (h.delete_lsn, h.delete_ordinal) > (h.commit_lsn, h.ordinal) and not exists (
                            select from rowcall.link l where l.route = p.route and l.key = p.key and not l.gone) or ",
     release::in_vain!(),
     ")))

@@ -3,7 +3,7 @@
 use super::{lsn, ordinal, pg_lsn, release::keeps_parent};
 use crate::{
     model::{ChangeId, ContentHash, Link},
-    state::{Hold, Known, RouteKey},
+    state::{Hold, Known, Leaving, RouteKey},
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -38,15 +38,15 @@ order by k.at";
 const CHILDREN: &str = concat!(
     "\
 with k as (
-    select * from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[])
-             with ordinality as k (route, key, commit_lsn, ordinal, at)
+    select * from unnest($1::text[], $2::text[], $3::pg_lsn[], $4::bigint[], $6::boolean[])
+             with ordinality as k (route, key, commit_lsn, ordinal, may_be_sent, at)
 ), child as (
     select k.at, l.route from k join rowcall.link l on l.parents ? (k.route || '/' || k.key)
     where not l.gone
     union all
     select k.at, c.route from k join rowcall.parked c on c.parents ? (k.route || '/' || k.key)
     where (c.commit_lsn, c.ordinal) < (k.commit_lsn, k.ordinal) and ",
-    keeps_parent!(),
+    keeps_parent!("k.may_be_sent"),
     "
 )
 select at, route, count(*) from child where route = any($5) group by at, route order by at, route"
@@ -105,16 +105,17 @@ fn parents(names: &[String]) -> Vec<RouteKey> {
 
 pub(super) async fn children(
     client: &tokio_postgres::Client,
-    keys: &[(RouteKey, ChangeId)],
+    deletes: &[Leaving],
     of: &[Arc<str>],
 ) -> Result<Vec<Vec<(Arc<str>, u64)>>, Error> {
-    let routes: Vec<&str> = keys.iter().map(|(at, _)| &*at.route).collect();
-    let names: Vec<&str> = keys.iter().map(|(at, _)| &*at.key).collect();
-    let commits: Vec<PgLsn> = keys.iter().map(|(_, id)| pg_lsn(id.commit)).collect();
-    let ordinals: Vec<i64> = keys.iter().map(|(_, id)| ordinal(*id)).collect();
+    let routes: Vec<&str> = deletes.iter().map(|it| &*it.at.route).collect();
+    let names: Vec<&str> = deletes.iter().map(|it| &*it.at.key).collect();
+    let commits: Vec<PgLsn> = deletes.iter().map(|it| pg_lsn(it.change.commit)).collect();
+    let ordinals: Vec<i64> = deletes.iter().map(|it| ordinal(it.change)).collect();
+    let sent: Vec<bool> = deletes.iter().map(|it| it.may_be_sent).collect();
     let of: Vec<&str> = of.iter().map(|route| &**route).collect();
-    let mut children = vec![Vec::new(); keys.len()];
-    for row in client.query(CHILDREN, &[&routes, &names, &commits, &ordinals, &of]).await? {
+    let mut children = vec![Vec::new(); deletes.len()];
+    for row in client.query(CHILDREN, &[&routes, &names, &commits, &ordinals, &of, &sent]).await? {
         let at = row.get::<_, i64>(0).unsigned_abs() as usize - 1;
         children[at].push((Arc::from(row.get::<_, &str>(1)), row.get::<_, i64>(2).unsigned_abs()));
     }

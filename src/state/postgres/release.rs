@@ -37,15 +37,30 @@ macro_rules! in_vain {
 pub(super) use in_vain;
 
 /// Whether the parked change `c` of a child keeps a younger delete of its parent waiting: it goes on by
-/// itself; or it is half done or in doubt, so that its object may be at the remote without a link.
+/// itself; or it gave up, or stands behind one that did, but its row is at the remote, or may be, and has
+/// to move on under that parent.
+///
+/// A delete that may have been sent waits neither for a mere doubt nor for what was refused itself: the
+/// parent may be gone, and then that waits for a parent that never comes.
 macro_rules! keeps_parent {
-    () => {
-        "(c.answers <> '[]' or c.doubt
-          or c.state not in ('rejected', 'dead')
-             and not exists (
+    ($delete_may_be_sent:literal) => {
+        concat!(
+            "(c.state not in ('rejected', 'dead') and not exists (
                 select from rowcall.parked h
                 where h.route = c.route and h.key = c.key and h.state in ('rejected', 'dead') and h.holds
-                  and (h.commit_lsn, h.ordinal) < (c.commit_lsn, c.ordinal)))"
+                  and (h.commit_lsn, h.ordinal) < (c.commit_lsn, c.ordinal))
+              or not (",
+            $delete_may_be_sent,
+            " and c.state in ('rejected', 'dead') and c.answers = '[]')
+              and (c.answers <> '[]' or c.doubt and not ",
+            $delete_may_be_sent,
+            " or exists (
+                select from rowcall.link o where o.route = c.route and o.key = c.key and not o.gone)
+              or (select h.answers <> '[]' or h.doubt and not ",
+            $delete_may_be_sent,
+            " from rowcall.parked h where h.route = c.route and h.key = c.key and h.holds
+                  order by h.commit_lsn, h.ordinal limit 1)))"
+        )
     };
 }
 
@@ -96,7 +111,7 @@ macro_rules! free {
             $routes,
             "))
               and ",
-            keeps_parent!(),
+            keeps_parent!("p.doubt"),
             ")
          else ",
             in_vain!(),

@@ -46,7 +46,7 @@ async fn a_deleted_parent_waits_for_the_children_the_remote_still_has() {
     live.after(&["delete from customers where id = 1"]).await;
     let parked = live.parked_as(&["customer 1 waiting children", "loan 5 rejected refused"]).await;
     let message = parked[0]["message"].as_str().expect("a message");
-    assert!(message.contains("of route `loan`") && message.contains("deleted first"), "{message}");
+    assert!(message.contains("of route `loan`") && message.contains("go first"), "{message}");
     assert_eq!(live.calls(), ["DELETE /objects/loan/6"]);
     service.sigkill().await;
     let _service = live.run();

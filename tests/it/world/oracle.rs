@@ -1,7 +1,7 @@
 //! What the bank's journal says of order, loss and repetition.
 
 use super::Written;
-use rowcall::demo::{Effect, Entry};
+use rowcall::demo::{Effect, Entry, OutOfOrder};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One write of a row that the bank applied: which call of its sequence, and the version it carried.
@@ -90,6 +90,19 @@ pub fn keys_not_once(journal: &[Entry]) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// What was refused out of order, and not since the answer to an effect on the other object was lost: such a call
+/// is made again, and answered from memory.
+pub fn unexplained(broken: &[OutOfOrder], journal: &[Entry]) -> Vec<OutOfOrder> {
+    let explained = |it: &&OutOfOrder| {
+        let (before, since) = journal.split_at(journal.partition_point(|entry| entry.sequence < it.after));
+        let effects =
+            before.iter().filter(|entry| *entry.object == *it.other && entry.effect == Effect::Applied);
+        let keys: BTreeSet<_> = effects.filter_map(|entry| entry.key.as_deref()).collect();
+        since.iter().any(|entry| entry.key.as_deref().is_some_and(|key| keys.contains(key)))
+    };
+    broken.iter().filter(|it| !explained(it)).cloned().collect()
 }
 
 /// What carried a version that was never committed.

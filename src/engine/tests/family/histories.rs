@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 /// One statement of a database that holds its foreign keys.
 #[derive(Clone, Copy, Debug)]
-enum Statement {
+pub(super) enum Statement {
     Put {
         table: usize,
         id: u8,
@@ -33,7 +33,7 @@ fn statements() -> impl Strategy<Value = Vec<Vec<Statement>>> {
 }
 
 /// The rows there are: per table and id, the parent.
-type Present = BTreeMap<(usize, u8), Option<u8>>;
+pub(super) type Present = BTreeMap<(usize, u8), Option<u8>>;
 
 /// The rows that depend on this one.
 fn below(present: &Present, table: usize, id: u8) -> Vec<(usize, u8)> {
@@ -44,7 +44,7 @@ fn below(present: &Present, table: usize, id: u8) -> Vec<(usize, u8)> {
 
 /// Writes a statement and what follows from it by foreign keys, as the log has it: a parent's delete
 /// comes before its children's.
-fn write(mut rows: Rows, present: &mut Present, statement: Statement, v: &str) -> Rows {
+pub(super) fn write(mut rows: Rows, present: &mut Present, statement: Statement, v: &str) -> Rows {
     let above = |table: usize| if table == 1 { 0 } else { table };
     match statement {
         Statement::Put { table, id, parent } => {

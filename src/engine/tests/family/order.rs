@@ -68,7 +68,8 @@ async fn a_parent_stays_while_its_refused_child_may_have_been_made_before_a_cras
     let mut family = Family::new();
     family.run(Rows::new().customer("1").commit()).await;
     let written = Rows::from(200).loan("5", "1").commit();
-    let there = Lsn::new(written.commit);
+    // The delete was not written by then.
+    let there = Lsn::new(written.commit - 1);
     let mut rows = written.delete(1, "5").delete(0, "1").commit();
     family.run_until_killed(&mut rows, 1, there).await;
     assert_eq!(family.objects(), ["/customer/1", "/loan/5"]);

@@ -5,7 +5,7 @@ use crate::state::samples::{
 };
 use rowcall::{
     model::{Answer, Answered, Cell, Change, ChangeId, Image, Link, ParkReason, Parked, ParkedState},
-    state::{Hold, Parking, RELEASED_AT_ONCE, RouteKey, Settlement, StateStore},
+    state::{Hold, Leaving, Parking, RELEASED_AT_ONCE, RouteKey, Settlement, StateStore},
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ clauses! {
         let links = vec![(at("1"), Arc::new(it.clone())), (at("2"), link(json!({}), 5))];
         store.settle(Settlement { links, ..Settlement::default() }).await.expect("a settlement");
         assert_eq!(recall(store, "1").await.link, Some(it));
-        let of = [(parents[0].clone(), id(9)), (parents[1].clone(), id(4)), (customer("8"), id(9))];
+        let of = [(parents[0].clone(), 9), (parents[1].clone(), 4), (customer("8"), 9)].map(leaving);
         let counted = store.children(&of, &routes()).await.expect("an answer");
         let one = vec![(Arc::from("loan"), 1)];
         assert_eq!(counted, [one.clone(), one, vec![]], "what it is told last does not matter");
@@ -135,7 +135,7 @@ clauses! {
             of(parking("3", 10, Retrying)),
         ];
         assert_eq!(store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement").released, 0);
-        let counted = store.children(&[(customer("7"), id(9))], &routes()).await.expect("an answer");
+        let counted = store.children(&[leaving((customer("7"), 9))], &routes()).await.expect("an answer");
         assert_eq!(counted, [vec![(Arc::from("loan"), 1)]], "neither what a person has to see to, nor what is newer");
         // Parked again by who knows nothing of its parents.
         store.settle(parked([Parking { again: true, ..parking("1", 5, Queued) }])).await.expect("a settlement");
@@ -157,13 +157,86 @@ clauses! {
         let delete = waiting(customer("7"), 9, ParkReason::Children, customer("7"));
         let parkings = vec![half_done, in_doubt, refused, delete];
         assert_eq!(store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement").released, 0);
-        let counted = store.children(&[(customer("7"), id(9))], &routes()).await.expect("an answer");
+        let counted = store.children(&[leaving((customer("7"), 9))], &routes()).await.expect("an answer");
         assert_eq!(counted, [vec![(Arc::from("loan"), 2)]], "but what was refused at once is not there");
         for (key, released) in [("1", 0), ("2", 1)] {
             let (resolved, stirred) = (vec![(at(key), id(4))], vec![customer("7")]);
             let settlement = Settlement { resolved, stirred, ..Settlement::default() };
             assert_eq!(store.settle(settlement).await.expect("a settlement").released, released);
         }
+    }
+
+    async fn a_deleted_parent_that_may_be_gone_waits_for_no_child_that_gave_up_in_doubt(store: &dyn StateStore) {
+        use ParkedState::{Queued, Rejected, Retrying};
+        let child = |key, state, answers, doubt| {
+            let it = parking(key, 4, state);
+            Parking { parents: vec![customer("7")], parked: Parked { answers, doubt, ..it.parked }, ..it }
+        };
+        let created = Answered { step: "create".into(), answer: Answer { status: 201, ..Answer::default() } };
+        let delete = waiting(customer("7"), 9, ParkReason::Children, customer("7"));
+        let parkings = vec![
+            child("1", Rejected, vec![created], false), child("2", Rejected, Vec::new(), true),
+            child("3", Retrying, Vec::new(), true), parking("4", 3, Rejected), child("4", Queued, Vec::new(), true),
+            child("5", Rejected, Vec::new(), true),
+            Parking { parked: Parked { doubt: true, ..delete.parked }, ..delete },
+        ];
+        // What was refused may have been so because its parent is gone.
+        let links = vec![(at("5"), link(json!({}), 2))];
+        assert_eq!(store.settle(Settlement { links, parkings, ..Settlement::default() }).await.expect("a settlement").released, 0);
+        let delete = Leaving { may_be_sent: true, ..leaving((customer("7"), 9)) };
+        let counted = store.children(&[delete], &routes()).await.expect("an answer");
+        assert_eq!(counted, [vec![(Arc::from("loan"), 2)]], "the half done one, and the one that goes on by itself");
+        for (key, released) in [("1", 0), ("3", 1)] {
+            let (resolved, stirred) = (vec![(at(key), id(4))], vec![customer("7")]);
+            let settlement = Settlement { resolved, stirred, ..Settlement::default() };
+            assert_eq!(store.settle(settlement).await.expect("a settlement").released, released);
+        }
+    }
+
+    async fn a_deleted_parent_is_not_due_while_a_row_of_the_remote_has_to_move_on_under_it(store: &dyn StateStore) {
+        use ParkedState::{Queued, Rejected};
+        let created = Answered { step: "create".into(), answer: Answer { status: 201, ..Answer::default() } };
+        let head = |key, answers, doubt| {
+            let it = parking(key, 3, Rejected);
+            Parking { parked: Parked { answers, doubt, ..it.parked }, ..it }
+        };
+        let moves = |key| Parking { parents: vec![customer("7")], ..parking(key, 4, Queued) };
+        let delete = waiting(customer("7"), 9, ParkReason::Children, customer("7"));
+        let parkings = vec![
+            head("1", vec![created], false), moves("1"),
+            head("2", Vec::new(), true), moves("2"),
+            head("3", Vec::new(), false), moves("3"),
+            head("4", Vec::new(), false), moves("4"),
+            delete,
+        ];
+        let links = vec![(at("3"), link(json!({}), 2))];
+        assert_eq!(store.settle(Settlement { links, parkings, ..Settlement::default() }).await.expect("a settlement").released, 0);
+        for (may_be_sent, count) in [(false, 3), (true, 2)] {
+            let delete = Leaving { may_be_sent, ..leaving((customer("7"), 9)) };
+            let counted = store.children(&[delete], &routes()).await.expect("an answer");
+            assert_eq!(counted, [vec![(Arc::from("loan"), count)]], "half done, linked, and in doubt unless the delete is too");
+        }
+        for (key, released) in [("2", 0), ("1", 0), ("3", 1)] {
+            let (resolved, stirred) = (vec![(at(key), id(3)), (at(key), id(4))], vec![customer("7")]);
+            let settlement = Settlement { resolved, stirred, ..Settlement::default() };
+            assert_eq!(store.settle(settlement).await.expect("a settlement").released, released);
+        }
+    }
+
+    async fn a_row_that_may_be_at_the_remote_waits_for_its_parent_although_it_is_deleted(store: &dyn StateStore) {
+        let waits = |key, doubt| {
+            let it = waiting(at(key), 5, ParkReason::Parent, customer("7"));
+            Parking { parked: Parked { doubt, ..it.parked }, ..it }
+        };
+        let delete = |key| deleting(parking(key, 7, ParkedState::Queued));
+        // The parent may come.
+        let parent = Parking { at: customer("7"), ..parking("", 3, ParkedState::Rejected) };
+        let parkings = vec![parent, waits("1", false), delete("1"), waits("2", true), delete("2")];
+        store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement");
+        assert_eq!(due(store).await, [("1".to_owned(), 5)]);
+        // It will not.
+        let settlement = Settlement { resolved: vec![(customer("7"), id(3))], stirred: vec![customer("7")], ..Settlement::default() };
+        assert_eq!(store.settle(settlement).await.expect("a settlement").released, 1);
     }
 
     async fn what_waits_for_a_parent_in_vain_is_due_once_a_newer_change_needs_no_older_one(store: &dyn StateStore) {
@@ -221,6 +294,11 @@ fn waiting(at: RouteKey, lsn: u64, reason: ParkReason, waits_for: RouteKey) -> P
         it = deleting(it);
     }
     it
+}
+
+/// A delete that was not sent.
+fn leaving((at, lsn): (RouteKey, u64)) -> Leaving {
+    Leaving { at, change: id(lsn), may_be_sent: false }
 }
 
 fn child(lsn: u64, parents: &[&str]) -> Arc<Link> {
