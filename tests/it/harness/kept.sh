@@ -11,11 +11,13 @@ trap '' PIPE
 end() {
   [ -n "$server" ] || return
   kill "-$1" "$server" 2>/dev/null
-  # One that does not end in its own way is killed, as anyone who stops servers does.
-  { sleep 30; kill -KILL "$server"; } >/dev/null 2>&1 &
-  patience=$!
+  if [ "$1" != KILL ]; then
+    # One that does not end in its own way is killed, as anyone who stops servers does.
+    { sleep 30; kill -KILL "$server"; } >/dev/null 2>&1 &
+    patience=$!
+  fi
   wait "$server" 2>/dev/null
-  kill "$patience" 2>/dev/null
+  [ "$1" = KILL ] || kill "$patience" 2>/dev/null
   server=
 }
 

@@ -4,6 +4,8 @@ use super::*;
 use crate::harness::{Rowcall, live::configuration, settled};
 use rowcall::demo::Bank;
 
+const OWED: &str = "select count(*)::text from rowcall.write_back";
+
 each_version! {
     async fn the_printed_grants_are_enough_and_their_lack_is_said(version: Version) {
         let postgres = Postgres::start(version).await;
@@ -22,6 +24,7 @@ each_version! {
         postgres.execute("insert into loans values (1, 10)").await;
         settled(&postgres).await;
         comes_to(&postgres, ROWS, "1 10 L1 applied").await;
+        comes_to(&postgres, OWED, "0").await;
         service.sigkill().await;
 
         // Its origin is free once its server process has noticed.
@@ -45,7 +48,7 @@ each_version! {
         postgres.execute("insert into loans values (2, 20)").await;
         settled(&postgres).await;
         assert_eq!(bank.stats().applied, 2);
-        comes_to(&postgres, "select count(*)::text from rowcall.write_back", "1").await;
+        comes_to(&postgres, OWED, "1").await;
         drop(service);
     }
 }
