@@ -132,7 +132,8 @@ impl RabbitMq {
         let connect = async || {
             timeout(LONG / 6, self.connect()).await.map_err(|it| it.to_string())?.map_err(|it| it.to_string())
         };
-        eventually("RabbitMQ accepts connections", LONG, connect).await;
+        // Where several start at once on few cores, each takes its time.
+        eventually("RabbitMQ accepts connections", 3 * LONG, connect).await;
     }
 
     async fn connect(&self) -> lapin::Result<(Connection, Channel)> {
