@@ -221,7 +221,7 @@ impl Pending {
         let lets_pass = route.on_dead == OnDead::Continue
             && parked.answers.is_empty()
             && !work.is_whole_truncate(&at.key);
-        let given_up = matches!(parked.state, ParkedState::Rejected | ParkedState::Dead);
+        let given_up = parked.state.is_given_up();
         let going_on = self.going_on.get(&lane).and_then(|place| self.parkings.get_mut(*place));
         if let Some(unstored) = going_on.filter(|it| it.change.id == work.id()) {
             (unstored.parked, unstored.lets_pass) = (parked, lets_pass);

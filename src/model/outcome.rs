@@ -148,6 +148,13 @@ names! {
     }
 }
 
+impl ParkedState {
+    /// Nothing comes of it by itself any more.
+    pub fn is_given_up(self) -> bool {
+        matches!(self, Self::Rejected | Self::Dead)
+    }
+}
+
 names! {
     /// Why a change was parked: the published taxonomy.
     ParkReason {

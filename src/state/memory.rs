@@ -82,7 +82,7 @@ impl Row {
     }
 
     fn holds(&self) -> bool {
-        !(self.parking.lets_pass && matches!(self.state(), ParkedState::Rejected | ParkedState::Dead))
+        !(self.parking.lets_pass && self.state().is_given_up())
     }
 
     /// It is that change, or absorbed it.
@@ -354,10 +354,7 @@ impl StateStore for MemoryStore {
         let kept = self.kept();
         let of = |delete: &Leaving| {
             let mut counts: BTreeMap<Arc<str>, u64> = BTreeMap::new();
-            for at in kept
-                .children(&delete.at, delete.change, delete.may_be_sent)
-                .filter(|at| routes.contains(&at.route))
-            {
+            for at in kept.children(delete).filter(|at| routes.contains(&at.route)) {
                 *counts.entry(Arc::clone(&at.route)).or_default() += 1;
             }
             counts.into_iter().collect()

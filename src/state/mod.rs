@@ -324,15 +324,17 @@ pub struct StateError {
     pub message: String,
 }
 
-/// A delete whose children have to go first.
+/// A delete whose children have to go first: those that are linked, and parked changes of theirs that are
+/// older than it and go on by themselves; or that gave up, or stand behind one that did, while the row is at
+/// the remote, or may be, and so has to move on under this parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaving {
     /// What it deletes.
     pub at: RouteKey,
     /// The delete.
     pub change: ChangeId,
-    /// It may have been sent. Then it waits for no child that gave up and of which only the answer is
-    /// unknown: where the parent is gone, that child never comes to be and waits for it in turn.
+    /// It may have been sent. Then it waits neither for a mere doubt nor for what was refused itself: the
+    /// parent may be gone, and that would wait for a parent that never comes.
     pub may_be_sent: bool,
 }
 
@@ -356,7 +358,7 @@ pub trait StateStore: Send + Sync {
     /// A queued change that has become the oldest one that holds its key becomes `retrying` at
     /// once, and so does a waiting one that is parked or stirred here and has nothing to wait for
     /// any more (see [`StateStore::sweep`]), or waits for a parent in vain: while a delete of its own
-    /// key is queued and the key is not linked, or while a newer change of its own key is queued that
+    /// key is queued and the key is not linked, if the change is not in doubt; or while a newer change of its own key is queued that
     /// names another or deletes the row, says all that it says and is older than anything there is of the
     /// parent. A parking that may merge does so with the newest parked change of its key, if that
     /// is queued and may merge too: the one that is left has the newer id and the older call keys.
@@ -377,9 +379,8 @@ pub trait StateStore: Send + Sync {
     /// These attempts have ended. What has been replaced meanwhile stays owed.
     async fn repaid(&self, ended: &[(Owed, Repaid)]) -> Result<(), StateError>;
 
-    /// How many linked keys of these routes depend on each deleted key, and how many parked changes of
-    /// theirs that go on by themselves, or gave up but may be at the remote, by route. A parked change
-    /// that is newer than the delete does not count, since it belongs to what comes after.
+    /// How many of these routes each delete waits for, by route: linked keys, and parked changes. One that is
+    /// newer than the delete does not count, since it belongs to what comes after.
     async fn children(
         &self,
         deletes: &[Leaving],
@@ -391,8 +392,8 @@ pub trait StateStore: Send + Sync {
     async fn in_vain(&self, waits: &[(RouteKey, ChangeId, RouteKey)]) -> Result<Vec<bool>, StateError>;
 
     /// Lets waiting changes go on that have nothing to wait for, at most [`RELEASED_AT_ONCE`]: their
-    /// parent is linked and no older delete holds it, or no child of theirs is linked and no older one
-    /// about to be; and those that wait for a parent in vain. Settlements do that by themselves; this
+    /// parent is linked and no older delete holds it, or no child of theirs is in the way
+    /// any more; and those that wait for a parent in vain. Settlements do that by themselves; this
     /// finds what was written past them.
     async fn sweep(&self) -> Result<u64, StateError>;
 

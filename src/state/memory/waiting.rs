@@ -3,7 +3,7 @@
 use super::{Kept, Row};
 use crate::{
     model::{ChangeId, Link, Op, ParkReason, ParkedState},
-    state::{RELEASED_AT_ONCE, RouteKey},
+    state::{Leaving, RELEASED_AT_ONCE, RouteKey},
 };
 
 impl Kept {
@@ -28,40 +28,30 @@ impl Kept {
         unlinked && self.of_key(at).any(overtakes)
     }
 
-    /// What depends on this key: linked keys, and parked changes that are older than this delete and keep it
+    /// What depends on a deleted key: linked keys, and parked changes that are older and keep the delete
     /// waiting.
-    pub(super) fn children(
-        &self,
-        parent: &RouteKey,
-        before: ChangeId,
-        may_be_sent: bool,
-    ) -> impl Iterator<Item = &RouteKey> {
-        let is = move |link: &Link| !link.gone && link.parents.contains(parent);
+    pub(super) fn children<'a>(&'a self, delete: &'a Leaving) -> impl Iterator<Item = &'a RouteKey> {
+        let is = |link: &Link| !link.gone && link.parents.contains(&delete.at);
         let linked = self.links.iter().filter(move |(_, link)| is(link)).map(|(at, _)| at);
-        let parked = self.parked.iter().filter(move |((at, id), row)| {
-            *id < before
-                && row.parking.parents.contains(parent)
-                && self.keeps_parent(at, *id, row, may_be_sent)
+        let parked = self.parked.iter().filter(|((at, id), row)| {
+            *id < delete.change
+                && row.parking.parents.contains(&delete.at)
+                && self.keeps_parent(at, *id, row, delete.may_be_sent)
         });
         linked.chain(parked.map(|((at, _), _)| at))
     }
 
-    /// Whether a parked change keeps a younger delete of its parent waiting: it goes on by itself; or it
-    /// gave up, or stands behind one that did, but its row is at the remote, or may be, and has to move on
-    /// under that parent.
-    ///
-    /// A delete that may have been sent waits neither for a mere doubt nor for what was refused itself:
-    /// the parent may be gone, and then that waits for a parent that never comes.
+    /// Whether a parked change keeps a younger delete of its parent waiting: see [`Leaving`].
     fn keeps_parent(&self, at: &RouteKey, id: ChangeId, row: &Row, delete_may_be_sent: bool) -> bool {
-        let given_up = |row: &Row| matches!(row.state(), ParkedState::Rejected | ParkedState::Dead);
         let half_done = |row: &Row| !row.parking.parked.answers.is_empty();
         let mut older = self.of_key(at).take_while(|(it, _)| *it < id);
-        let goes_on = !given_up(row) && !older.any(|(_, older)| given_up(older) && older.holds());
-        let head = self.of_key(at).find(|(_, row)| row.holds()).map(|(_, head)| head);
+        let blocked = older.any(|(_, older)| older.state().is_given_up() && older.holds());
+        let goes_on = !row.state().is_given_up() && !blocked;
+        let head = self.head(at).and_then(|head| self.parked.get(&(at.clone(), head)));
         let known = || head.into_iter().chain([row]);
         let is_there = self.links.get(at).is_some_and(|link| !link.gone) || known().any(half_done);
         if delete_may_be_sent {
-            return goes_on || is_there && (half_done(row) || !given_up(row));
+            return goes_on || is_there && (half_done(row) || !row.state().is_given_up());
         }
         goes_on || is_there || known().any(|it| it.parking.parked.doubt)
     }
@@ -73,7 +63,10 @@ impl Kept {
             let linked = |at| self.links.get(at).is_some_and(|link: &Link| !link.gone);
             let free = it.parked.state == ParkedState::Waiting
                 && match it.parked.reason {
-                    ParkReason::Children => self.children(at, *id, it.parked.doubt).next().is_none(),
+                    ParkReason::Children => {
+                        let (at, may_be_sent) = (at.clone(), it.parked.doubt);
+                        self.children(&Leaving { at, change: *id, may_be_sent }).next().is_none()
+                    }
                     _ => {
                         linked(at) && self.leaving(at).is_none_or(|leaving| leaving >= *id)
                             || it.parked.reason == ParkReason::Parent && self.waits_in_vain(&it.at, *id, at)

@@ -36,12 +36,8 @@ macro_rules! in_vain {
 
 pub(super) use in_vain;
 
-/// Whether the parked change `c` of a child keeps a younger delete of its parent waiting: it goes on by
-/// itself; or it gave up, or stands behind one that did, but its row is at the remote, or may be, and has
-/// to move on under that parent.
-///
-/// A delete that may have been sent waits neither for a mere doubt nor for what was refused itself: the
-/// parent may be gone, and then that waits for a parent that never comes.
+/// Whether the parked change `c` of a child keeps a younger delete of its parent waiting: see
+/// [`crate::state::Leaving`].
 macro_rules! keeps_parent {
     ($delete_may_be_sent:literal) => {
         concat!(

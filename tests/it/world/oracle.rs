@@ -1,7 +1,8 @@
 //! What the bank's journal says of order, loss and repetition.
 
 use super::Written;
-use rowcall::demo::{Effect, Entry, OutOfOrder};
+use reqwest::Method;
+use rowcall::demo::{Bank, Effect, Entry, OutOfOrder};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One write of a row that the bank applied: which call of its sequence, and the version it carried.
@@ -131,4 +132,32 @@ fn the_oracle_sees_what_is_repeated_reordered_lost_or_invented() {
     assert_eq!(not_once(&good, &history[..2]).len(), 1, "invented");
     let committed = history[..2].iter().cloned().collect();
     assert_eq!(never_committed(&good, &committed).len(), 1, "invented");
+}
+
+#[tokio::test]
+async fn a_refusal_is_explained_only_by_an_effect_that_is_asked_for_again() {
+    let bank = Bank::start("127.0.0.1:0").await.expect("a bank");
+    bank.relate("/loans", "customer", "/customers");
+    let client = reqwest::Client::new();
+    let call = async |method: Method, path: &str, key: &str| {
+        let request =
+            client.request(method.clone(), format!("{}{path}", bank.url())).header("idempotency-key", key);
+        let body = if method == Method::DELETE { "" } else { r#"{"customer": 1}"# };
+        let answer = request.body(body).send().await;
+        answer.expect("an answer").status().as_u16()
+    };
+    assert_eq!(call(Method::POST, "/loans", "too early").await, 422);
+    assert_eq!(call(Method::PUT, "/customers/1", "put").await, 201);
+    assert_eq!(call(Method::POST, "/loans", "loan").await, 201);
+    assert_eq!(call(Method::DELETE, "/customers/1", "too early as well").await, 409);
+    assert_eq!(call(Method::DELETE, "/loans/L1", "close").await, 204);
+    assert_eq!(call(Method::DELETE, "/customers/1", "delete").await, 204);
+    assert_eq!(call(Method::POST, "/loans", "late").await, 422);
+    let left = || unexplained(&bank.out_of_order(), &bank.journal()).into_iter().map(|it| it.request);
+    let all = ["POST /loans too early", "DELETE /customers/1 too early as well", "POST /loans late"];
+    assert_eq!(left().collect::<Vec<_>>(), all);
+    assert_eq!(call(Method::DELETE, "/customers/1", "delete").await, 204);
+    assert_eq!(left().collect::<Vec<_>>(), all[..2]);
+    assert_eq!(call(Method::POST, "/loans", "loan").await, 201);
+    assert_eq!(left().collect::<Vec<_>>(), all[..1]);
 }

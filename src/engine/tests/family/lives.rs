@@ -128,7 +128,7 @@ impl Family {
 
     fn retry_what_was_given_up(&self) {
         for (at, id, parked) in self.rig.store.parked() {
-            if matches!(parked.state, ParkedState::Rejected | ParkedState::Dead) {
+            if parked.state.is_given_up() {
                 self.rig.store.retry(&at, id);
             }
         }

@@ -146,14 +146,9 @@ clauses! {
     }
 
     async fn a_deleted_parent_is_not_due_while_a_child_that_gave_up_may_be_at_the_remote(store: &dyn StateStore) {
-        let child = |key, state, answers, doubt| {
-            let it = parking(key, 4, state);
-            Parking { parents: vec![customer("7")], parked: Parked { answers, doubt, ..it.parked }, ..it }
-        };
-        let created = Answered { step: "create".into(), answer: Answer { status: 201, ..Answer::default() } };
-        let half_done = child("1", ParkedState::Rejected, vec![created], false);
-        let in_doubt = child("2", ParkedState::Dead, Vec::new(), true);
-        let refused = child("3", ParkedState::Rejected, Vec::new(), false);
+        let half_done = child_of_7("1", ParkedState::Rejected, vec![created()], false);
+        let in_doubt = child_of_7("2", ParkedState::Dead, Vec::new(), true);
+        let refused = child_of_7("3", ParkedState::Rejected, Vec::new(), false);
         let delete = waiting(customer("7"), 9, ParkReason::Children, customer("7"));
         let parkings = vec![half_done, in_doubt, refused, delete];
         assert_eq!(store.settle(Settlement { parkings, ..Settlement::default() }).await.expect("a settlement").released, 0);
@@ -168,16 +163,11 @@ clauses! {
 
     async fn a_deleted_parent_that_may_be_gone_waits_for_no_child_that_gave_up_in_doubt(store: &dyn StateStore) {
         use ParkedState::{Queued, Rejected, Retrying};
-        let child = |key, state, answers, doubt| {
-            let it = parking(key, 4, state);
-            Parking { parents: vec![customer("7")], parked: Parked { answers, doubt, ..it.parked }, ..it }
-        };
-        let created = Answered { step: "create".into(), answer: Answer { status: 201, ..Answer::default() } };
         let delete = waiting(customer("7"), 9, ParkReason::Children, customer("7"));
         let parkings = vec![
-            child("1", Rejected, vec![created], false), child("2", Rejected, Vec::new(), true),
-            child("3", Retrying, Vec::new(), true), parking("4", 3, Rejected), child("4", Queued, Vec::new(), true),
-            child("5", Rejected, Vec::new(), true),
+            child_of_7("1", Rejected, vec![created()], false), child_of_7("2", Rejected, Vec::new(), true),
+            child_of_7("3", Retrying, Vec::new(), true), parking("4", 3, Rejected), child_of_7("4", Queued, Vec::new(), true),
+            child_of_7("5", Rejected, Vec::new(), true),
             Parking { parked: Parked { doubt: true, ..delete.parked }, ..delete },
         ];
         // What was refused may have been so because its parent is gone.
@@ -195,15 +185,11 @@ clauses! {
 
     async fn a_deleted_parent_is_not_due_while_a_row_of_the_remote_has_to_move_on_under_it(store: &dyn StateStore) {
         use ParkedState::{Queued, Rejected};
-        let created = Answered { step: "create".into(), answer: Answer { status: 201, ..Answer::default() } };
-        let head = |key, answers, doubt| {
-            let it = parking(key, 3, Rejected);
-            Parking { parked: Parked { answers, doubt, ..it.parked }, ..it }
-        };
+        let head = |key, answers, doubt| so_far(parking(key, 3, Rejected), answers, doubt);
         let moves = |key| Parking { parents: vec![customer("7")], ..parking(key, 4, Queued) };
         let delete = waiting(customer("7"), 9, ParkReason::Children, customer("7"));
         let parkings = vec![
-            head("1", vec![created], false), moves("1"),
+            head("1", vec![created()], false), moves("1"),
             head("2", Vec::new(), true), moves("2"),
             head("3", Vec::new(), false), moves("3"),
             head("4", Vec::new(), false), moves("4"),
@@ -294,6 +280,21 @@ fn waiting(at: RouteKey, lsn: u64, reason: ParkReason, waits_for: RouteKey) -> P
         it = deleting(it);
     }
     it
+}
+
+/// One of the customer 7.
+fn child_of_7(key: &str, state: ParkedState, answers: Vec<Answered>, doubt: bool) -> Parking {
+    let it = so_far(parking(key, 4, state), answers, doubt);
+    Parking { parents: vec![customer("7")], ..it }
+}
+
+/// It came so far.
+fn so_far(it: Parking, answers: Vec<Answered>, doubt: bool) -> Parking {
+    Parking { parked: Parked { answers, doubt, ..it.parked }, ..it }
+}
+
+fn created() -> Answered {
+    Answered { step: "create".into(), answer: Answer { status: 201, ..Answer::default() } }
 }
 
 /// A delete that was not sent.
