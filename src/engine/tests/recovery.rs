@@ -66,43 +66,70 @@ async fn a_stop_does_not_wait_for_ever_and_settles_nothing_it_does_not_know() {
     assert_eq!(*acknowledged.borrow(), Lsn::ZERO, "it comes again");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_an_earlier_process_may_have_sent_is_uncertain() {
-    struct Uncertain(watch::Sender<Vec<bool>>);
-    impl Synchronizer for Uncertain {
-        fn next_step(&self, work: &synchronize::Work<'_>, _: &[crate::model::Answered]) -> Step {
-            self.0.send_modify(|seen| seen.push(work.uncertain));
-            Step::Skip("seen".into())
+/// Remembers of which changes it was told that they are uncertain.
+#[derive(Default)]
+struct Uncertain(watch::Sender<Vec<bool>>);
+
+impl Synchronizer for Uncertain {
+    fn next_step(&self, work: &synchronize::Work<'_>, _: &[crate::model::Answered]) -> Step {
+        self.0.send_modify(|seen| seen.push(work.uncertain));
+        match work.change.image.row().and_then(|row| row.get("v")) {
+            Some(Cell::Text("invalid")) => {
+                Step::Reject { reason: ParkReason::Invalid, message: "v is invalid".to_owned() }
+            }
+            _ => Step::Skip("seen".into()),
         }
     }
-    let rig = Rig { sent_before: Lsn::new(100), ..Rig::new(FakeRemote::new()) };
-    let mut engine = rig.engine();
-    let uncertain = Arc::new(Uncertain(watch::Sender::default()));
-    let route = |synchronizer| Route {
-        name: "t".into(),
-        table: "public.t".parse().expect("a name"),
-        key: vec!["id".to_owned()],
-        further: Vec::new(),
-        parents: Vec::new(),
-        waited_for: false,
-        deleted_last: false,
-        told_to: 0,
-        remote: RemoteId(0),
-        fetch: None,
-        priority: 5,
-        coalesce: false,
-        on_dead: OnDead::Hold,
-        batch: None,
-        synchronizer,
-        write_back: None,
-    };
-    engine.router = Router::new([route(Arc::clone(&uncertain) as Arc<dyn Synchronizer>)]);
-    let ground = Arc::get_mut(&mut engine.ground).expect("not shared yet");
-    ground.routes = engine.router.routes().to_vec();
+}
+
+async fn uncertain(rig: &Rig, stream: Stream) -> Vec<bool> {
+    let uncertain = Arc::new(Uncertain::default());
+    let its = Arc::clone(&uncertain);
+    let engine = rig.engine_with(|route| route.synchronizer = its, Arc::new(NoRows));
     let (_go, mut stop) = watch::channel(false);
-    let mut source = rig.source(Stream::new().insert("1", "a").commit().insert("1", "b").commit(), true);
-    engine.run(&mut source, &mut stop).await.expect("it runs");
-    assert_eq!(*uncertain.0.borrow(), [true, false]);
+    engine.run(&mut rig.source(stream, true), &mut stop).await.expect("it runs");
+    uncertain.0.borrow().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_process_may_have_sent_is_uncertain() {
+    let rig = Rig { sent_before: Lsn::new(100), ..Rig::new(FakeRemote::new()) };
+    let stream = Stream::new().insert("1", "a").commit().insert("1", "b").commit();
+    assert_eq!(uncertain(&rig, stream).await, [true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_an_older_change_that_gave_up_is_uncertain() {
+    let rig = Rig { on_dead: OnDead::Continue, ..Rig::new(FakeRemote::new()) };
+    let stream = Stream::new().insert("1", "invalid").commit().update("1", "b").commit();
+    assert_eq!(uncertain(&rig, stream).await, [false, true]);
+}
+
+/// A doubt would keep the delete of its parent waiting.
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_twice_is_in_no_doubt() {
+    let rig = Rig::new(FakeRemote::new());
+    rig.remote.reply(status(422)).reply(status(422));
+    let (go, mut stop) = watch::channel(false);
+    let mut source = rig.source(Stream::new().insert("1", "a").commit(), false);
+    let run = rig.engine().run(&mut source, &mut stop);
+    tokio::pin!(run);
+    meanwhile(run.as_mut(), async {
+        let refused = || rig.parked().iter().any(|(_, _, state, _)| *state == ParkedState::Rejected);
+        for _ in 0..2 {
+            while !refused() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            if rig.calls().len() < 2 {
+                rig.store.retry(&at("1"), id(100));
+            }
+        }
+    })
+    .await;
+    go.send_replace(true);
+    run.await.expect("it runs");
+    assert_eq!(rig.calls().len(), 2);
+    assert!(!rig.store.parked()[0].2.doubt);
 }
 
 #[tokio::test(start_paused = true)]
