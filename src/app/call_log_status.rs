@@ -2,7 +2,7 @@
 
 use crate::{
     admin::view::{CallLogStatus, KeeperStatus, SpoolStatus, Trouble},
-    call_log::Pipeline,
+    call_log::{Failing, Pipeline},
     log_keeper::KeeperCounts,
 };
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) struct LogWatch {
 impl LogWatch {
     pub(super) fn status(&self) -> CallLogStatus {
         let gauges = self.pipeline.gauges();
-        let error = gauges.last_error.as_deref().unwrap_or("it says no reason");
+        let trouble = |it: &Option<Failing>| it.as_ref().map(|it| Trouble::new(it.since, &it.error));
         let keeper = self.keeper.as_ref().map(|(place, counts)| KeeperStatus {
             stores_in: place.clone(),
             stored: counts.stored(),
@@ -28,7 +28,8 @@ impl LogWatch {
         });
         CallLogStatus {
             goes_to: self.goes_to.clone(),
-            trouble: gauges.since_failing.map(|since| Trouble::new(since, error)),
+            trouble: trouble(&gauges.outlet),
+            held: gauges.held,
             written: gauges.written,
             sent: gauges.sent,
             dropped: gauges.dropped,
@@ -38,6 +39,7 @@ impl LogWatch {
                 bytes: gauges.spool_bytes,
                 records: gauges.spool_records,
                 max,
+                trouble: trouble(&gauges.spool),
             }),
             keeper,
         }

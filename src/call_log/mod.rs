@@ -31,7 +31,7 @@ pub use line::Line;
 pub use lineage::{Passage, Spot, Trail};
 pub use memory::MemoryCallLog;
 pub use pauses::Pauses;
-pub use pipeline::{Pipeline, PipelineGauges, PipelineOptions, Prepare};
+pub use pipeline::{Failing, Pipeline, PipelineGauges, PipelineOptions, Prepare};
 pub use query::{CallQuery, Found, moment, status_range};
 pub use record::{CallRecord, Content, Exchange, RECORD_VERSION, Record, RecordId};
 pub use redact::{RedactError, Redaction};

@@ -219,26 +219,31 @@ pub fn remote(name: &str, remote: &Remote) -> Check {
     }
 }
 
-/// How the log of calls stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Log {
-    /// Bytes in the spool and how many there may be; `None` without one.
-    pub spool: Option<(u64, u64)>,
-    /// Records that were dropped since the start.
-    pub dropped: u64,
+/// How the spool of the log of calls stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spool {
+    /// What lies in it.
+    pub bytes: u64,
+    /// How much may.
+    pub max: u64,
+    /// It cannot be written, or read.
+    pub fails: bool,
 }
 
-/// Whether the spool fills.
-pub fn spool(log: &Log, settings: &Settings) -> Option<Check> {
-    let (bytes, max) = log.spool?;
+/// Whether the spool fills, or fails.
+pub fn spool(spool: Spool, settings: &Settings) -> Check {
+    let name = "call_log.spool";
+    if spool.fails {
+        return Check::new(name, State::Fail, "it cannot be written or read; `rowcall status` says why");
+    }
     let limits = &settings.spool;
-    let percent = bytes.saturating_mul(100).checked_div(max).unwrap_or(0);
+    let percent = spool.bytes.saturating_mul(100).checked_div(spool.max).unwrap_or(0);
     let state = match percent {
         it if it >= u64::from(limits.fail) => State::Fail,
         it if it >= u64::from(limits.warn) => State::Warn,
         _ => State::Ok,
     };
-    Some(Check::new("call_log.spool", state, format!("{percent} % full")))
+    Check::new(name, state, format!("{percent} % full"))
 }
 
 /// Without what a database says in detail, which may name a key, and without further lines.
@@ -344,15 +349,11 @@ mod tests {
     }
 
     #[test]
-    fn a_spool_warns_before_it_is_full() {
-        let state = |bytes| {
-            let log = Log { spool: Some((bytes, 200)), dropped: 0 };
-            spool(&log, &Settings::default()).map(|it| it.state)
-        };
+    fn a_spool_warns_before_it_is_full_and_fails_where_the_disk_does() {
+        let state = |bytes, fails| spool(Spool { bytes, max: 200, fails }, &Settings::default()).state;
         assert_eq!(
-            (state(99), state(100), state(180)),
-            (Some(State::Ok), Some(State::Warn), Some(State::Fail))
+            (state(99, false), state(100, false), state(180, false), state(0, true)),
+            (State::Ok, State::Warn, State::Fail, State::Fail)
         );
-        assert_eq!(spool(&Log::default(), &Settings::default()), None);
     }
 }

@@ -11,7 +11,7 @@ mod settings;
 
 pub use check::{Check, Report, State};
 pub use judge::{
-    Beat, Lag, Log, Parked, Remote, Slot, Stage, Told, beat, lag, parked, plain, remote, slot, spool, stream,
-    turning,
+    Beat, Lag, Parked, Remote, Slot, Spool, Stage, Told, beat, lag, parked, plain, remote, slot, spool,
+    stream, turning,
 };
 pub use settings::{HeartbeatLimits, LagLimits, LogLimits, ParkedLimits, Settings, SpoolLimits};

@@ -102,6 +102,10 @@ catalog! {
         "Records in the spool that are not known to be sent.";
     LOG_FAILING = Gauge "rowcall_call_log_failing_seconds" []
         "For how long the log of calls could not be sent; 0 while it can.";
+    LOG_SPOOL_FAILING = Gauge "rowcall_call_log_spool_failing_seconds" []
+        "For how long the spool could not be written or read; 0 while it can.";
+    LOG_HELD = Gauge "rowcall_call_log_held_calls" []
+        "Calls that wait until there is room for their records.";
     KEEPER_RECORDS = Counter "rowcall_log_keeper_records_total" [result]
         "Records that the log keeper in this process stored, or put into the dead-letter queue.";
     NOTICES = Counter "rowcall_notices_total" [target, result]

@@ -12,6 +12,9 @@ pub struct CallLogStatus {
     pub goes_to: String,
     /// What keeps them from it; `None` where nothing does.
     pub trouble: Option<Trouble>,
+    /// How many calls wait until there is room for their records.
+    #[serde(default)]
+    pub held: u64,
     /// How many records were taken over.
     pub written: u64,
     /// How many are there.
@@ -37,6 +40,8 @@ pub struct SpoolStatus {
     pub records: u64,
     /// How much it may be.
     pub max: u64,
+    /// What keeps records from it, or in it.
+    pub trouble: Option<Trouble>,
 }
 
 /// What a keeper has done since the start.
@@ -73,7 +78,9 @@ impl Trouble {
 impl CallLogStatus {
     /// As it was reported at this time.
     pub fn reported(mut self, at: Timestamp) -> Self {
-        for trouble in self.trouble.iter_mut().chain(self.keeper.iter_mut().flat_map(|it| &mut it.trouble)) {
+        let keeper = self.keeper.iter_mut().flat_map(|it| &mut it.trouble);
+        let spool = self.spool.iter_mut().flat_map(|it| &mut it.trouble);
+        for trouble in self.trouble.iter_mut().chain(spool).chain(keeper) {
             let age = SignedDuration::try_from_secs_f64(trouble.seconds).ok();
             trouble.since = age.and_then(|age| at.checked_sub(age).ok());
         }
@@ -89,12 +96,19 @@ mod tests {
     fn trouble_is_dated_by_the_clock_of_who_keeps_the_report() {
         let trouble = || Some(Trouble { seconds: 90.0, since: None, error: "away".to_owned() });
         let keeper = KeeperStatus { stores_in: "there".to_owned(), stored: 1, dead: 2, trouble: trouble() };
-        let status = CallLogStatus { trouble: trouble(), keeper: Some(keeper), ..CallLogStatus::default() };
+        let spool = SpoolStatus { bytes: 1, records: 2, max: 3, trouble: trouble() };
+        let status = CallLogStatus {
+            trouble: trouble(),
+            keeper: Some(keeper),
+            spool: Some(spool),
+            ..CallLogStatus::default()
+        };
         let stored = serde_json::to_value(&status).expect("JSON");
         let read: CallLogStatus = serde_json::from_value(stored).expect("the same");
         let read = read.reported("2026-01-31T12:00:00Z".parse().expect("a time"));
         let since = Some("2026-01-31T11:58:30Z".parse().expect("a time"));
         assert_eq!(read.trouble.and_then(|it| it.since), since);
+        assert_eq!(read.spool.and_then(|it| it.trouble).and_then(|it| it.since), since);
         assert_eq!(read.keeper.and_then(|it| it.trouble).and_then(|it| it.since), since);
     }
 }

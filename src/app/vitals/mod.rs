@@ -114,14 +114,16 @@ impl Vitals {
             }
             None => Check::new(name, State::Ok, "records are taken"),
         };
-        let mut checks = vec![broken("call_log", gauges.since_failing)];
+        let mut checks = vec![broken("call_log", gauges.outlet.map(|it| it.since))];
         if gauges.dropped > 0 {
             let reason = format!("{} records were dropped since the start, for want of room", gauges.dropped);
             checks.push(Check::new("call_log.dropped", State::Warn, reason));
         }
-        let seen =
-            health::Log { spool: log.spool.map(|max| (gauges.spool_bytes, max)), dropped: gauges.dropped };
-        checks.extend(health::spool(&seen, settings));
+        checks.extend(log.spool.map(|max| {
+            let spool = health::Spool { bytes: gauges.spool_bytes, max, fails: gauges.spool.is_some() };
+            let since = gauges.spool.and_then(|it| clock::now().checked_sub(it.since.elapsed()).ok());
+            Check { since, ..health::spool(spool, settings) }
+        }));
         if let Some((_, counts)) = &log.keeper {
             checks.push(broken("call_log.keeper", counts.failing().map(|(since, _)| since)));
         }

@@ -2,6 +2,7 @@
 
 use super::{Parts, Vitals, process, source::Reading};
 use crate::{
+    call_log::Failing,
     health::Stage,
     metrics::{CallEnd, Class, OutcomeKind, Page, SourceMeter, catalog::*},
     remote::{Gate, Governor},
@@ -205,9 +206,10 @@ fn call_log(page: &mut Page, parts: &Parts) {
     one(&LOG_SPOOL, gauges.as_ref().map(|it| it.spool_bytes));
     one(&LOG_SPOOL_LIMIT, parts.log.as_ref().map(|it| it.spool.unwrap_or(0)));
     one(&LOG_SPOOL_RECORDS, gauges.as_ref().map(|it| it.spool_records));
-    let failing =
-        |it: &crate::call_log::PipelineGauges| it.since_failing.map_or(0, |since| since.elapsed().as_secs());
-    one(&LOG_FAILING, gauges.as_ref().map(failing));
+    let seconds = |it: &Option<Failing>| it.as_ref().map_or(0, |it| it.since.elapsed().as_secs());
+    one(&LOG_FAILING, gauges.as_ref().map(|it| seconds(&it.outlet)));
+    one(&LOG_SPOOL_FAILING, gauges.as_ref().map(|it| seconds(&it.spool)));
+    one(&LOG_HELD, gauges.as_ref().map(|it| it.held));
     let mut kept = page.family(&KEEPER_RECORDS);
     for (_, counts) in parts.log.iter().flat_map(|it| &it.keeper) {
         kept.series(&["stored"], counts.stored());

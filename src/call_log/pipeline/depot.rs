@@ -65,6 +65,11 @@ impl Depot {
         self.spool.as_ref()
     }
 
+    /// Nothing is to be tried again later.
+    pub(super) fn is_well(&self) -> bool {
+        self.append_at.is_none() && self.read_at.is_none()
+    }
+
     pub(super) fn begin(&mut self, visit: Visit) {
         let Some(mut spool) = self.spool.take() else { return };
         let confirm = mem::take(&mut self.confirm);

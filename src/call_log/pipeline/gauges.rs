@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 use tokio::time::Instant;
 
 /// How the call log stands, for a person and for metrics.
@@ -20,8 +20,26 @@ pub struct PipelineGauges {
     pub spool_bytes: u64,
     /// How many records lie there that are not known to be sent.
     pub spool_records: u64,
-    /// Since when the outlet takes nothing.
-    pub since_failing: Option<Instant>,
-    /// What went wrong last, with the outlet or with the spool. It stays once that is over.
-    pub last_error: Option<Arc<str>>,
+    /// How many writers wait until there is room, and calls with them.
+    pub held: u64,
+    /// The outlet takes nothing.
+    pub outlet: Option<Failing>,
+    /// The spool takes nothing, or gives nothing back.
+    pub spool: Option<Failing>,
+}
+
+/// Something fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// Since when.
+    pub since: Instant,
+    /// How it failed last.
+    pub error: Arc<str>,
+}
+
+impl Failing {
+    /// It failed, perhaps not for the first time in a row.
+    pub(super) fn again(before: Option<Self>, error: &dyn Display, now: Instant) -> Self {
+        Self { since: before.map_or(now, |it| it.since), error: error.to_string().into() }
+    }
 }

@@ -28,7 +28,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use gauges::PipelineGauges;
+pub use gauges::{Failing, PipelineGauges};
 pub use options::PipelineOptions;
 
 use super::{CallLogSink, Line, Outlet, Record, Spool};

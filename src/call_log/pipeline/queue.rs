@@ -1,10 +1,11 @@
 //! What waits in memory, between those who write and the one who sends.
 
-use super::{PipelineGauges, PipelineOptions, shout::Shout};
+use super::{Failing, PipelineGauges, PipelineOptions, shout::Shout};
 use crate::call_log::{CallLogError, Line, Spool, WhenFull};
 use futures_util::future::BoxFuture;
 use std::{
     collections::VecDeque,
+    fmt::Display,
     pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -109,6 +110,7 @@ impl Queue {
     }
 
     async fn put_once_there_is_room(&self, mut waiting: Box<Waiting>) {
+        let _held = Held::at(self);
         loop {
             let mut room = pin!(self.room.notified());
             // From here on no news of room is missed.
@@ -228,9 +230,29 @@ impl State {
         }
     }
 
-    /// The outlet failed, and is failing since then.
-    pub(super) fn note_failure(&mut self, error: &CallLogError, now: Instant) {
-        self.gauges.since_failing.get_or_insert(now);
-        self.gauges.last_error = Some(error.to_string().into());
+    /// The outlet failed.
+    pub(super) fn outlet_fails(&mut self, error: &CallLogError, now: Instant) {
+        self.gauges.outlet = Some(Failing::again(self.gauges.outlet.take(), error, now));
+    }
+
+    /// The spool failed.
+    pub(super) fn spool_fails(&mut self, error: &dyn Display, now: Instant) {
+        self.gauges.spool = Some(Failing::again(self.gauges.spool.take(), error, now));
+    }
+}
+
+/// A writer that waits for room, and is counted for as long as it does.
+struct Held<'a>(&'a Queue);
+
+impl<'a> Held<'a> {
+    fn at(queue: &'a Queue) -> Self {
+        queue.lock().gauges.held += 1;
+        Self(queue)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.lock().gauges.held -= 1;
     }
 }

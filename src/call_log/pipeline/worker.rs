@@ -176,9 +176,9 @@ impl Worker {
         let now = Instant::now();
         let moved = mem::take(&mut self.moving);
         let Some(visited) = visited else {
-            tracing::error!(
-                "the call log's spool panicked, which is a bug: it is left alone until the next start"
-            );
+            const PANICKED: &str = "it panicked, which is a bug: it is left alone until the next start";
+            tracing::error!("the call log's spool: {PANICKED}");
+            self.queue.lock().spool_fails(&PANICKED, now);
             self.has_spool = false;
             self.give_back(moved);
             return;
@@ -188,8 +188,10 @@ impl Worker {
             Some(false) => self.give_back(moved),
             None => {}
         }
-        if let Some(error) = &visited.error {
-            self.queue.lock().gauges.last_error = Some(error.to_string().into());
+        match &visited.error {
+            Some(error) => self.queue.lock().spool_fails(error, now),
+            None if self.depot.is_well() => self.queue.lock().gauges.spool = None,
+            None => {}
         }
         if !visited.read.is_empty() {
             self.hand = Some(Hand::of_spool(visited.read, now));
@@ -255,7 +257,7 @@ impl Worker {
             Err(error) => {
                 let now = Instant::now();
                 self.health.failed(&error, self.has_spool, now);
-                return self.queue.lock().note_failure(&error, now);
+                return self.queue.lock().outlet_fails(&error, now);
             }
         };
         self.health.sent();
@@ -273,10 +275,11 @@ impl Worker {
         let mut state = self.queue.lock();
         state.gauges.refused += refused.len() as u64;
         state.gauges.sent += (hand.lines.len() - refused.len()) as u64;
-        state.gauges.since_failing = None;
+        state.gauges.outlet = None;
         if self.has_spool && state.bytes <= self.queue.options.limit() / 2 {
             // Should the memory fill up again, the spool is asked again first.
             state.may_drop = false;
+            state.gauges.spool = None;
         }
     }
 

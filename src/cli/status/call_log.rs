@@ -16,6 +16,11 @@ pub(super) fn text(line: &CallLogLine) -> String {
     }
     text.push('\n');
     text.push_str(&trouble("records are not taken", status.trouble.as_ref()));
+    let spool = status.spool.as_ref().and_then(|it| it.trouble.as_ref());
+    text.push_str(&trouble("the spool does not work", spool));
+    if status.held > 0 {
+        text.push_str(&format!("  ✗ {} calls wait until there is room for their records\n", status.held));
+    }
     if let Some(keeper) = &status.keeper {
         text.push_str(&format!("  keeper: {} stored in {}", keeper.stored, keeper.stores_in));
         text.push_str(&format!(", {} dead letters\n", keeper.dead));
@@ -62,12 +67,17 @@ mod tests {
              keeper: 6 stored in MongoDB, h, d.c, 0 dead letters\n"
         );
         let trouble = json!({ "seconds": 1.0, "since": "1970-01-01T00:00:01Z", "error": "away\nfor long" });
-        (status["trouble"], status["keeper"]["trouble"]) = (trouble.clone(), trouble);
-        (status["dropped"], status["refused"]) = (json!(3), json!(1));
+        for at in ["/trouble", "/keeper/trouble", "/spool/trouble"] {
+            let (part, _) = at.rsplit_once('/').expect("a slash");
+            status.pointer_mut(part).expect("it is there")["trouble"] = trouble.clone();
+        }
+        (status["dropped"], status["refused"], status["held"]) = (json!(3), json!(1), json!(16));
         let said = text(&read(status));
         for line in [
             "✗ records are not taken since 1970-01-01T00:00:01Z: away\n",
             "✗ the keeper cannot work since 1970-01-01T00:00:01Z: away\n",
+            "✗ the spool does not work since 1970-01-01T00:00:01Z: away\n",
+            "✗ 16 calls wait until there is room for their records\n",
             "✗ 3 records were dropped",
             "✗ 1 records were left out",
         ] {

@@ -115,7 +115,7 @@ async fn piped(store: Arc<dyn CallLogStore>) -> (u64, u64) {
         OptionFuture::from(pipeline.write(if number == 3 { unwanted(number) } else { record(number) })).await;
     }
     let gauges = pipeline.close(LONG).await;
-    assert_eq!((gauges.written, gauges.dropped, gauges.since_failing), (10, 0, None));
+    assert_eq!((gauges.written, gauges.dropped, gauges.outlet), (10, 0, None));
     (gauges.sent, gauges.refused)
 }
 

@@ -36,6 +36,25 @@ impl World {
         self.live.postgres.execute(&sql).await;
     }
 
+    /// Some 20 MB of records, which the memory of the log cannot hold, nor what is left of a full disk.
+    async fn insert_large(&self, rows: usize) {
+        let sql =
+            format!("insert into customers select i, repeat('n', 20000) from generate_series(1, {rows}) i");
+        self.live.postgres.execute(&sql).await;
+    }
+
+    /// How many calls were made once no more are.
+    async fn calls_stand_still(&self) -> usize {
+        let (mut made, mut looks) = (0, 0);
+        eventually("no call is made any more", LONG, async || {
+            let now = self.live.bank.journal().len();
+            looks = if now == made { looks + 1 } else { 0 };
+            made = now;
+            if looks == 20 { Ok(made) } else { Err(made) }
+        })
+        .await
+    }
+
     /// The call keys in the store, once as many are there as the bank has applied.
     async fn logged(&self) -> BTreeSet<String> {
         let applied = self.applied();
@@ -120,4 +139,50 @@ async fn the_broker_the_store_the_keeper_and_the_service_may_die_in_turn() {
     assert!(service.wait().await.success());
     keeper.sigterm();
     assert!(keeper.wait().await.success());
+}
+
+/// Calls wait then. Once there is room they go on, with the broker still away.
+#[tokio::test]
+async fn a_full_disk_below_the_spool_holds_calls_up_until_there_is_room() {
+    let mut world = World::new("  spool: { path: disk/spool }\n").await;
+    let Some(service) = world.live.rowcall.run_on_a_full_disk().await else { return };
+    world.rabbitmq.stop();
+    world.insert_large(1_000).await;
+    eventually("it says what is full, and what waits", LONG, async || {
+        let said = world.live.rowcall.command(&["status"]).await.stdout;
+        let full = said.contains("✗ the spool does not work") && said.contains("make room there");
+        if full && said.contains("calls wait until there is room") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    assert!(world.calls_stand_still().await < 1_000);
+    service.make_room(&world.live.rowcall);
+    world.live.after(&[]).await;
+    assert_eq!(world.applied().len(), 1_000);
+    eventually("it says that all is well again", LONG, async || {
+        let said = world.live.rowcall.command(&["status"]).await.stdout;
+        if said.contains("the spool does not work") || said.contains("calls wait") {
+            Err(said)
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    world.rabbitmq.start_again().await;
+    world.logged().await;
+    service.sigterm();
+    assert!(service.wait().await.success());
+}
+
+/// Calls come first then.
+#[tokio::test]
+async fn on_a_full_disk_the_oldest_records_may_go() {
+    let mut world = World::new("  spool: { path: disk/spool, when_full: drop_oldest }\n").await;
+    let Some(service) = world.live.rowcall.run_on_a_full_disk().await else { return };
+    world.rabbitmq.stop();
+    world.insert_large(1_000).await;
+    world.live.after(&[]).await;
+    assert_eq!(world.applied().len(), 1_000);
+    assert!(service.stderr().contains("dropped"), "{}", service.stderr());
+    service.sigterm();
+    assert!(service.wait().await.success());
 }

@@ -106,6 +106,35 @@ impl Rowcall {
         self.spawn(self.prepare(args))
     }
 
+    /// Starts `rowcall run` with a file system of its own at `disk` in its home, which is nearly full: what
+    /// fills it is [`Service::make_room`]'s. `None` where this machine lets nobody mount one.
+    pub async fn run_on_a_full_disk(&self) -> Option<Service> {
+        let disk = self.home().join("disk");
+        fs::create_dir_all(&disk).expect("a directory to mount at");
+        let mounted = |script: &str| {
+            let mut command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--mount", "sh", "-ec"]);
+            command.arg(format!("mount -t tmpfs -o size=32m none \"$0\"; {script}")).arg(&disk);
+            command
+        };
+        if !finish(mounted("")).await.status.success() {
+            eprintln!("not tried: nobody may mount a file system here");
+            return None;
+        }
+        let program = self.prepare(&["run"]);
+        let program = program.as_std();
+        let mut command = mounted("head -c 31m /dev/zero > \"$0/filler\"; exec \"$@\"");
+        command.arg(program.get_program()).args(program.get_args()).current_dir(self.home());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.kill_on_drop(true).stdin(Stdio::null());
+        Some(self.spawn(command))
+    }
+
     fn spawn(&self, mut command: Command) -> Service {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let output =
@@ -177,6 +206,13 @@ impl Service {
         let path = self.output[1].clone();
         let status = self.wait().await;
         (status, read(&path))
+    }
+
+    /// Takes away what fills the disk that it was started on.
+    pub fn make_room(&self, rowcall: &Rowcall) {
+        let pid = self.pid().expect("it still runs");
+        let home = rowcall.home().display();
+        fs::remove_file(format!("/proc/{pid}/root{home}/disk/filler")).expect("to make room");
     }
 
     /// Where what it prints goes.

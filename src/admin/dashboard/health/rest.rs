@@ -79,8 +79,16 @@ fn call_log(line: &CallLogLine) -> Vec<Trouble> {
     if let Some(it) = &status.trouble {
         add(said(&format!("Records are not taken by {}", status.goes_to), it), it.since);
     }
+    let spool = status.spool.as_ref().and_then(|it| it.trouble.as_ref());
+    if let Some(it) = spool {
+        add(said("The spool does not work", it), it.since);
+    }
     if let Some(it) = status.keeper.as_ref().and_then(|it| it.trouble.as_ref()) {
         add(said("The log keeper cannot work", it), it.since);
+    }
+    if status.held > 0 {
+        let held = say::of(i64::try_from(status.held).unwrap_or(i64::MAX), "call waits", "calls wait");
+        add(format!("{held} until there is room for what is recorded of them."), None);
     }
     if status.dropped > 0 {
         let dropped = say::count(i64::try_from(status.dropped).unwrap_or(i64::MAX));

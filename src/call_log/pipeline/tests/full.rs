@@ -18,6 +18,8 @@ async fn blocks_and_resumes(spool: Option<Spool>) {
     rig.until_sent(3000).await;
     assert!(tasks.join_next().await.is_some_and(|it| it.is_ok()));
     assert_eq!((rig.script.took(), rig.pipeline.gauges().dropped), (rig.all(), 0));
+    let gauges = rig.pipeline.gauges();
+    assert_eq!((gauges.held, gauges.outlet, gauges.spool), (0, None, None));
 }
 
 async fn drops_the_oldest(rig: &mut Rig) {
@@ -82,11 +84,14 @@ async fn on_a_full_disk_writers_wait_until_there_is_room() {
     rig.write_aside(3000, &mut tasks);
     let written = is_stuck(&rig).await;
     assert!(written < 3000, "all {written} were taken");
-    let error = rig.pipeline.gauges().last_error.unwrap_or_default();
-    assert!(!error.is_empty(), "no error");
+    let gauges = rig.pipeline.gauges();
+    let said = [gauges.outlet, gauges.spool].map(|it| it.map_or_else(String::new, |it| it.error.to_string()));
+    assert!(said[0].contains("away") && said[1].contains("make room there"), "{said:?}");
+    assert_eq!(gauges.held, 1);
     disk.grow(10_000_000);
     assert!(tasks.join_next().await.is_some_and(|it| it.is_ok()));
     rig.until("that all is spooled", |it| it.spooled == 3000).await;
+    assert_eq!((rig.pipeline.gauges().held, rig.pipeline.gauges().spool), (0, None));
     rig.script.is(Mood::Takes);
     rig.until_sent(3000).await;
     assert_eq!((rig.script.took(), rig.pipeline.gauges().dropped), (rig.all(), 0));

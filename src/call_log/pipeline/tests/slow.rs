@@ -12,7 +12,7 @@ async fn while_all_is_well_nothing_touches_the_disk() {
     rig.until_sent(8).await;
     let gauges = rig.pipeline.gauges();
     assert_eq!((gauges.written, gauges.spooled, gauges.memory_bytes, gauges.dropped), (8, 0, 0, 0));
-    assert_eq!((segments(folder.path()), gauges.since_failing), (0, None));
+    assert_eq!((segments(folder.path()), gauges.outlet), (0, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -23,8 +23,8 @@ async fn an_outlet_that_is_away_for_longer_than_the_memory_gets_everything_in_or
     rig.until("that all is spooled", |it| it.spooled == 1000).await;
     let gauges = rig.pipeline.gauges();
     assert_eq!((gauges.memory_bytes, gauges.spool_records, gauges.sent), (0, 1000, 0));
-    assert!(gauges.spool_bytes > 1_000_000 && gauges.since_failing.is_some(), "{gauges:?}");
-    assert_eq!(gauges.last_error.as_deref(), Some("sending: away"));
+    assert!(gauges.spool_bytes > 1_000_000 && gauges.outlet.is_some(), "{gauges:?}");
+    assert_eq!(gauges.outlet.map(|it| it.error.to_string()).as_deref(), Some("sending: away"));
 
     rig.script.is(Mood::Takes);
     rig.write(500).await;
@@ -38,7 +38,7 @@ async fn an_outlet_that_is_away_for_longer_than_the_memory_gets_everything_in_or
     rig.until_sent(1505).await;
     let gauges = rig.pipeline.gauges();
     assert_eq!((gauges.spooled, gauges.spool_bytes, gauges.dropped), (spooled, 0, 0));
-    assert_eq!((segments(folder.path()), gauges.since_failing), (0, None));
+    assert_eq!((segments(folder.path()), gauges.outlet), (0, None));
     assert_eq!(rig.script.took(), rig.all());
 }
 
@@ -48,11 +48,11 @@ async fn one_that_hangs_is_given_up_after_its_time_and_asked_again() {
     let mut rig = Rig::new(Mood::Hangs, spool(folder.path()), options());
     let begun = Instant::now();
     rig.write(3).await;
-    rig.until("that it is failing", |it| it.since_failing.is_some()).await;
+    rig.until("that it is failing", |it| it.outlet.is_some()).await;
     assert!(begun.elapsed() >= options().send_within, "after {:?}", begun.elapsed());
     let gauges = rig.pipeline.gauges();
     assert_eq!(
-        gauges.last_error.as_deref(),
+        gauges.outlet.map(|it| it.error.to_string()).as_deref(),
         Some("sending the call log: there was no confirmation within 30s")
     );
     rig.script.is(Mood::Takes);
@@ -68,7 +68,7 @@ async fn one_that_hangs_keeps_nobody_waiting() {
     rig.write(1000).await;
     // Longer than the memory, and the outlet has not even been given up.
     assert!(begun.elapsed() < options().send_within);
-    assert!(rig.pipeline.gauges().since_failing.is_none());
+    assert!(rig.pipeline.gauges().outlet.is_none());
     rig.script.is(Mood::Takes);
     rig.until_sent(1000).await;
     assert_eq!(rig.script.took(), rig.all());
@@ -79,7 +79,7 @@ async fn one_that_took_it_and_lost_the_answer_gets_it_again_and_nothing_is_left_
     let folder = folder();
     let mut rig = Rig::new(Mood::LosesAnswer, spool(folder.path()), options());
     rig.write(100).await;
-    rig.until("that it failed", |it| it.since_failing.is_some()).await;
+    rig.until("that it failed", |it| it.outlet.is_some()).await;
     rig.script.is(Mood::Takes);
     rig.until_sent(100).await;
     assert!(rig.script.took().len() > 100);
