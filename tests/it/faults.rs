@@ -6,6 +6,7 @@
 mod befall;
 mod breaks;
 mod ddl;
+mod large;
 mod log;
 mod restored;
 mod slots;

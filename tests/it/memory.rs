@@ -81,7 +81,8 @@ async fn a_large_table_is_brought_over_in_little_memory() {
     assert_eq!(service.wait().await.code(), Some(0));
 }
 
-fn rows() -> u64 {
+/// How many rows a large transaction has.
+pub fn rows() -> u64 {
     std::env::var("ROWCALL_ROWS").map_or(200_000, |rows| rows.parse().expect("a number of rows"))
 }
 
