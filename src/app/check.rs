@@ -1,6 +1,7 @@
 //! `rowcall check`: everything that can be found out before running, each with its cure.
 
 mod call_log;
+mod notify;
 mod slots;
 mod telemetry;
 
@@ -68,6 +69,9 @@ impl App {
         }
         if let Some(otlp) = &self.loaded.config.log.otlp {
             telemetry::check(otlp, findings.about("log.otlp")).await;
+        }
+        for (name, target) in &self.loaded.config.notify.targets {
+            notify::check(name, target, findings.about(format!("notify.{name}"))).await;
         }
         self.check_call_log(findings.about("call_log")).await;
         Ok(findings.found)

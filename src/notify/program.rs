@@ -2,8 +2,11 @@
 
 use super::{Notice, Target, courier::Refusal};
 use crate::model::one_line;
-use rustix::process::{Pid, Signal, kill_process_group};
-use std::{process::Stdio, time::Duration};
+use rustix::{
+    fs::{Access, access},
+    process::{Pid, Signal, kill_process_group},
+};
+use std::{path::Path, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStderr, Command},
@@ -58,6 +61,26 @@ impl Program {
         let said = if line.is_empty() { String::new() } else { format!(": {line}") };
         Err(again(format!("`{program}` ended with {status}{said}")))
     }
+}
+
+/// Where the program is that would be started, or why none would be.
+pub(super) fn find(exec: &[String]) -> Result<String, String> {
+    let program = exec.first().map(String::as_str).unwrap_or_default();
+    let may_run = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    if program.contains('/') {
+        let path = Path::new(program);
+        return match path.metadata() {
+            Ok(_) if may_run(path) => Ok(format!("`{program}` is there")),
+            Ok(_) => Err(format!("`{program}` is no program that may be run")),
+            Err(error) => Err(format!("`{program}`: {error}")),
+        };
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).map(|it| it.join(program)).find(|it| may_run(it));
+    found.map_or_else(
+        || Err(format!("`{program}` is in no directory of `PATH`")),
+        |path| Ok(format!("`{}` is there", path.display())),
+    )
 }
 
 /// Writes the notice, reads what it says on its standard error, and waits for its end.
@@ -124,8 +147,6 @@ mod tests {
     use super::*;
     use crate::{health::State, notify::Subject};
     use jiff::Timestamp;
-    use std::path::Path;
-
     fn program(script: &str, within: Duration) -> Program {
         Program { exec: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(), within }
     }
@@ -168,6 +189,25 @@ mod tests {
         let notice = Notice::of(&Subject::Test, "7", Timestamp::UNIX_EPOCH, State::Ok, "app-1:42");
         let said = none.deliver(&notice, b"{}").await.expect_err("there is none");
         assert!(said.why().starts_with("`/nowhere/page.sh` cannot be started"), "{}", said.why());
+    }
+
+    #[test]
+    fn it_is_found_where_it_would_be_started_and_may_be() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("page.sh");
+        std::fs::write(&file, "#!/bin/sh").expect("a file");
+        let look = |program: &str| find(&[program.to_owned()]);
+        assert!(look("sh").expect("it is there").ends_with("/sh` is there"));
+        assert_eq!(look("/bin/sh").expect("it is there"), "`/bin/sh` is there");
+        for (program, why) in [
+            ("/nowhere/page.sh", "No such file"),
+            (&*file.to_string_lossy(), "no program that may be run"),
+            ("/tmp", "no program that may be run"),
+            ("no-such-page", "in no directory of `PATH`"),
+        ] {
+            let said = look(program).expect_err("there is none");
+            assert!(said.contains(program) && said.contains(why), "{said}");
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! `notify`: who is told, of what, and how.
 
-use super::names::matches;
+use super::{names::matches, program};
 use crate::{
     health::State,
     model::{HiddenValues, Span},
@@ -103,6 +103,14 @@ impl Target {
         let (headers, tls) = (self.headers.clone(), self.tls.clone());
         let settings = remote::Settings::plain(base, headers, tls, self.timeout, self.allow_http);
         Ok(Some((settings, path)))
+    }
+
+    /// Looks whether it could be told, which it is not: how, or what is in the way. Of a URL only the host is named.
+    pub async fn probe(&self) -> Result<String, String> {
+        match self.remote()? {
+            Some((settings, _)) => remote::probe(&settings).await,
+            None => program::find(&self.exec),
+        }
     }
 }
 

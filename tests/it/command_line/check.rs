@@ -137,3 +137,25 @@ async fn tables_that_cannot_be_captured_and_servers_that_cannot_log_are_named() 
         assert!(bad.iter().any(|it| it.contains(what)), "no `{what}` in {bad:#?}");
     }
 }
+
+#[tokio::test]
+async fn whoever_is_to_be_told_is_looked_at_and_not_told() {
+    let live = Live::new(Version::V16, TABLES, ENTITIES).await;
+    let (bank, gone) = (live.bank.url(), unused_port());
+    live.reconfigure(|yaml| {
+        format!(
+            "{yaml}notify: {{ targets: {{ script: {{ exec: [sh] }}, missing: {{ exec: [/nowhere/page.sh] }}, \
+             hook: {{ url: \"{bank}/hunter2\" }}, down: {{ url: \"http://127.0.0.1:{gone}/hunter2\" }} }} }}\n"
+        )
+    });
+    let (good, bad) = (lines(&live, "good").await, lines(&live, "bad").await);
+    let has = |lines: &[String], parts: &[&str]| {
+        assert!(lines.iter().any(|it| parts.iter().all(|part| it.contains(part))), "{parts:?} in {lines:?}");
+    };
+    has(&good, &["notify `script`: ", "/sh` is there"]);
+    has(&good, &["notify `hook`: ", "can be reached"]);
+    has(&bad, &["notify `missing`: `/nowhere/page.sh`: No such file", "correct `notify.targets.missing`"]);
+    has(&bad, &["notify `down`: ", "cannot be reached", "`rowcall notify test down`"]);
+    assert!(!format!("{good:?}{bad:?}").contains("hunter2"), "{good:?} {bad:?}");
+    assert_eq!(live.bank.stats().requests, 0);
+}
