@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    admin::view::{Lag, SourceLine},
+    admin::view::{CallLogLine, Lag, SourceLine},
     model::{Halt, HaltOf, Lsn, ParkReason, ParkedState},
     state::postgres::{InstanceStatus, ParkedCount, RemoteStatus, RouteStatus, SourceStatus},
 };
@@ -162,6 +162,30 @@ fn a_source_that_nobody_works_on_is_stuck() {
     assert!(troubles[0].reason.contains("has not been heard of lately"));
     status.sources[0].state = None;
     assert!(told(&status).2[0].reason.starts_with("It was never started"));
+}
+
+#[test]
+fn a_log_of_calls_says_apart_what_is_in_its_way_and_what_waits_for_it() {
+    let trouble = |error: &str| json!({ "seconds": 1.0, "since": "1970-01-01T00:00:01Z", "error": error });
+    let log = json!({
+        "goes_to": "RabbitMQ", "written": 9, "sent": 0, "dropped": 0, "refused": 0, "memory_bytes": 0,
+        "held": 16, "trouble": trouble("away"),
+        "spool": { "bytes": 1, "records": 1, "max": 2, "trouble": trouble("the disk is full") },
+    });
+    let mut status = well();
+    let log = serde_json::from_value(log).expect("a log of calls");
+    status.call_logs = vec![CallLogLine { source: "main".to_owned(), status: log }];
+    let (health, _, troubles) = told(&status);
+    assert_eq!(health, Health::Behind);
+    let reasons: Vec<&str> = troubles.iter().map(|it| it.reason.as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "Records are not taken by RabbitMQ: away",
+            "The spool does not work: the disk is full",
+            "16 calls wait until there is room for what is recorded of them."
+        ]
+    );
 }
 
 #[test]
