@@ -105,12 +105,12 @@ impl Vitals {
     fn log(&self, settings: &health::Settings) -> Vec<Check> {
         let Some(log) = self.parts().log.clone() else { return Vec::new() };
         let gauges = log.pipeline.gauges();
+        let dated = |since: Instant| clock::now().checked_sub(since.elapsed()).ok();
         let broken = |name: &str, since: Option<Instant>| match since {
             Some(since) => {
                 let reason =
                     format!("nothing has been taken for {} s; records wait", since.elapsed().as_secs());
-                let since = clock::now().checked_sub(since.elapsed()).ok();
-                Check { since, ..Check::new(name, State::Warn, reason) }
+                Check { since: dated(since), ..Check::new(name, State::Warn, reason) }
             }
             None => Check::new(name, State::Ok, "records are taken"),
         };
@@ -121,7 +121,7 @@ impl Vitals {
         }
         checks.extend(log.spool.map(|max| {
             let spool = health::Spool { bytes: gauges.spool_bytes, max, fails: gauges.spool.is_some() };
-            let since = gauges.spool.and_then(|it| clock::now().checked_sub(it.since.elapsed()).ok());
+            let since = gauges.spool.and_then(|it| dated(it.since));
             Check { since, ..health::spool(spool, settings) }
         }));
         if let Some((_, counts)) = &log.keeper {

@@ -19,7 +19,11 @@ pub(super) fn text(line: &CallLogLine) -> String {
     let spool = status.spool.as_ref().and_then(|it| it.trouble.as_ref());
     text.push_str(&trouble("the spool does not work", spool));
     if status.held > 0 {
-        text.push_str(&format!("  ✗ {} calls wait until there is room for their records\n", status.held));
+        let wait = if status.held == 1 { "call waits" } else { "calls wait" };
+        text.push_str(&format!(
+            "  ✗ {} {wait} until there is room for what is recorded of them\n",
+            status.held
+        ));
     }
     if let Some(keeper) = &status.keeper {
         text.push_str(&format!("  keeper: {} stored in {}", keeper.stored, keeper.stores_in));
@@ -77,7 +81,7 @@ mod tests {
             "✗ records are not taken since 1970-01-01T00:00:01Z: away\n",
             "✗ the keeper cannot work since 1970-01-01T00:00:01Z: away\n",
             "✗ the spool does not work since 1970-01-01T00:00:01Z: away\n",
-            "✗ 16 calls wait until there is room for their records\n",
+            "✗ 16 calls wait until there is room for what is recorded of them\n",
             "✗ 3 records were dropped",
             "✗ 1 records were left out",
         ] {

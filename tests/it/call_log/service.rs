@@ -1,6 +1,6 @@
 //! The service with its log of calls through RabbitMQ into MongoDB.
 
-use crate::harness::{Live, MongoDb, RabbitMq, Version, eventually, wait::LONG};
+use crate::harness::{Live, MongoDb, RabbitMq, Service, Version, eventually, wait::LONG};
 use rowcall::demo::Effect;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -29,6 +29,16 @@ impl World {
         live.reconfigure(|yaml| yaml + &block);
         live.rowcall.command(&["init"]).await.expect_code(0);
         Self { live, rabbitmq, mongodb }
+    }
+
+    /// With a service whose spool lies on a disk that is full, and far more to record than its memory holds, while the
+    /// broker is away. `None` where this cannot be tried.
+    async fn on_a_full_disk(spool: &str) -> Option<(Self, Service)> {
+        let mut world = Self::new(&format!("  spool: {{ path: disk/spool{spool} }}\n")).await;
+        let service = world.live.rowcall.run_on_a_full_disk().await?;
+        world.rabbitmq.stop();
+        world.insert_large(1_000).await;
+        Some((world, service))
     }
 
     async fn insert(&self, from: usize, to: usize) {
@@ -144,10 +154,7 @@ async fn the_broker_the_store_the_keeper_and_the_service_may_die_in_turn() {
 /// Calls wait then. Once there is room they go on, with the broker still away.
 #[tokio::test]
 async fn a_full_disk_below_the_spool_holds_calls_up_until_there_is_room() {
-    let mut world = World::new("  spool: { path: disk/spool }\n").await;
-    let Some(service) = world.live.rowcall.run_on_a_full_disk().await else { return };
-    world.rabbitmq.stop();
-    world.insert_large(1_000).await;
+    let Some((mut world, service)) = World::on_a_full_disk("").await else { return };
     eventually("it says what is full, and what waits", LONG, async || {
         let said = world.live.rowcall.command(&["status"]).await.stdout;
         let full = said.contains("✗ the spool does not work") && said.contains("make room there");
@@ -176,10 +183,7 @@ async fn a_full_disk_below_the_spool_holds_calls_up_until_there_is_room() {
 /// Calls come first then.
 #[tokio::test]
 async fn on_a_full_disk_the_oldest_records_may_go() {
-    let mut world = World::new("  spool: { path: disk/spool, when_full: drop_oldest }\n").await;
-    let Some(service) = world.live.rowcall.run_on_a_full_disk().await else { return };
-    world.rabbitmq.stop();
-    world.insert_large(1_000).await;
+    let Some((world, service)) = World::on_a_full_disk(", when_full: drop_oldest").await else { return };
     world.live.after(&[]).await;
     assert_eq!(world.applied().len(), 1_000);
     assert!(service.stderr().contains("dropped"), "{}", service.stderr());

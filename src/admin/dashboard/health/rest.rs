@@ -76,22 +76,22 @@ fn call_log(line: &CallLogLine) -> Vec<Trouble> {
         troubles.push(Trouble { health: Health::Behind, what, reason, since, cure: None });
     };
     let said = |what: &str, it: &Broken| format!("{what}: {}", say::line(&it.error));
+    let large = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
     if let Some(it) = &status.trouble {
         add(said(&format!("Records are not taken by {}", status.goes_to), it), it.since);
     }
-    let spool = status.spool.as_ref().and_then(|it| it.trouble.as_ref());
-    if let Some(it) = spool {
+    if let Some(it) = status.spool.as_ref().and_then(|it| it.trouble.as_ref()) {
         add(said("The spool does not work", it), it.since);
     }
     if let Some(it) = status.keeper.as_ref().and_then(|it| it.trouble.as_ref()) {
         add(said("The log keeper cannot work", it), it.since);
     }
     if status.held > 0 {
-        let held = say::of(i64::try_from(status.held).unwrap_or(i64::MAX), "call waits", "calls wait");
+        let held = say::of(large(status.held), "call waits", "calls wait");
         add(format!("{held} until there is room for what is recorded of them."), None);
     }
     if status.dropped > 0 {
-        let dropped = say::count(i64::try_from(status.dropped).unwrap_or(i64::MAX));
+        let dropped = say::count(large(status.dropped));
         add(format!("{dropped} records were dropped: there was no room for them."), None);
     }
     troubles
